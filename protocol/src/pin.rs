@@ -1,0 +1,131 @@
+//! The pin: what a cluster is known by, and a bearer secret.
+
+use std::fmt;
+
+/// A pin. Whoever holds it can make every slave of the cluster take an address of his choice, so it has no
+/// `Debug` or `Display` that shows more than its first four characters; [`Pin::reveal`] gives the whole.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pin(Box<str>);
+
+/// A text that cannot be a pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidPin {
+    /// There is nothing.
+    Empty,
+    /// More than [`Pin::MAX_LENGTH`] characters.
+    TooLong,
+    /// A character outside `[A-Za-z0-9_-]`, which a URL should not carry.
+    Character(char),
+}
+
+impl Pin {
+    /// Length of the pins that our service and the original one make, in characters.
+    pub const MADE_LENGTH: usize = 12;
+    /// What our service and the original one make pins of.
+    pub const ALPHABET: &'static [u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    /// Longest pin that the agent takes, in characters: another service may make other pins.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// Reads a pin of any service: `[A-Za-z0-9_-]{1,64}`.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks, without repeating the text.
+    pub fn parse(text: &str) -> Result<Self, InvalidPin> {
+        if text.is_empty() {
+            return Err(InvalidPin::Empty);
+        }
+        if let Some(bad) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '-')) {
+            return Err(InvalidPin::Character(bad));
+        }
+        if text.len() > Self::MAX_LENGTH {
+            return Err(InvalidPin::TooLong);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Reads a pin as our service makes it: `[a-z0-9]{12}`. The only pins that the service's URLs have.
+    #[must_use]
+    pub fn parse_made(text: &str) -> Option<Self> {
+        is_made(text.as_bytes()).then(|| Self(text.into()))
+    }
+
+    /// Whether our service or the original one could have made this pin.
+    #[must_use]
+    pub fn looks_made(&self) -> bool {
+        is_made(self.0.as_bytes())
+    }
+
+    /// The pin itself: for requests, the cache and the person who asked for a new one. Never for a log or an error.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_made(text: &[u8]) -> bool {
+    text.len() == Pin::MADE_LENGTH && text.iter().all(|b| Pin::ALPHABET.contains(b))
+}
+
+/// The masked form, `abcd…`. A pin so short that four characters would be most of it shows none.
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = if self.0.len() >= 8 { &self.0[..4] } else { "" };
+        write!(f, "{shown}…")
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pin({self})")
+    }
+}
+
+impl fmt::Display for InvalidPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "it is empty"),
+            Self::TooLong => write!(f, "it is longer than {} characters", Pin::MAX_LENGTH),
+            Self::Character(c) => {
+                write!(f, "it contains {c:?}, but a pin has letters, digits, '-' and '_' only")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidPin {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn takes_pins_of_any_service_and_knows_ours() {
+        for (text, made) in [("enico1qq0oey", true), ("A", false), ("ENICO1QQ0OEY", false), ("a-b_c", false)]
+        {
+            let pin = Pin::parse(text).unwrap();
+            assert_eq!(pin.reveal(), text);
+            assert_eq!(pin.looks_made(), made, "{text}");
+            assert_eq!(Pin::parse_made(text).is_some(), made, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_a_url_should_not_carry() {
+        assert_eq!(Pin::parse(""), Err(InvalidPin::Empty));
+        assert_eq!(Pin::parse("a/b"), Err(InvalidPin::Character('/')));
+        assert_eq!(Pin::parse("ü"), Err(InvalidPin::Character('ü')));
+        assert_eq!(Pin::parse(&"a".repeat(64)).map(|_| ()), Ok(()));
+        assert_eq!(Pin::parse(&"a".repeat(65)), Err(InvalidPin::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn never_shows_more_than_four_characters(text in "[A-Za-z0-9_-]{1,64}") {
+            let pin = Pin::parse(&text).unwrap();
+            for shown in [format!("{pin}"), format!("{pin:?}")] {
+                prop_assert!(text.len() < 5 || !shown.contains(&text[..5]), "{shown}");
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The cluster pairing service.
+#![allow(missing_docs, reason = "the skeleton")]
+pub mod clock;
+pub mod store;
