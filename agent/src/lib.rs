@@ -1,3 +1,5 @@
 //! The agent's parts; `main.rs` puts them in order.
 #![allow(missing_docs, reason = "the skeleton")]
 pub mod error;
+pub mod settings;
+pub mod url;
