@@ -1,5 +1,8 @@
 //! The agent's parts; `main.rs` puts them in order.
 #![allow(missing_docs, reason = "the skeleton")]
+pub mod cli;
+pub mod console;
 pub mod error;
+pub mod root;
 pub mod settings;
 pub mod url;

@@ -1,0 +1,308 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+
+use crate::error::Error;
+use crate::root::Root;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+cernvm-cluster-agent: pushes or awaits the data of a cluster's master
+
+usage: cernvm-cluster-agent [--root DIR] [--verbose] COMMAND ...
+
+  contextualize [--user-data FILE]... [--no-wait] [FILE]...
+      master: put master_ip under the pin; slave: wait until the master is
+      ready and substitute the placeholders in each FILE (default: the
+      user-data FILE itself)
+  contextualize --cloud-init | --bootloader
+      the same for what cloud-init, or the µCernVM boot loader, has laid down
+  master-ready
+      tell the slaves that this master has booted (does nothing on a slave)
+  publish KEY VALUE | KEY @FILE | KEY -
+      put any key, from the command line, a file or standard input;
+      a VALUE on the command line shows in ps, so secrets go through -
+  get KEY [--wait]
+      print the value of a key
+  check FILE...
+      look for mistakes in contexts before anyone boots them
+  doctor
+      inside a guest: what is wrong, and what to do
+
+options
+  --root DIR       take every absolute path below DIR (default /)
+  --user-data FILE the context that holds the ucernvm section; given more than
+                   once, later ones override (default: where cloud-init, the
+                   µCernVM boot loader or amiconfig keep it)
+  --verbose        say more
+  --help, --version
+
+exit status: 0 done or nothing to do, 64 usage, 65 bad context, 69 service
+unreachable, 74 a file cannot be read or written, 75 timed out or no such key,
+76 the answer makes no sense, 77 refused (TLS, pin)
+";
+
+/// A parsed command line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Args {
+    /// Where every absolute path hangs.
+    pub root: Root,
+    /// Whether to print debugging lines.
+    pub verbose: bool,
+    /// The files that hold the ucernvm section; empty: find them.
+    pub user_data: Vec<PathBuf>,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Push or await, and substitute.
+    Contextualize(Target),
+    /// Say that the master has booted.
+    MasterReady,
+    /// Put a key.
+    Publish {
+        /// Its name.
+        key: String,
+        /// Where its value comes from.
+        value: ValueSource,
+    },
+    /// Print the value of a key.
+    Get {
+        /// Its name.
+        key: String,
+        /// Whether to wait for it.
+        wait: bool,
+    },
+    /// Lint contexts.
+    Check(Vec<PathBuf>),
+    /// Diagnose.
+    Doctor,
+    /// Print the help.
+    Help,
+    /// Print name and version.
+    Version,
+}
+
+/// In what the placeholders are substituted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Target {
+    /// In these files; empty: in the user-data files.
+    Files {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// False with `--no-wait`: look once.
+        wait: bool,
+    },
+    /// In what cloud-init's later stages read.
+    CloudInit,
+    /// In the µCernVM boot loader's user-data.
+    Bootloader,
+}
+
+/// Where `publish` takes the value from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ValueSource {
+    /// The command line.
+    Literal(String),
+    /// `@FILE`.
+    File(PathBuf),
+    /// `-`.
+    StandardInput,
+}
+
+/// Reads a command line, without the program's name.
+///
+/// # Errors
+/// [`Error::Usage`], which says what is wrong with it.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
+    let mut words = Words::default();
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(usage)? {
+        match arg {
+            Long("root") => words.root = Root::from(parser.value().map_err(usage)?),
+            Long("user-data") => words.user_data.push(parser.value().map_err(usage)?.into()),
+            Long("verbose") | Short('v') => words.verbose = true,
+            Long("cloud-init") => words.cloud_init = true,
+            Long("bootloader") => words.bootloader = true,
+            Long("no-wait") => words.no_wait = true,
+            Long("wait") => words.wait = true,
+            Long("help") | Short('h') => words.help = true,
+            Long("version") | Short('V') => words.version = true,
+            Value(word) => words.positional.push(word),
+            other => return Err(usage(other.unexpected())),
+        }
+    }
+    words.into_args()
+}
+
+/// The words of a command line before they are known to make sense together.
+#[derive(Default)]
+struct Words {
+    root: Root,
+    user_data: Vec<PathBuf>,
+    verbose: bool,
+    cloud_init: bool,
+    bootloader: bool,
+    no_wait: bool,
+    wait: bool,
+    help: bool,
+    version: bool,
+    positional: Vec<OsString>,
+}
+
+impl Words {
+    fn into_args(mut self) -> Result<Args, Error> {
+        let command = self.command()?;
+        Ok(Args { root: self.root, verbose: self.verbose, user_data: self.user_data, command })
+    }
+
+    fn command(&mut self) -> Result<Command, Error> {
+        if self.help {
+            return Ok(Command::Help);
+        }
+        if self.version {
+            return Ok(Command::Version);
+        }
+        let mut rest = std::mem::take(&mut self.positional).into_iter();
+        let name = text(rest.next().ok_or_else(|| Error::Usage("which command?".into()))?)?;
+        self.only_where_they_belong(&name)?;
+        let command = match name.as_str() {
+            "contextualize" => Command::Contextualize(self.target(&mut rest)?),
+            "master-ready" => Command::MasterReady,
+            "publish" => Command::Publish { key: key(&mut rest)?, value: value_source(&mut rest)? },
+            "get" => Command::Get { key: key(&mut rest)?, wait: self.wait },
+            "check" => Command::Check(files_of_check(&mut rest)?),
+            "doctor" => Command::Doctor,
+            _ => return Err(Error::Usage(format!("there is no command '{name}'"))),
+        };
+        match rest.next() {
+            None => Ok(command),
+            Some(extra) => Err(Error::Usage(format!("'{name}' does not take '{}'", extra.to_string_lossy()))),
+        }
+    }
+
+    fn target(&self, rest: &mut impl Iterator<Item = OsString>) -> Result<Target, Error> {
+        match (self.cloud_init, self.bootloader) {
+            (true, true) => Err(Error::Usage("--cloud-init and --bootloader exclude each other".into())),
+            (true, false) => Ok(Target::CloudInit),
+            (false, true) => Ok(Target::Bootloader),
+            (false, false) => {
+                Ok(Target::Files { files: rest.map(PathBuf::from).collect(), wait: !self.no_wait })
+            }
+        }
+    }
+
+    fn only_where_they_belong(&self, command: &str) -> Result<(), Error> {
+        for (given, option, home) in [
+            (self.cloud_init, "--cloud-init", "contextualize"),
+            (self.bootloader, "--bootloader", "contextualize"),
+            (self.no_wait, "--no-wait", "contextualize"),
+            (self.wait, "--wait", "get"),
+        ] {
+            if given && command != home {
+                return Err(Error::Usage(format!("{option} belongs to '{home}', not to '{command}'")));
+            }
+        }
+        if command == "check" && !self.user_data.is_empty() {
+            return Err(Error::Usage("'check' takes its files without --user-data".into()));
+        }
+        Ok(())
+    }
+}
+
+fn key(rest: &mut impl Iterator<Item = OsString>) -> Result<String, Error> {
+    let name = text(rest.next().ok_or_else(|| Error::Usage("which key?".into()))?)?;
+    if protocol::key::is_addressable(&name) && name.len() <= protocol::limits::KEY_MAX_CHARS {
+        Ok(name)
+    } else {
+        Err(Error::Usage(format!("'{name}' cannot be a key: 1 to 100 letters, digits, '-' and '_'")))
+    }
+}
+
+fn value_source(rest: &mut impl Iterator<Item = OsString>) -> Result<ValueSource, Error> {
+    let word = rest
+        .next()
+        .ok_or_else(|| Error::Usage("which value? Give VALUE, @FILE, or - for standard input".into()))?;
+    let word = text(word)?;
+    Ok(match word.strip_prefix('@') {
+        Some(file) => ValueSource::File(file.into()),
+        None if word == "-" => ValueSource::StandardInput,
+        None => ValueSource::Literal(word),
+    })
+}
+
+fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathBuf>, Error> {
+    let files: Vec<_> = rest.map(PathBuf::from).collect();
+    if files.is_empty() { Err(Error::Usage("'check' needs a file".into())) } else { Ok(files) }
+}
+
+fn text(word: OsString) -> Result<String, Error> {
+    word.into_string().map_err(|word| Error::Usage(format!("'{}' is not UTF-8", word.to_string_lossy())))
+}
+
+fn usage(error: lexopt::Error) -> Error {
+    Error::Usage(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Result<Args, Error> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn command(line: &str) -> Command {
+        words(line).unwrap().command
+    }
+
+    #[test]
+    fn reads_every_command() {
+        let files = |files: &[&str], wait| {
+            Command::Contextualize(Target::Files { files: files.iter().map(PathBuf::from).collect(), wait })
+        };
+        assert_eq!(command("contextualize"), files(&[], true));
+        assert_eq!(command("contextualize --no-wait a b"), files(&["a", "b"], false));
+        assert_eq!(command("contextualize --cloud-init"), Command::Contextualize(Target::CloudInit));
+        assert_eq!(command("contextualize --bootloader"), Command::Contextualize(Target::Bootloader));
+        assert_eq!(command("master-ready"), Command::MasterReady);
+        for (word, value) in [
+            ("v", ValueSource::Literal("v".into())),
+            ("@f", ValueSource::File("f".into())),
+            ("-", ValueSource::StandardInput),
+        ] {
+            assert_eq!(command(&format!("publish k {word}")), Command::Publish { key: "k".into(), value });
+        }
+        assert_eq!(command("get k --wait"), Command::Get { key: "k".into(), wait: true });
+        assert_eq!(command("check a"), Command::Check(vec!["a".into()]));
+        assert_eq!(command("doctor"), Command::Doctor);
+        assert_eq!(command("get --help"), Command::Help);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_command_line() {
+        for (line, says) in [
+            ("", "which command?"),
+            ("frobnicate", "no command 'frobnicate'"),
+            ("get", "which key?"),
+            ("get a.b", "cannot be a key"),
+            ("publish k", "which value?"),
+            ("check", "needs a file"),
+            ("master-ready --wait", "belongs to 'get'"),
+            ("contextualize --cloud-init --bootloader", "exclude each other"),
+            ("contextualize --cloud-init file", "does not take 'file'"),
+            ("doctor now", "does not take 'now'"),
+            ("--frob", "--frob"),
+        ] {
+            let error = words(line).unwrap_err();
+            assert!(error.to_string().contains(says), "{line}: {error}");
+            assert_eq!(error.exit_status(), 64);
+        }
+    }
+}
