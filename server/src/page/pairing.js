@@ -1,0 +1,216 @@
+"use strict";
+// The pairing page: makes a pin, fills both contexts, shows the cluster come up. It uses nothing but API v1.
+
+const PLACEHOLDER = "###MASTER_IP_PLACEHOLDER###";
+const SECTION = /\[ucernvm-begin\][\s\S]*?\[ucernvm-end\]\n?/;
+// The pin outlives a reload in this tab and no longer; an address bar or a history is no place for a secret.
+const REMEMBERED = "pin";
+
+const $ = (id) => document.getElementById(id);
+const api = (pin, rest = "") => `api/v1/clusters/${pin}${rest}`;
+
+let pin = null;
+let stream = null;
+let keys = new Map();
+
+function say(text) { $("said").textContent = text; }
+
+function complain(text) {
+  $("problem").textContent = text;
+  $("problem").hidden = !text;
+}
+
+async function ask(method, path) {
+  let answer;
+  try {
+    answer = await fetch(path, { method, headers: { Accept: "application/json" } });
+  } catch {
+    throw new Error("The service cannot be reached. Is it still running?");
+  }
+  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  const detail = await answer.json().then((body) => body.detail, () => "");
+  if (answer.status === 404) throw new Error("The service does not know this pin: it was never made here, has expired, or was deleted.");
+  throw new Error(`The service answered ${answer.status}. ${detail || ""}`);
+}
+
+function section(role) {
+  const lines = ["[ucernvm-begin]"];
+  if (role === "master") lines.push("cvm_cluster_master=yes");
+  lines.push(`cvm_cluster_pin=${pin}`, `cvm_service_url=${location.origin}`);
+  return `${lines.join("\n")}\n[ucernvm-end]\n`;
+}
+
+// What the person has written stays; only our own lines in the section are set.
+function fill(role) {
+  const area = $(role);
+  const found = area.value.match(SECTION);
+  if (!found) {
+    const before = area.value.trim() ? `${area.value.trimEnd()}\n\n` : starter(role);
+    area.value = before + section(role);
+    return;
+  }
+  const kept = found[0].split("\n").slice(1)
+    .filter((line) => line && !/^\s*(cvm_cluster_(pin|master)|cvm_service_url)\s*=|^\[ucernvm-end\]/.test(line));
+  const ours = section(role).split("\n");
+  ours.splice(ours.indexOf("[ucernvm-end]"), 0, ...kept);
+  area.value = area.value.replace(SECTION, () => ours.join("\n"));
+}
+
+function starter(role) {
+  return role === "slave" ? `[example_section]\nmy_master_ip=${PLACEHOLDER}\n\n` : "";
+}
+
+function hint() {
+  $("slave-hint").hidden = /###[A-Z][A-Z0-9_]*_PLACEHOLDER###/.test($("slave").value);
+}
+
+function when(text) {
+  const time = new Date(text);
+  return Number.isNaN(time.getTime()) ? text : time.toLocaleString();
+}
+
+function stage(id, state, text) {
+  const item = $(id);
+  item.className = state;
+  const words = item.querySelector("span");
+  if (words.textContent !== text) words.textContent = text;
+}
+
+function drawKeys() {
+  const address = keys.get("master_ip");
+  const ready = keys.get("master_ready");
+  stage("stage-address", address ? "done" : "", address ? `${address.value} (sent ${when(address.modified)})` : "has not sent its address yet");
+  stage("stage-ready", ready ? "done" : "", ready ? `since ${when(ready.modified)}` : "the master is still booting");
+  const rows = [...keys.values()].map((key) => {
+    const row = document.createElement("tr");
+    for (const text of [key.key, key.value ?? "(not shown)", when(key.modified)]) {
+      row.insertCell().textContent = text;
+    }
+    return row;
+  });
+  $("keys").replaceChildren(...rows);
+}
+
+function drawCounts({ waiting, served }) {
+  const parts = [];
+  if (served) parts.push(`at least ${served} ${served === 1 ? "has" : "have"} the address`);
+  if (waiting) parts.push(`${waiting} waiting now`);
+  stage("stage-slaves", served && !waiting ? "done" : "", parts.join(", ") || "none is waiting");
+}
+
+function drawGone(reason) {
+  stream.close();
+  const text = reason === "expired" ? "the pin has expired" : "the pin was deleted";
+  for (const id of ["stage-address", "stage-ready", "stage-slaves"]) stage(id, "lost", text);
+  $("link").textContent = "";
+  $("delete").hidden = true;
+  sessionStorage.removeItem(REMEMBERED);
+  complain(`This is over: ${text}. Slaves that come now will not find the master.`);
+}
+
+function watch() {
+  stream?.close();
+  stream = new EventSource(api(pin, "/events"));
+  stream.onopen = () => { $("link").textContent = "live"; };
+  stream.onerror = () => { $("link").textContent = "connection lost, trying again"; };
+  const on = (name, act) => stream.addEventListener(name, (event) => act(JSON.parse(event.data)));
+  on("state", (state) => {
+    keys = new Map(state.keys.map((key) => [key.key, key]));
+    drawKeys();
+    drawCounts(state);
+  });
+  on("key", (change) => {
+    if (change.from) keys.delete(change.from);
+    if (change.change === "deleted") keys.delete(change.key);
+    else keys.set(change.key, change);
+    drawKeys();
+  });
+  on("counts", drawCounts);
+  on("gone", ({ reason }) => drawGone(reason));
+}
+
+function show(cluster) {
+  pin = cluster.pin;
+  sessionStorage.setItem(REMEMBERED, pin);
+  complain("");
+  $("pin").value = pin;
+  const expires = new Date(new Date(cluster.creation_time).getTime() + 24 * 3600 * 1000);
+  $("expires").textContent = expires.toLocaleString();
+  $("expires").dateTime = expires.toISOString();
+  for (const id of ["pin-box", "contexts", "live", "delete"]) $(id).hidden = false;
+  for (const role of ["master", "slave"]) fill(role);
+  hint();
+  keys = new Map();
+  drawKeys();
+  drawCounts({ waiting: 0, served: 0 });
+  watch();
+}
+
+async function attempt(work) {
+  try { await work(); } catch (error) { complain(error.message); }
+}
+
+$("create").addEventListener("click", () => attempt(async () => {
+  show(await ask("POST", "api/v1/clusters"));
+  say("A pin was created.");
+}));
+
+$("follow").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(async () => show(await ask("GET", api($("known").value.trim()))));
+});
+
+$("delete").addEventListener("click", () => attempt(async () => {
+  if (!confirm("Delete the pin and all its keys? Slaves that still wait will give up.")) return;
+  await ask("DELETE", api(pin));
+}));
+
+$("slave").addEventListener("input", hint);
+for (const role of ["master", "slave"]) {
+  // A context that was pasted whole gets our lines once the person leaves the field.
+  $(role).addEventListener("change", () => { fill(role); hint(); });
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const source = $(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.value);
+    } catch {
+      // Plain http has no clipboard; the old way needs a selection.
+      const area = document.createElement("textarea");
+      area.value = source.value;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+      button.focus();
+    }
+    say("Copied.");
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+}
+
+for (const button of document.querySelectorAll("[data-save]")) {
+  button.addEventListener("click", () => {
+    const role = button.dataset.save;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([$(role).value], { type: "text/plain" }));
+    link.download = `${role}-context.txt`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+}
+
+const remembered = sessionStorage.getItem(REMEMBERED);
+if (remembered) {
+  attempt(async () => {
+    try {
+      show(await ask("GET", api(remembered)));
+    } catch (error) {
+      sessionStorage.removeItem(REMEMBERED);
+      throw error;
+    }
+  });
+}
