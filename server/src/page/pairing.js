@@ -91,6 +91,11 @@ function drawKeys() {
   $("keys").replaceChildren(...rows);
 }
 
+function drawExpiry({ expiry_time: expires }) {
+  $("expires").textContent = when(expires);
+  $("expires").dateTime = expires;
+}
+
 function drawCounts({ waiting, served }) {
   const parts = [];
   if (served) parts.push(`at least ${served} ${served === 1 ? "has" : "have"} the address`);
@@ -116,6 +121,7 @@ function watch() {
   const on = (name, act) => stream.addEventListener(name, (event) => act(JSON.parse(event.data)));
   on("state", (state) => {
     keys = new Map(state.keys.map((key) => [key.key, key]));
+    drawExpiry(state);
     drawKeys();
     drawCounts(state);
   });
@@ -134,9 +140,6 @@ function show(cluster) {
   sessionStorage.setItem(REMEMBERED, pin);
   complain("");
   $("pin").value = pin;
-  const expires = new Date(new Date(cluster.creation_time).getTime() + 24 * 3600 * 1000);
-  $("expires").textContent = expires.toLocaleString();
-  $("expires").dateTime = expires.toISOString();
   for (const id of ["pin-box", "contexts", "live", "delete"]) $(id).hidden = false;
   for (const role of ["master", "slave"]) fill(role);
   hint();
