@@ -17,6 +17,12 @@ impl Timestamp {
         Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
     }
 
+    /// The moment `span` earlier; the beginning of time rather than a wrap.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))
+    }
+
     /// How long until this moment, seen from `now`; zero when it has come.
     #[must_use]
     pub fn since(self, now: Self) -> Duration {

@@ -17,6 +17,21 @@
 //! 7. **Bounded**: at most `Limits::keys_per_pin` keys and `Limits::bytes_per_pin` bytes a pin, and
 //!    `Limits::pins` pins; past that, a refusal that changes nothing.
 
+mod batch;
+mod database;
+mod device;
+pub mod embedded;
+mod local;
+pub mod memory;
+#[cfg(test)]
+mod model;
+mod pins;
+mod record;
+mod state;
+#[cfg(test)]
+mod suite;
+mod writer;
+
 use std::future::Future;
 use std::pin::Pin as Pinned;
 use std::sync::Arc;

@@ -1,0 +1,218 @@
+//! The durable form of the state: a redb database of two tables.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | `format` | [`FORMAT`] |
+//! | `records` | number of a cluster or key | see `record` |
+//!
+//! Reads are served from memory, so the layout is made for writing alone: numbers are given in the order of creation,
+//! and what is created goes to the right edge of one B-tree whatever its pin is. Records that go together in time, and
+//! so most of those of one commit, are neighbours.
+//!
+//! A commit is redb's of one phase: one sync, and checksums that tell at the next opening whether it was whole.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use redb::{
+    Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+};
+
+use super::StoreError;
+use super::device::Device;
+use super::record::Record;
+use super::state::Id;
+
+/// The version of the layout. Another one is refused.
+const FORMAT: u64 = 1;
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const RECORDS: TableDefinition<'_, Id, &[u8]> = TableDefinition::new("records");
+
+/// redb's cache. It only has to hold the upper levels of the tree and what one commit touches; the rest of the file
+/// is in the kernel's cache, and everything is in the state anyway.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// The open database.
+pub(super) struct Records {
+    /// The file's path, for messages.
+    name: String,
+    device: Device,
+    /// `None` after an error, until it could be opened anew.
+    database: Option<Database>,
+    durability: Durability,
+}
+
+/// What a commit that failed came to.
+#[derive(Debug)]
+pub(super) enum CommitError {
+    /// Nothing was changed.
+    Undone(StoreError),
+    /// Only a later opening can tell whether it happened.
+    Undecided(StoreError),
+}
+
+impl Records {
+    /// Opens the database, makes it if there is none, and checks that it is ours. `durability` is there for the test
+    /// that wants to see its absence.
+    ///
+    /// # Errors
+    /// A sentence for the operator, with the name.
+    pub(super) fn open(name: String, device: Device, durability: Durability) -> Result<Self, StoreError> {
+        let mut records = Self { name, device, database: None, durability };
+        records.reopen()?;
+        records.check_format()?;
+        Ok(records)
+    }
+
+    /// Gives every record to `take`, in the order of the numbers.
+    ///
+    /// # Errors
+    /// If the file is damaged, or `take` finds that the records do not fit together.
+    pub(super) fn load(
+        &self,
+        mut take: impl FnMut(Id, Record) -> Result<(), String>,
+    ) -> Result<(), StoreError> {
+        let mut load = || {
+            let transaction = self.database()?.begin_read()?;
+            let table = match transaction.open_table(RECORDS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Ok(())),
+                table => table?,
+            };
+            for item in table.iter()? {
+                let (id, bytes) = item?;
+                let taken = Record::decode(bytes.value())
+                    .map_err(|err| err.to_string())
+                    .and_then(|record| take(id.value(), record));
+                if let Err(why) = taken {
+                    return Ok(Err(format!("record {} is damaged: {why}", id.value())));
+                }
+            }
+            Ok(Ok(()))
+        };
+        match load() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(StoreError::Failed(format!(
+                "{}: {why}; restore the file from a backup, or move it away to begin with an empty store",
+                self.name
+            ))),
+            Err(err) => Err(self.explain(&err)),
+        }
+    }
+
+    /// Makes records durable, all or none; `None` deletes one. Nothing to write is a commit all the same, which shows
+    /// that a write would go through.
+    pub(super) fn commit(&mut self, records: &BTreeMap<Id, Option<Record>>) -> Result<(), CommitError> {
+        let Err(err) = self.try_commit(records) else { return Ok(()) };
+        let err = self.explain(&err);
+        // Whatever went wrong, redb wants to be opened anew, and then shows whether the commit was the last thing
+        // that succeeded.
+        match self.reopen().and_then(|()| self.holds(records)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CommitError::Undone(err)),
+            Err(_) => Err(CommitError::Undecided(err)),
+        }
+    }
+
+    /// Closes the database, and opens it again.
+    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
+        self.database = None;
+        if self.device.sync_failed() {
+            return Err(StoreError::Failed(format!(
+                "{}: the disk could not sync, so nothing that is read back from it can be trusted; \
+                 check the disk, then restart the service",
+                self.name
+            )));
+        }
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(self.device.clone())
+            .map_err(|err| match err {
+                DatabaseError::UpgradeRequired(version) => StoreError::Failed(format!(
+                    "{}: the file is a redb database of version {version}, which is too old for this release",
+                    self.name
+                )),
+                err => self.explain(&err.into()),
+            })?;
+        self.database = Some(database);
+        Ok(())
+    }
+
+    /// Whether the database has become what a commit would have made of it. A commit is atomic, so if it shows any
+    /// trace it shows all; one that would have left everything as it was has happened in any case.
+    pub(super) fn holds(&self, records: &BTreeMap<Id, Option<Record>>) -> Result<bool, StoreError> {
+        let compare = || {
+            let table = self.database()?.begin_read()?.open_table(RECORDS)?;
+            for (id, record) in records {
+                let found = table.get(id)?;
+                if found.as_ref().map(|bytes| bytes.value()) != record.as_ref().map(Record::encode).as_deref()
+                {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        match compare() {
+            Err(Error::TableDoesNotExist(_)) => Ok(false),
+            other => other.map_err(|err| self.explain(&err)),
+        }
+    }
+
+    fn try_commit(&self, records: &BTreeMap<Id, Option<Record>>) -> Result<(), Error> {
+        let mut transaction = self.database()?.begin_write()?;
+        transaction.set_durability(self.durability)?;
+        if records.is_empty() {
+            transaction.open_table(META)?.insert("format", FORMAT)?;
+        } else {
+            let mut table = transaction.open_table(RECORDS)?;
+            for (id, record) in records {
+                match record {
+                    Some(record) => table.insert(id, record.encode().as_slice())?,
+                    None => table.remove(id)?,
+                };
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Reads the format version, or writes it into a database that has nothing in it.
+    fn check_format(&mut self) -> Result<(), StoreError> {
+        let read = || {
+            let transaction = self.database()?.begin_read()?;
+            if transaction.list_tables()?.next().is_none() {
+                return Ok(None);
+            }
+            let table = transaction.open_table(META)?;
+            let version = table.get("format")?.map(|version| version.value());
+            Ok(Some(version.unwrap_or_default()))
+        };
+        match read() {
+            Ok(Some(FORMAT)) => Ok(()),
+            Ok(None) => self.try_commit(&BTreeMap::new()).map_err(|err| self.explain(&err)),
+            Ok(Some(version)) => Err(StoreError::Failed(format!(
+                "{}: the file has format {version}, this release reads format {FORMAT}; \
+                 run the release that wrote it, or move the file away to begin with an empty store",
+                self.name
+            ))),
+            Err(Error::TableDoesNotExist(_) | Error::TableTypeMismatch { .. }) => Err(StoreError::Failed(
+                format!("{}: the file is a redb database, but not one of this service", self.name),
+            )),
+            Err(err) => Err(self.explain(&err)),
+        }
+    }
+
+    fn database(&self) -> Result<&Database, Error> {
+        self.database.as_ref().ok_or(Error::DatabaseClosed)
+    }
+
+    fn explain(&self, err: &Error) -> StoreError {
+        let text = format!("{}: {err}", self.name);
+        match err {
+            Error::Io(err)
+                if matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                StoreError::NoSpace(text)
+            }
+            _ => StoreError::Failed(text),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The disk under the database. It outlives one opening of the database, since redb wants to be opened anew after an
+//! I/O error, and it remembers the one error after which that would be a lie.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redb::StorageBackend;
+
+/// A disk that is opened once, and given to redb as often as it needs to be opened.
+#[derive(Debug, Clone)]
+pub(super) struct Device {
+    disk: Arc<dyn StorageBackend>,
+    sync_failed: Arc<AtomicBool>,
+}
+
+impl Device {
+    pub(super) fn new(disk: impl StorageBackend) -> Self {
+        Self { disk: Arc::new(disk), sync_failed: Arc::default() }
+    }
+
+    /// Whether a sync has ever failed. Linux reports that once and then takes the pages for clean: what is read back
+    /// may not be on the disk, and a later sync that succeeds says nothing about it.
+    pub(super) fn sync_failed(&self) -> bool {
+        self.sync_failed.load(Ordering::Acquire)
+    }
+}
+
+/// Locks are not passed on: whoever opened the disk holds its lock, also between two openings of the database.
+impl StorageBackend for Device {
+    fn len(&self) -> io::Result<u64> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.sync_data().inspect_err(|_| self.sync_failed.store(true, Ordering::Release))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.write(offset, data)
+    }
+}

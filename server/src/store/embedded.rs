@@ -1,0 +1,213 @@
+//! The store that lasts: the state in memory, and behind it a redb database that one thread writes.
+//!
+//! What a write promises is kept by `writer`; this is the handle that many tasks share, and the opening of the file.
+
+use std::collections::HashMap;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use protocol::Pin;
+use redb::Durability;
+use redb::backends::FileBackend;
+use tokio::sync::oneshot;
+
+use super::batch::{Batch, Core};
+use super::database::Records;
+use super::device::Device;
+use super::local::Local;
+use super::pins::PinKey;
+use super::record::Record;
+use super::state::{Entry, Id, Numbered};
+use super::writer::{Health, Job, Write, Writer};
+use super::{Limits, Observer, StoreError};
+use crate::clock::Clock;
+
+/// The file that [`Embedded::open`] makes in the data directory.
+pub const FILE_NAME: &str = "pairing.redb";
+
+/// Clusters in a file. Dropping it answers what is queued, and closes the file; it blocks for that long.
+pub struct Embedded {
+    core: Arc<Core>,
+    health: Health,
+    /// `None` only while it is dropped.
+    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens the store in the data directory `dir`, for this process alone, and reads all of it. Directory and file
+    /// are made if they are not there, for this user alone (0700 and 0600).
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] or [`StoreError::NoSpace`] with a sentence that names the file: it cannot be made, read
+    /// or written, is damaged, has another format, or is open in another process.
+    pub fn open(
+        dir: &Path,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, StoreError> {
+        let path = dir.join(FILE_NAME);
+        let name = path.display().to_string();
+        let file = open_file(dir, &path)?;
+        let disk = FileBackend::new(file).map_err(|err| StoreError::Failed(format!("{name}: {err}")))?;
+        Self::start(name, Device::new(disk), Durability::Immediate, Core::new(limits, clock, observer))
+    }
+
+    /// Makes a cluster older than it is, as if it had been created `by` earlier: for tests of what happens when it
+    /// expires.
+    ///
+    /// # Errors
+    /// As those of any write.
+    #[doc(hidden)]
+    pub async fn backdate(&self, pin: &Pin, by: Duration) -> Result<(), StoreError> {
+        let pin = pin.clone();
+        self.write(move |batch| batch.backdate(&pin, by)).await
+    }
+
+    /// Reads the records into memory, and starts the thread that writes.
+    pub(super) fn start(
+        name: String,
+        device: Device,
+        durability: Durability,
+        core: Core,
+    ) -> Result<Self, StoreError> {
+        let records = Records::open(name, device, durability)?;
+        load(&core, &records)?;
+        let (core, health) = (Arc::new(core), Health::new());
+        let (queue, jobs) = mpsc::channel();
+        let writer = Writer::new(core.clone(), records, health.clone());
+        let writer = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run(&jobs))
+            .map_err(|err| StoreError::Failed(format!("no thread for the store: {err}")))?;
+        Ok(Self { core, health, queue: Some(queue), writer: Some(writer) })
+    }
+}
+
+impl Local for Embedded {
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let gone = || StoreError::Failed("the thread that writes has ended: restart the service".to_owned());
+        let (asker, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().expect("it is there until the store is dropped");
+        queue.send(Box::new(Write::new(operation, asker))).map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// A commit of the last second answers for the next one; when there was none, it takes one to know.
+    async fn writable(&self) -> Result<(), StoreError> {
+        match self.health.recent() {
+            Some(outcome) => outcome,
+            None => {
+                self.write(|batch| {
+                    batch.probe();
+                    Ok(())
+                })
+                .await
+            }
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            // If it panicked, whoever waited for it has been told.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Opens and locks the file. It and its directory are on the disk before anything is promised of their contents.
+fn open_file(dir: &Path, path: &Path) -> Result<File, StoreError> {
+    let failed = |path: &Path, err: &io::Error| StoreError::Failed(format!("{}: {err}", path.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|err| failed(dir, &err))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|err| failed(path, &err))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::Failed(format!(
+                "{}: another process has it open; stop that one first, or use another data directory",
+                path.display()
+            )));
+        }
+        Err(TryLockError::Error(err)) => return Err(failed(path, &err)),
+    }
+    for made in [Some(dir), dir.parent()].into_iter().flatten() {
+        let made = if made.as_os_str().is_empty() { Path::new(".") } else { made };
+        File::open(made).and_then(|dir| dir.sync_all()).map_err(|err| failed(made, &err))?;
+    }
+    Ok(file)
+}
+
+/// Reads every record into the state. A cluster that is due is read like any other: nobody has been told anything of
+/// it yet, and whoever asks for it will bury it.
+fn load(core: &Core, records: &Records) -> Result<(), StoreError> {
+    let mut clusters: HashMap<Id, (PinKey, Entry)> = HashMap::new();
+    let mut next_id = 0;
+    records.load(|id, record| {
+        next_id = id + 1;
+        match record {
+            Record::Cluster { pin, created, expires } => {
+                clusters.insert(id, (pin, Entry { id, created, expires, keys: Vec::new() }));
+            }
+            Record::Key { cluster, key } => {
+                let (_, entry) = clusters.get_mut(&cluster).ok_or("its cluster is missing")?;
+                entry.keys.reserve_exact(1);
+                entry.keys.push(Numbered { id, key });
+            }
+        }
+        Ok(())
+    })?;
+    let mut ledger = core.state.ledger();
+    ledger.next_id = next_id;
+    for (pin, entry) in clusters.into_values() {
+        core.state.publish(&mut ledger, pin, Some(entry));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite;
+
+    struct World(tempfile::TempDir);
+
+    impl Default for World {
+        fn default() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+    }
+
+    impl suite::World for World {
+        type Store = Embedded;
+        const LASTS: bool = true;
+
+        fn open(&self, limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Embedded {
+            Embedded::open(self.0.path(), limits, clock, observer).unwrap()
+        }
+    }
+
+    suite::run!(World);
+}

@@ -1,0 +1,61 @@
+//! A store that forgets everything when the process ends: for trying things out, and for tests.
+
+use std::sync::Arc;
+
+use super::batch::{Batch, Core};
+use super::local::Local;
+use super::{Limits, Observer, StoreError};
+use crate::clock::Clock;
+
+/// Clusters in memory and nowhere else.
+pub struct Memory {
+    core: Core,
+}
+
+impl Memory {
+    /// An empty store.
+    #[must_use]
+    pub fn new(limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
+        Self { core: Core::new(limits, clock, observer) }
+    }
+}
+
+impl Local for Memory {
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let mut batch = Batch::begin(&self.core);
+        let answer = operation(&mut batch);
+        batch.publish();
+        answer
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite;
+
+    #[derive(Default)]
+    struct World;
+
+    impl suite::World for World {
+        type Store = Memory;
+        const LASTS: bool = false;
+
+        fn open(&self, limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Memory {
+            Memory::new(limits, clock, observer)
+        }
+    }
+
+    suite::run!(World);
+}

@@ -1,0 +1,181 @@
+//! What a store on this machine holds in memory: every cluster with its keys, and the order in which they expire.
+//!
+//! It answers every read, so a read never touches the disk; `batch` is the only one that changes it. It knows nothing
+//! of disks: whoever publishes a change sees to it that the change is durable.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::pins::PinKey;
+use super::{Cluster, Key};
+use crate::clock::Timestamp;
+
+/// The number of a cluster or key in the store: given once, in the order of creation, and never reused while the
+/// store is open.
+pub(super) type Id = u64;
+
+/// A cluster and its keys.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) id: Id,
+    pub(super) created: Timestamp,
+    pub(super) expires: Timestamp,
+    /// In the order of their creation, which is that of their numbers.
+    pub(super) keys: Vec<Numbered>,
+}
+
+/// A key and its number.
+#[derive(Clone)]
+pub(super) struct Numbered {
+    pub(super) id: Id,
+    pub(super) key: Arc<Key>,
+}
+
+impl Entry {
+    pub(super) fn cluster(&self, pin: PinKey) -> Cluster {
+        Cluster { pin: pin.pin(), created: self.created, expires: self.expires }
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<&Arc<Key>> {
+        self.position(name).map(|at| &self.keys[at].key)
+    }
+
+    /// Where in `keys` a name is. There are few keys and most clusters have two, so looking through them costs less
+    /// than an index would.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.keys.iter().position(|numbered| numbered.key.name == name)
+    }
+
+    /// Bytes of names and values together.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.iter().map(|numbered| numbered.key.name.len() + numbered.key.value.len()).sum()
+    }
+}
+
+/// What a look at a pin found.
+pub(super) enum Look<T> {
+    /// A live cluster, and what was read from it.
+    Live(T),
+    /// A cluster that is due to go and still here.
+    Expired,
+    /// Nothing.
+    Unknown,
+}
+
+/// A map that grows doubles itself in one go. Pins are spread over this many, so that the write during which one of
+/// them does so is held up by a fraction of a millisecond, also with millions of pins.
+const SHARDS: usize = 256;
+
+type Shard = HashMap<PinKey, Entry>;
+
+/// The clusters, for readers; and the ledger, for the one writer.
+pub(super) struct State {
+    shards: Box<[RwLock<Shard>]>,
+    ledger: Mutex<Ledger>,
+}
+
+/// What only the writer needs. Whoever has it locked is the writer.
+#[derive(Default)]
+pub(super) struct Ledger {
+    /// Every cluster by the moment at which it expires.
+    pub(super) due: BTreeSet<(Timestamp, PinKey)>,
+    /// The next number to give.
+    pub(super) next_id: Id,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect(), ledger: Mutex::default() }
+    }
+
+    /// Reads a cluster that is live at `now`.
+    pub(super) fn look<T>(&self, pin: PinKey, now: Timestamp, read: impl FnOnce(&Entry) -> T) -> Look<T> {
+        match self.shard(pin).get(&pin) {
+            Some(entry) if now < entry.expires => Look::Live(read(entry)),
+            Some(_) => Look::Expired,
+            None => Look::Unknown,
+        }
+    }
+
+    /// A copy of a cluster, whether it is live or due.
+    pub(super) fn copy(&self, pin: PinKey) -> Option<Entry> {
+        self.shard(pin).get(&pin).cloned()
+    }
+
+    pub(super) fn contains(&self, pin: PinKey) -> bool {
+        self.shard(pin).contains_key(&pin)
+    }
+
+    /// Makes this process's one writer.
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // An observer that panicked did so after the state was whole.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows readers what has become of a cluster; `None`: it is gone. Holding the ledger proves the right to it.
+    pub(super) fn publish(&self, ledger: &mut Ledger, pin: PinKey, entry: Option<Entry>) {
+        if let Some(entry) = &entry {
+            ledger.due.insert((entry.expires, pin));
+        }
+        let expires = entry.as_ref().map(|entry| entry.expires);
+        let mut shard = self.shard_mut(pin);
+        let before = match entry {
+            Some(entry) => shard.insert(pin, entry),
+            None => shard.remove(&pin),
+        };
+        // What was there is freed after readers may go on.
+        drop(shard);
+        if let Some(before) = before.filter(|before| Some(before.expires) != expires) {
+            ledger.due.remove(&(before.expires, pin));
+        }
+    }
+
+    fn shard(&self, pin: PinKey) -> RwLockReadGuard<'_, Shard> {
+        self.shards[shard_of(pin)].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard_mut(&self, pin: PinKey) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[shard_of(pin)].write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Pins are random, so their characters spread them well enough.
+fn shard_of(pin: PinKey) -> usize {
+    pin.bytes().iter().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)))
+        % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::pins;
+
+    fn entry(expires: u64) -> Entry {
+        Entry { id: 0, created: Timestamp(0), expires: Timestamp(expires), keys: Vec::new() }
+    }
+
+    #[test]
+    fn spreads_pins_over_all_shards() {
+        let mut filled = [0; SHARDS];
+        for _ in 0..SHARDS * 100 {
+            filled[shard_of(pins::draw().unwrap())] += 1;
+        }
+        assert!(filled.iter().all(|pins| (20..200).contains(pins)), "{filled:?}");
+    }
+
+    #[test]
+    fn the_order_of_expiry_follows_every_change() {
+        let state = State::new();
+        let mut ledger = state.ledger();
+        let (one, other) = (pins::draw().unwrap(), pins::draw().unwrap());
+        state.publish(&mut ledger, one, Some(entry(10)));
+        state.publish(&mut ledger, other, Some(entry(20)));
+        state.publish(&mut ledger, one, Some(entry(30)));
+        state.publish(&mut ledger, other, Some(entry(20)));
+        assert_eq!(ledger.due, BTreeSet::from([(Timestamp(20), other), (Timestamp(30), one)]));
+        state.publish(&mut ledger, one, None);
+        state.publish(&mut ledger, other, None);
+        state.publish(&mut ledger, other, None);
+        assert!(ledger.due.is_empty());
+    }
+}
