@@ -1,0 +1,207 @@
+//! The body of a request: reading it within bounds, and decoding the three media types that the API takes into the
+//! two fields that it knows. What the fields may hold is `fields.rs`'s business.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use super::fields::{Field, Fields};
+use super::refusal::Refusal;
+
+/// Longest body, in bytes: all that a pin may hold, which also has room for the longest value with every character
+/// escaped (12 bytes of `\ud83d\ude00` or `%F0%9F%98%80` each).
+const MAX_BYTES: usize = protocol::limits::BYTES_PER_PIN;
+/// How long a body may take: at this limit the slowest line that still gets through has 35 kB/s for the longest
+/// body, and a few bytes a second for what agents send.
+const MAX_TIME: Duration = Duration::from_secs(30);
+
+/// What a request's body is: hyper's, or a test's.
+pub(crate) trait RequestBody: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> {}
+impl<B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>> RequestBody for B {}
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data";
+/// What a body can be.
+pub(super) const MEDIA_TYPES: [&str; 3] = [JSON, FORM, MULTIPART];
+
+/// Reads and decodes what a client sent. A request without a body, whatever its type, has no fields.
+pub(crate) async fn decode(headers: &HeaderMap, body: impl RequestBody) -> Result<Fields, Refusal> {
+    let bytes = read(body).await?;
+    if bytes.is_empty() {
+        return Ok(Fields::default());
+    }
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let content_type = String::from_utf8_lossy(content_type);
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case(JSON) {
+        from_json(&bytes)
+    } else if media_type.eq_ignore_ascii_case(FORM) {
+        from_form(&bytes)
+    } else if media_type.eq_ignore_ascii_case(MULTIPART) {
+        // Boxed: the parser's state would otherwise be part of every request's.
+        Box::pin(from_multipart(&content_type, &bytes)).await
+    } else {
+        Err(Refusal::UnsupportedMediaType(content_type.into_owned()))
+    }
+}
+
+async fn read(body: impl RequestBody) -> Result<Bytes, Refusal> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > MAX_BYTES as u64 {
+        return Err(Refusal::BodyTooLarge(MAX_BYTES));
+    }
+    match timeout(MAX_TIME, Limited::new(body, MAX_BYTES).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(err)) if err.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge(MAX_BYTES)),
+        Ok(Err(err)) => Err(Refusal::BrokenBody(err.to_string())),
+        Err(_) => Err(Refusal::BodyTooSlow(MAX_TIME.as_secs())),
+    }
+}
+
+/// The members that we look at, as they are written: a number's text is its value.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+}
+
+/// Keeps `null`, which serde would take for an absent member.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+fn from_json(bytes: &[u8]) -> Result<Fields, Refusal> {
+    let text = std::str::from_utf8(bytes).map_err(|err| Refusal::InvalidJson(err.to_string()))?;
+    let invalid = |err: serde_json::Error| Refusal::InvalidJson(err.to_string());
+    let whole: &RawValue = serde_json::from_str(text).map_err(invalid)?;
+    // serde would read an array as the members in their order.
+    if !whole.get().starts_with('{') {
+        return Err(Refusal::NotAnObject(kind(whole)));
+    }
+    let members: Members<'_> = serde_json::from_str(text).map_err(invalid)?;
+    let field = |raw: Option<&RawValue>| match raw {
+        None => Ok(Field::Missing),
+        Some(raw) => match kind(raw) {
+            "null" => Ok(Field::Null),
+            "string" => serde_json::from_str(raw.get()).map(Field::Text),
+            "number" => Ok(Field::Text(raw.get().to_owned())),
+            _ => Ok(Field::NotText),
+        },
+    };
+    Ok(Fields { key: field(members.key).map_err(invalid)?, value: field(members.value).map_err(invalid)? })
+}
+
+/// What JSON calls a value of this kind.
+fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "object",
+        Some(b'[') => "array",
+        Some(b'"') => "string",
+        Some(b't' | b'f') => "boolean",
+        Some(b'n') => "null",
+        _ => "number",
+    }
+}
+
+fn from_form(bytes: &[u8]) -> Result<Fields, Refusal> {
+    let mut fields = Fields::default();
+    for (name, text) in form_urlencoded::parse(bytes) {
+        fields.put(&name, text.into_owned()).map_err(Refusal::InvalidForm)?;
+    }
+    Ok(fields)
+}
+
+async fn from_multipart(content_type: &str, bytes: &[u8]) -> Result<Fields, Refusal> {
+    let invalid = |err: multer::Error| Refusal::InvalidMultipart(err.to_string());
+    let boundary = multer::parse_boundary(content_type).map_err(invalid)?;
+    let mut parts = multer::Multipart::with_reader(bytes, boundary);
+    let mut fields = Fields::default();
+    while let Some(part) = parts.next_field().await.map_err(invalid)? {
+        let name = part.name().unwrap_or_default().to_owned();
+        let text = String::from_utf8_lossy(&part.bytes().await.map_err(invalid)?).into_owned();
+        fields.put(&name, text).map_err(Refusal::InvalidMultipart)?;
+    }
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Field {
+        Field::Text(text.to_owned())
+    }
+
+    #[test]
+    fn reads_the_members_of_a_json_object() {
+        for (body, key, value) in [
+            (r#"{"key":"a","value":"b"}"#, text("a"), text("b")),
+            (r#" {"value":"\u00fc\n","key":""} "#, text(""), text("ü\n")),
+            (r#"{"key":7,"value":123456789012345678901234567890}"#, text("7"), text("123456789012345678901234567890")),
+            (r#"{"key":-3,"value":2.0}"#, text("-3"), text("2.0")),
+            (r#"{"value":1e+100}"#, Field::Missing, text("1e+100")),
+            (r#"{"key":null,"value":true}"#, Field::Null, Field::NotText),
+            (r#"{"key":[],"value":{"a":1}}"#, Field::NotText, Field::NotText),
+            (r#"{"Key":"a","x":{"key":"b"}}"#, Field::Missing, Field::Missing),
+        ] {
+            assert_eq!(from_json(body.as_bytes()).unwrap(), Fields { key, value }, "{body}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_json() {
+        for body in ["{", "nonsense", " ", "{\"key\":\"a\"} x", "{'key':1}", "{\"key\":\"\\ud800\"}", "{\"key\":1,\"key\":2}"]
+        {
+            assert!(matches!(from_json(body.as_bytes()), Err(Refusal::InvalidJson(_))), "{body}");
+        }
+        assert!(matches!(from_json(b"{\"key\":\"\xff\"}"), Err(Refusal::InvalidJson(_))));
+        for (body, kind) in [("[]", "array"), ("\"x\"", "string"), ("5", "number"), ("null", "null"), ("true", "boolean")]
+        {
+            assert!(matches!(from_json(body.as_bytes()), Err(Refusal::NotAnObject(k)) if k == kind), "{body}");
+        }
+    }
+
+    #[test]
+    fn survives_a_hundred_thousand_brackets() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let depth = 100_000;
+            let nested = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            let _ = from_json(nested.as_bytes());
+            let _ = from_json(format!("{{\"key\":{nested}}}").as_bytes());
+            let _ = from_json(open.repeat(depth).as_bytes());
+        }
+    }
+
+    #[test]
+    fn reads_a_form() {
+        let fields = from_form(b"key=sp&value=a+b%20c%26d&other=1").unwrap();
+        assert_eq!(fields, Fields { key: text("sp"), value: text("a b c&d") });
+        assert_eq!(from_form(b"key=").unwrap(), Fields { key: text(""), value: Field::Missing });
+        assert!(matches!(from_form(b"key=a&key=b"), Err(Refusal::InvalidForm(_))));
+    }
+
+    #[tokio::test]
+    async fn reads_multipart() {
+        let content_type = "multipart/form-data; boundary=XX";
+        let body = b"--XX\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na\r\n--XX\r\n\
+            Content-Disposition: form-data; name=\"value\"\r\n\r\n1\r\n--XX--\r\n";
+        let fields = from_multipart(content_type, body).await.unwrap();
+        assert_eq!(fields, Fields { key: text("a"), value: text("1") });
+        for (content_type, body) in [("multipart/form-data", &body[..]), (content_type, &body[..60])] {
+            let outcome = from_multipart(content_type, body).await;
+            assert!(matches!(outcome, Err(Refusal::InvalidMultipart(_))), "{outcome:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Which of the forms that an endpoint offers the client's `Accept` asks for (RFC 9110 section 12.5.1), with the
+//! original service's ways where the RFC leaves a choice: of two forms that the client likes the same, the one that
+//! it names more precisely wins, then the one that the endpoint names first.
+
+use std::fmt;
+
+use hyper::header::{ACCEPT, HeaderMap};
+
+/// A form that an answer can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `text/plain`: the line `key: value`; an error has no body at all.
+    Text,
+    /// `application/json`
+    Json,
+}
+
+impl Format {
+    fn media_type(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Text => ("text", "plain"),
+            Self::Json => ("application", "json"),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (main, sub) = self.media_type();
+        write!(f, "{main}/{sub}")
+    }
+}
+
+/// One member of an `Accept` list.
+struct Range<'a> {
+    main: &'a str,
+    sub: &'a str,
+    parameters: bool,
+    weight: f32,
+}
+
+/// How well a form is liked: its weight, from 0 for not at all to 1, then how precisely it was named.
+type Liking = (f32, u8);
+
+/// The form to answer in; `None` when the client takes none of those that are offered.
+pub(crate) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
+    if !headers.contains_key(ACCEPT) {
+        return offered.first().copied();
+    }
+    let mut best: Option<(Liking, Format)> = None;
+    for &format in offered {
+        let liking = liking(headers, format);
+        if liking.0 > 0.0 && best.is_none_or(|(other, _)| liking > other) {
+            best = Some((liking, format));
+        }
+    }
+    best.map(|(_, format)| format)
+}
+
+/// The liking of the most precise range that covers the form.
+fn liking(headers: &HeaderMap, format: Format) -> Liking {
+    let mut found: Liking = (0.0, 0);
+    let texts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for range in texts.flat_map(|text| text.split(',')).filter_map(Range::parse) {
+        if let Some(precision) = range.covers(format)
+            && precision > found.1
+        {
+            found = (range.weight, precision);
+        }
+    }
+    found
+}
+
+impl<'a> Range<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(';');
+        let (main, sub) = parts.next()?.trim().split_once('/')?;
+        let mut range = Self { main, sub, parameters: false, weight: 1.0 };
+        for part in parts {
+            match part.trim().split_once('=') {
+                Some((name, value)) if name.eq_ignore_ascii_case("q") => range.weight = weight(value),
+                _ => range.parameters = true,
+            }
+        }
+        Some(range)
+    }
+
+    /// How precisely the range names the form, from 1 for `*/*` up; `None` when it does not cover it.
+    fn covers(&self, format: Format) -> Option<u8> {
+        let (main, sub) = format.media_type();
+        if self.main == "*" && self.sub == "*" {
+            Some(1)
+        } else if !self.main.eq_ignore_ascii_case(main) {
+            None
+        } else if self.sub == "*" {
+            Some(2)
+        } else {
+            // Parameters such as a charset narrow what the client asks for to what we send anyway.
+            self.sub.eq_ignore_ascii_case(sub).then_some(if self.parameters { 4 } else { 3 })
+        }
+    }
+}
+
+/// A weight; what is none counts as 1, as if it had not been given.
+fn weight(text: &str) -> f32 {
+    text.trim().parse().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    const KEY: &[Format] = &[Format::Text, Format::Json];
+
+    fn check(accept: &[&str], offered: &[Format], expected: Option<Format>) {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
+        }
+        assert_eq!(negotiate(&headers, offered), expected, "{accept:?}");
+    }
+
+    #[test]
+    fn chooses_as_the_original_service_does() {
+        use Format::{Json, Text};
+        for (accept, chosen) in [
+            ("*/*", Some(Text)),
+            ("text/plain", Some(Text)),
+            ("application/json", Some(Json)),
+            ("text/*", Some(Text)),
+            ("application/*", Some(Json)),
+            ("text/plain, application/json", Some(Text)),
+            ("application/json, text/plain", Some(Text)),
+            ("application/json, */*", Some(Json)),
+            ("application/xml", None),
+            ("text/html", None),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Some(Text)),
+            ("application/json;q=0.9", Some(Json)),
+            ("application/json;q=0.9, */*;q=0.1", Some(Json)),
+            ("Application/JSON; charset=utf-8", Some(Json)),
+        ] {
+            check(&[accept], KEY, chosen);
+        }
+        check(&[], KEY, Some(Text));
+        check(&["text/plain"], &[Json], None);
+        check(&["text/plain, application/json"], &[Json], Some(Json));
+    }
+
+    #[test]
+    fn looks_at_the_weights_unlike_the_original() {
+        use Format::{Json, Text};
+        for (accept, chosen) in [
+            ("application/json;q=0.9, text/plain;q=0.1", Some(Json)),
+            ("application/json;q=0.5, text/plain;q=0.50", Some(Text)),
+            ("text/plain;q=0, */*", Some(Json)),
+            ("text/plain;q=0", None),
+            ("*/*;q=0.0", None),
+            ("application/json; q=1.000, text/plain;q=0.999", Some(Json)),
+            ("application/json;q=rubbish, text/plain;q=0.9", Some(Json)),
+        ] {
+            check(&[accept], KEY, chosen);
+        }
+    }
+
+    #[test]
+    fn reads_several_accept_headers_as_one_list_and_survives_rubbish() {
+        check(&["application/xml", "application/json"], KEY, Some(Format::Json));
+        check(&["", ",,;;", "json"], KEY, None);
+    }
+}

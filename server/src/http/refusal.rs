@@ -1,0 +1,138 @@
+//! Every reason for which the API does not do what was asked: its status, and its words for the client. They name no
+//! file, peer or pin; what the admin must know goes to the log.
+
+use hyper::{Method, StatusCode};
+use serde::Serialize;
+
+use super::fields::FieldErrors;
+use crate::store::StoreError;
+
+/// Why a request was refused. The texts of the first group are the original service's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("Not found.")]
+    NotFound,
+    #[error("Could not satisfy the request Accept header.")]
+    NotAcceptable,
+    #[error("Method \"{0}\" not allowed.")]
+    MethodNotAllowed(Method),
+    #[error("Unsupported media type \"{0}\" in request.")]
+    UnsupportedMediaType(String),
+    #[error("JSON parse error - {0}")]
+    InvalidJson(String),
+    #[error("Multipart form parse error - {0}")]
+    InvalidMultipart(String),
+    #[error("Invalid data. Expected a dictionary, but got {0}.")]
+    NotAnObject(&'static str),
+    #[error("a field is not valid")]
+    Fields(FieldErrors),
+    #[error("Resource already exists, cannot be created again")]
+    KeyExists,
+
+    #[error("Form parse error - {0}")]
+    InvalidForm(String),
+    #[error("The body did not arrive whole: {0}")]
+    BrokenBody(String),
+    #[error("The body is longer than {0} bytes.")]
+    BodyTooLarge(usize),
+    #[error("The body took longer than {0} seconds.")]
+    BodyTooSlow(u64),
+    #[error("Another key of this cluster has that name.")]
+    NameTaken,
+    #[error("This cluster has as many keys as one may have.")]
+    TooManyKeys,
+    #[error("The keys and values of this cluster would be longer, all together, than they may be.")]
+    TooManyBytes,
+    #[error("The service has as many clusters as it may have. Try again later.")]
+    TooManyPins,
+    #[error("Too many requests wait already. Try again later.")]
+    TooManyWaiters,
+    #[error("The service is shutting down. Try again in a moment.")]
+    ShuttingDown,
+    #[error("The service has no room left on its disk. Nothing was changed.")]
+    NoSpace,
+    #[error("The service's store failed. Its log says why.")]
+    StoreFailed,
+}
+
+/// The body of an error that concerns one thing as a whole.
+#[derive(Serialize)]
+struct Detail {
+    detail: String,
+}
+
+/// The body of an error that concerns no field in particular, as the original has it beside those that do.
+#[derive(Serialize)]
+struct NonFieldErrors {
+    non_field_errors: [String; 1],
+}
+
+impl Refusal {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::InvalidJson(_)
+            | Self::InvalidForm(_)
+            | Self::InvalidMultipart(_)
+            | Self::NotAnObject(_)
+            | Self::Fields(_)
+            | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
+            // Not 409, which tells an agent that its key is there.
+            Self::TooManyKeys | Self::TooManyBytes => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::KeyExists | Self::NameTaken => StatusCode::CONFLICT,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::StoreFailed => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TooManyPins | Self::TooManyWaiters | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+        }
+    }
+
+    /// Seconds after which it is worth asking again, where that is known. Agents add their own jitter.
+    pub(super) fn retry_after(&self) -> Option<u16> {
+        match self {
+            // A restart takes about that long.
+            Self::ShuttingDown => Some(1),
+            // Waits end after 50 seconds at most, so room comes up all the time.
+            Self::TooManyWaiters => Some(10),
+            // Room comes up when an admin acts or pins expire.
+            Self::TooManyPins | Self::NoSpace => Some(60),
+            _ => None,
+        }
+    }
+
+    /// The body that tells of it.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let json = match self {
+            Self::Fields(errors) => serde_json::to_vec(errors),
+            Self::NotAnObject(_) => serde_json::to_vec(&NonFieldErrors { non_field_errors: [self.to_string()] }),
+            _ => serde_json::to_vec(&Detail { detail: self.to_string() }),
+        };
+        json.expect("strings under fixed names always serialise")
+    }
+}
+
+impl From<FieldErrors> for Refusal {
+    fn from(errors: FieldErrors) -> Self {
+        Self::Fields(errors)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::UnknownPin | StoreError::UnknownKey => Self::NotFound,
+            StoreError::KeyExists => Self::KeyExists,
+            StoreError::TooManyKeys => Self::TooManyKeys,
+            StoreError::TooManyBytes => Self::TooManyBytes,
+            StoreError::TooManyPins => Self::TooManyPins,
+            StoreError::NoSpace(_) | StoreError::Failed(_) => {
+                log::error!("{error}");
+                if matches!(error, StoreError::NoSpace(_)) { Self::NoSpace } else { Self::StoreFailed }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Which endpoint a path means. The contract's table, and nothing of methods or answers.
+
+use std::borrow::Cow;
+
+use protocol::{Pin, key};
+
+/// An endpoint, with what its path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    /// `/api/v1/clusters`
+    Clusters,
+    /// `/api/v1/clusters/<pin>`
+    Cluster(Pin),
+    /// `/api/v1/clusters/<pin>/keys`
+    Keys(Pin),
+    /// `/api/v1/clusters/<pin>/keys/<key>`
+    Key(Pin, &'a str),
+    /// `/healthz`: the process answers.
+    Health,
+    /// `/readyz`: the store would take a write.
+    Ready,
+    /// `/`: leads to the page.
+    Root,
+}
+
+/// Segments of the longest path in the table, with the empty one before the first slash.
+const DEPTH: usize = 7;
+
+/// The endpoint of a path; `None` when nothing has that path. A path that ends in a slash is another path.
+pub(crate) fn find(path: &str) -> Option<Route<'_>> {
+    let mut segments = [""; DEPTH];
+    let mut count = 0;
+    for segment in path.split('/') {
+        *segments.get_mut(count)? = segment;
+        count += 1;
+    }
+    Some(match segments[..count] {
+        ["", "api", "v1", "clusters"] => Route::Clusters,
+        ["", "api", "v1", "clusters", pin] => Route::Cluster(Pin::parse_made(pin)?),
+        ["", "api", "v1", "clusters", pin, "keys"] => Route::Keys(Pin::parse_made(pin)?),
+        ["", "api", "v1", "clusters", pin, "keys", name] if key::is_addressable(name) => {
+            Route::Key(Pin::parse_made(pin)?, name)
+        }
+        ["", "healthz"] => Route::Health,
+        ["", "readyz"] => Route::Ready,
+        ["", ""] => Route::Root,
+        _ => return None,
+    })
+}
+
+/// The path with the percent-encoding of unreserved characters undone, as RFC 3986 section 6.2.2.2 lets anybody do
+/// on the way. Everything else stays encoded, so that no `%2F` becomes a slash; no route has a `%`.
+pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        match unreserved(&rest.as_bytes()[at + 1..]) {
+            Some(byte) => {
+                out.push(char::from(byte));
+                rest = &rest[at + 3..];
+            }
+            None => {
+                out.push('%');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// The unreserved character (RFC 3986 section 2.3) whose two hexadecimal digits come first.
+fn unreserved(digits: &[u8]) -> Option<u8> {
+    let nibble = |at: usize| char::from(*digits.get(at)?).to_digit(16);
+    let byte = u8::try_from(nibble(0)? * 16 + nibble(1)?).ok()?;
+    (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)).then_some(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIN: &str = "enico1qq0oey";
+
+    fn pin() -> Pin {
+        Pin::parse_made(PIN).unwrap()
+    }
+
+    #[test]
+    fn finds_what_the_contract_lists() {
+        for (path, route) in [
+            ("/api/v1/clusters", Route::Clusters),
+            ("/api/v1/clusters/enico1qq0oey", Route::Cluster(pin())),
+            ("/api/v1/clusters/enico1qq0oey/keys", Route::Keys(pin())),
+            ("/api/v1/clusters/enico1qq0oey/keys/master_ip", Route::Key(pin(), "master_ip")),
+            ("/api/v1/clusters/enico1qq0oey/keys/keys", Route::Key(pin(), "keys")),
+            ("/healthz", Route::Health),
+            ("/readyz", Route::Ready),
+            ("/", Route::Root),
+        ] {
+            assert_eq!(find(path), Some(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn knows_no_other_path() {
+        for path in [
+            "",
+            "*",
+            "//",
+            "/api/v1/clusters/",
+            "//api/v1/clusters",
+            "/api/v2/clusters",
+            "/api/v1/clusters/short",
+            "/api/v1/clusters/ENICO1QQ0OEY",
+            "/api/v1/clusters/enico1qq0oey/",
+            "/api/v1/clusters/enico1qq0oey/keys/",
+            "/api/v1/clusters/enico1qq0oey/keys/a.b",
+            "/api/v1/clusters/enico1qq0oey/keys/a%2Fb",
+            "/api/v1/clusters/enico1qq0oey/keys/a/b",
+            "/api/v1/clusters/enico1qq0oey/keys/a/b/c/d/e/f",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn undoes_the_encoding_of_unreserved_characters_only() {
+        for (path, normal) in [
+            ("/a", "/a"),
+            ("/%61pi/%7E%2D", "/api/~-"),
+            ("/%6Beys", "/keys"),
+            ("/a%2Fb%20%25%C3%BC", "/a%2Fb%20%25%C3%BC"),
+            ("/%", "/%"),
+            ("/%6", "/%6"),
+            ("/%zz%ü", "/%zz%ü"),
+            ("/%2561", "/%2561"),
+        ] {
+            assert_eq!(normalize(path), normal, "{path}");
+        }
+    }
+}
