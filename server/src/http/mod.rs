@@ -15,14 +15,14 @@ use hyper::{Method, Request, Response, StatusCode};
 
 pub(crate) use answers::{AnswerBody, Reply};
 pub(crate) use body::RequestBody;
+pub(crate) use fields::Fields;
 pub(crate) use refusal::Refusal;
 
-use crate::api::wait::{self, Wait};
+use crate::api::wait::{PREFERENCE_APPLIED, Wait};
 use crate::api::{clusters, keys};
 use crate::service::Service;
 use body::decode;
-use negotiation::Format;
-use routes::Route;
+use routes::{Endpoint, Route};
 
 /// Answers one request.
 pub(crate) async fn answer(service: &Service, request: Request<impl RequestBody>) -> Response<AnswerBody> {
@@ -36,64 +36,55 @@ pub(crate) async fn answer(service: &Service, request: Request<impl RequestBody>
             Ok(()) => answers::line(StatusCode::OK, "ready"),
             Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
         },
-        Some(route) => api(service, &head, body, route).await,
+        Some(Route::Api(endpoint)) => api(service, &head, body, endpoint).await,
     }
 }
 
 /// Answers a request to an endpoint of the API.
-async fn api(service: &Service, head: &Parts, body: impl RequestBody, route: Route<'_>) -> Response<AnswerBody> {
-    let (formats, allow) = contract(&route);
-    let wait = match route {
-        Route::Key(..) => Wait::asked_for(head),
-        _ => None,
-    };
+async fn api(
+    service: &Service,
+    head: &Parts,
+    body: impl RequestBody,
+    endpoint: Endpoint<'_>,
+) -> Response<AnswerBody> {
+    let wait = Wait::asked_for(head).filter(|_| matches!(endpoint, Endpoint::Key(..)));
+    let (formats, methods) = (endpoint.formats(), endpoint.methods());
     let format = negotiation::negotiate(&head.headers, formats);
     let outcome = match format {
         None => Err(Refusal::NotAcceptable),
-        Some(_) => perform(service, head, body, route, wait).await,
+        Some(_) => perform(service, head, body, endpoint, wait).await,
     };
-    let mut answer = answers::render(outcome, format.unwrap_or(formats[0]), allow);
+    let mut answer = answers::render(outcome, format.unwrap_or(formats[0]), methods);
     if let Some(wait) = wait {
-        answer.headers_mut().insert(wait::PREFERENCE_APPLIED, wait.granted());
+        answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
     }
     answer
-}
-
-/// What an endpoint can answer in, the default first, and the methods that it has.
-fn contract(route: &Route<'_>) -> (&'static [Format], &'static str) {
-    match route {
-        Route::Clusters => (&[Format::Json], "POST, OPTIONS"),
-        Route::Cluster(_) => (&[Format::Json], "GET, DELETE, HEAD, OPTIONS"),
-        Route::Keys(_) => (&[Format::Json], "GET, POST, HEAD, OPTIONS"),
-        Route::Key(..) => (&[Format::Text, Format::Json], "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"),
-        Route::Health | Route::Ready | Route::Root => (&[Format::Text], "GET, HEAD"),
-    }
 }
 
 /// The contract, as a table.
 async fn perform(
     service: &Service,
-    head: &Parts,
+    Parts { method, headers, .. }: &Parts,
     body: impl RequestBody,
-    route: Route<'_>,
+    endpoint: Endpoint<'_>,
     wait: Option<Wait>,
 ) -> Result<Reply, Refusal> {
-    let headers = &head.headers;
-    match (&head.method, route) {
-        (&Method::POST, Route::Clusters) => clusters::create(service, decode(headers, body).await?).await,
+    use Endpoint::{Cluster, Clusters, Key, Keys};
+    match (method, endpoint) {
+        (&Method::POST, Clusters) => clusters::create(service, decode(headers, body).await?).await,
 
-        (&Method::GET | &Method::HEAD, Route::Cluster(pin)) => clusters::show(service, &pin).await,
-        (&Method::DELETE, Route::Cluster(pin)) => clusters::delete(service, &pin).await,
+        (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, &pin).await,
+        (&Method::DELETE, Cluster(pin)) => clusters::delete(service, &pin).await,
 
-        (&Method::GET | &Method::HEAD, Route::Keys(pin)) => keys::list(service, &pin).await,
-        (&Method::POST, Route::Keys(pin)) => keys::create(service, &pin, decode(headers, body).await?).await,
+        (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, &pin).await,
+        (&Method::POST, Keys(pin)) => keys::create(service, &pin, decode(headers, body).await?).await,
 
-        (&Method::GET | &Method::HEAD, Route::Key(pin, key)) => keys::show(service, &pin, key, wait).await,
-        (&Method::PUT, Route::Key(pin, key)) => keys::replace(service, &pin, key, decode(headers, body).await?).await,
-        (&Method::PATCH, Route::Key(pin, key)) => keys::change(service, &pin, key, decode(headers, body).await?).await,
-        (&Method::DELETE, Route::Key(pin, key)) => keys::delete(service, &pin, key).await,
+        (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, &pin, key, wait).await,
+        (&Method::PUT, Key(pin, key)) => keys::replace(service, &pin, key, decode(headers, body).await?).await,
+        (&Method::PATCH, Key(pin, key)) => keys::change(service, &pin, key, decode(headers, body).await?).await,
+        (&Method::DELETE, Key(pin, key)) => keys::delete(service, &pin, key).await,
 
-        (&Method::OPTIONS, route) => Ok(Reply::Options(contract(&route).0)),
+        (&Method::OPTIONS, endpoint) => Ok(Reply::Options(endpoint.formats())),
         (method, _) => Err(Refusal::MethodNotAllowed(method.clone())),
     }
 }

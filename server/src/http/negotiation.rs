@@ -43,7 +43,7 @@ struct Range<'a> {
 type Liking = (f32, u8);
 
 /// The form to answer in; `None` when the client takes none of those that are offered.
-pub(crate) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
+pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
     if !headers.contains_key(ACCEPT) {
         return offered.first().copied();
     }

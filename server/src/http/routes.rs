@@ -2,19 +2,16 @@
 
 use std::borrow::Cow;
 
-use protocol::{Pin, key};
+use protocol::Pin;
+use protocol::key::is_addressable;
 
-/// An endpoint, with what its path names.
+use super::negotiation::Format;
+
+/// What a path means.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Route<'a> {
-    /// `/api/v1/clusters`
-    Clusters,
-    /// `/api/v1/clusters/<pin>`
-    Cluster(Pin),
-    /// `/api/v1/clusters/<pin>/keys`
-    Keys(Pin),
-    /// `/api/v1/clusters/<pin>/keys/<key>`
-    Key(Pin, &'a str),
+pub(super) enum Route<'a> {
+    /// An endpoint of the API.
+    Api(Endpoint<'a>),
     /// `/healthz`: the process answers.
     Health,
     /// `/readyz`: the store would take a write.
@@ -23,11 +20,44 @@ pub(crate) enum Route<'a> {
     Root,
 }
 
+/// An endpoint of the API, with what its path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Endpoint<'a> {
+    /// `/api/v1/clusters`
+    Clusters,
+    /// `/api/v1/clusters/<pin>`
+    Cluster(Pin),
+    /// `/api/v1/clusters/<pin>/keys`
+    Keys(Pin),
+    /// `/api/v1/clusters/<pin>/keys/<key>`
+    Key(Pin, &'a str),
+}
+
+impl Endpoint<'_> {
+    /// The forms that it answers in, the default first.
+    pub(super) fn formats(&self) -> &'static [Format] {
+        match self {
+            Self::Clusters | Self::Cluster(_) | Self::Keys(_) => &[Format::Json],
+            Self::Key(..) => &[Format::Text, Format::Json],
+        }
+    }
+
+    /// Its methods, as `Allow` lists them.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Self::Clusters => "POST, OPTIONS",
+            Self::Cluster(_) => "GET, DELETE, HEAD, OPTIONS",
+            Self::Keys(_) => "GET, POST, HEAD, OPTIONS",
+            Self::Key(..) => "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+        }
+    }
+}
+
 /// Segments of the longest path in the table, with the empty one before the first slash.
 const DEPTH: usize = 7;
 
 /// The endpoint of a path; `None` when nothing has that path. A path that ends in a slash is another path.
-pub(crate) fn find(path: &str) -> Option<Route<'_>> {
+pub(super) fn find(path: &str) -> Option<Route<'_>> {
     let mut segments = [""; DEPTH];
     let mut count = 0;
     for segment in path.split('/') {
@@ -35,12 +65,13 @@ pub(crate) fn find(path: &str) -> Option<Route<'_>> {
         count += 1;
     }
     Some(match segments[..count] {
-        ["", "api", "v1", "clusters"] => Route::Clusters,
-        ["", "api", "v1", "clusters", pin] => Route::Cluster(Pin::parse_made(pin)?),
-        ["", "api", "v1", "clusters", pin, "keys"] => Route::Keys(Pin::parse_made(pin)?),
-        ["", "api", "v1", "clusters", pin, "keys", name] if key::is_addressable(name) => {
-            Route::Key(Pin::parse_made(pin)?, name)
-        }
+        ["", "api", "v1", "clusters", ref rest @ ..] => Route::Api(match *rest {
+            [] => Endpoint::Clusters,
+            [pin] => Endpoint::Cluster(Pin::parse_made(pin)?),
+            [pin, "keys"] => Endpoint::Keys(Pin::parse_made(pin)?),
+            [pin, "keys", key] if is_addressable(key) => Endpoint::Key(Pin::parse_made(pin)?, key),
+            _ => return None,
+        }),
         ["", "healthz"] => Route::Health,
         ["", "readyz"] => Route::Ready,
         ["", ""] => Route::Root,
@@ -50,7 +81,7 @@ pub(crate) fn find(path: &str) -> Option<Route<'_>> {
 
 /// The path with the percent-encoding of unreserved characters undone, as RFC 3986 section 6.2.2.2 lets anybody do
 /// on the way. Everything else stays encoded, so that no `%2F` becomes a slash; no route has a `%`.
-pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
+pub(super) fn normalize(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
@@ -93,11 +124,11 @@ mod tests {
     #[test]
     fn finds_what_the_contract_lists() {
         for (path, route) in [
-            ("/api/v1/clusters", Route::Clusters),
-            ("/api/v1/clusters/enico1qq0oey", Route::Cluster(pin())),
-            ("/api/v1/clusters/enico1qq0oey/keys", Route::Keys(pin())),
-            ("/api/v1/clusters/enico1qq0oey/keys/master_ip", Route::Key(pin(), "master_ip")),
-            ("/api/v1/clusters/enico1qq0oey/keys/keys", Route::Key(pin(), "keys")),
+            ("/api/v1/clusters", Route::Api(Endpoint::Clusters)),
+            ("/api/v1/clusters/enico1qq0oey", Route::Api(Endpoint::Cluster(pin()))),
+            ("/api/v1/clusters/enico1qq0oey/keys", Route::Api(Endpoint::Keys(pin()))),
+            ("/api/v1/clusters/enico1qq0oey/keys/master_ip", Route::Api(Endpoint::Key(pin(), "master_ip"))),
+            ("/api/v1/clusters/enico1qq0oey/keys/keys", Route::Api(Endpoint::Key(pin(), "keys"))),
             ("/healthz", Route::Health),
             ("/readyz", Route::Ready),
             ("/", Route::Root),
