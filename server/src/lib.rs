@@ -1,4 +1,31 @@
-//! The cluster pairing service.
-#![allow(missing_docs, reason = "the skeleton")]
+//! The cluster pairing service: keys under a pin, over a small REST API, so that the master and the slaves of a
+//! cluster find each other.
+//!
+//! This library is the whole of it; `main.rs` only reads the command line. A program that embeds it:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use pairing_server::{Config, Server, listen};
+//!
+//! let server = Server::new(Config::default())?;
+//! let listener = listen::bind("127.0.0.1:0".parse()?)?;
+//! server.serve(vec![listener], std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod api;
 pub mod clock;
+pub mod config;
+pub mod error;
+mod expiry;
+mod http;
+mod hub;
+pub mod listen;
+mod server;
+mod service;
 pub mod store;
+
+pub use config::Config;
+pub use error::Error;
+pub use server::Server;

@@ -1,0 +1,44 @@
+//! How a service is set up.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::{Clock, SystemClock};
+use crate::store::Limits;
+
+/// What can be set. What nobody tunes is a named constant where it is used.
+#[derive(Clone)]
+pub struct Config {
+    /// Where clusters are kept.
+    pub storage: Storage,
+    /// What bounds the store.
+    pub limits: Limits,
+    /// Longest value, in characters.
+    pub value_max_chars: usize,
+    /// Most connections at a time; more wait until the kernel's queue for them is full.
+    pub connections: usize,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where clusters are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// In a file of this directory.
+    Directory(PathBuf),
+    /// In memory, until the process ends.
+    Memory,
+}
+
+/// A service that forgets everything when it ends.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            storage: Storage::Memory,
+            limits: Limits::default(),
+            value_max_chars: protocol::limits::VALUE_MAX_CHARS,
+            connections: 16_384,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
