@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
 use crate::store::Limits;
+pub use crate::tls::Tls;
+
+/// Connections by default: a cluster of 10,000 waiting slaves and room for others, in some 300 MB.
+pub const CONNECTIONS: usize = 16_384;
 
 /// What can be set. What nobody tunes is a named constant where it is used.
 #[derive(Clone)]
@@ -17,6 +21,10 @@ pub struct Config {
     pub value_max_chars: usize,
     /// Most connections at a time; more wait until the kernel's queue for them is full.
     pub connections: usize,
+    /// How connections are protected; `None`: not at all.
+    pub tls: Option<Tls>,
+    /// Whether each request has its line in the log.
+    pub access_log: bool,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -37,7 +45,9 @@ impl Default for Config {
             storage: Storage::Memory,
             limits: Limits::default(),
             value_max_chars: protocol::limits::VALUE_MAX_CHARS,
-            connections: 16_384,
+            connections: CONNECTIONS,
+            tls: None,
+            access_log: false,
             clock: Arc::new(SystemClock),
         }
     }

@@ -1,15 +1,19 @@
-//! What keeps the service from starting or going on, said to the person who started it.
+//! What keeps the service, or its command, from doing what was asked: what failed, on what, why, and what to do next.
+//!
+//! Each variant has its exit status (sysexits.h) and its next step; neither has a catch-all, so a new variant does not
+//! compile without both.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use crate::store::StoreError;
 
-/// Why the service cannot run.
+/// Why it did not work. Never holds a pin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store cannot be opened.
-    #[error("{0}")]
+    #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
 
     /// An address cannot be listened on.
@@ -20,4 +24,92 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+
+    /// A file on this machine.
+    #[error("cannot {verb} {}: {source}", path.display())]
+    File {
+        /// What was to be done: `read`, `write`, …
+        verb: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// A key or certificate that is no use.
+    #[error("{place}: {problem}")]
+    Tls {
+        /// The file, or what else it is.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// The system does not give what a service needs.
+    #[error("cannot start: {0}")]
+    System(io::Error),
+
+    /// The URL of a service makes no sense.
+    #[error("{url}: {problem}")]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+
+    /// A service did not answer as it should.
+    #[error("{url}: {problem}")]
+    Client {
+        /// Its URL.
+        url: String,
+        /// What went wrong.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// A failure with a file.
+    pub(crate) fn file(verb: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::File { verb, path: path.to_owned(), source }
+    }
+
+    /// What to do about it, for the person who reads the message.
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "look at the data directory: its owner, its free space, who else uses it",
+            Self::Listen { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => "stop what listens there, or give another --listen",
+                io::ErrorKind::PermissionDenied => {
+                    "take a port above 1023, or have systemd open it (cernvm-pairing-server.socket)"
+                }
+                _ => "give an address of this machine with --listen, such as 0.0.0.0:8000",
+            },
+            Self::File { .. } => "look at the file, its directory, and who owns them",
+            Self::Tls { .. } => {
+                "give the certificate with its chain and the key that belongs to it, in PEM, or use --tls-self-signed"
+            }
+            Self::System(_) => "look at the limits of this process (ulimit -a)",
+            Self::Url { .. } => "give a URL such as http://127.0.0.1:8000 or https://pairing.example.org",
+            Self::Client { .. } => "look whether the service runs there, and at its log",
+        }
+    }
+
+    /// Exit status of the command.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // EX_USAGE
+            Self::Url { .. } => 64,
+            // EX_UNAVAILABLE
+            Self::Client { .. } => 69,
+            // EX_OSERR
+            Self::Listen { .. } | Self::System(_) => 71,
+            // EX_IOERR
+            Self::Store(_) | Self::File { .. } => 74,
+            // EX_CONFIG
+            Self::Tls { .. } => 78,
+        }
+    }
 }

@@ -15,8 +15,12 @@
 //! ```
 
 mod api;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
+pub mod console;
+pub mod contexts;
 pub mod error;
 mod expiry;
 mod http;
@@ -25,6 +29,8 @@ pub mod listen;
 mod server;
 mod service;
 pub mod store;
+pub mod system;
+pub mod tls;
 
 pub use config::Config;
 pub use error::Error;

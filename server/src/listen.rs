@@ -3,15 +3,19 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::select;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +25,8 @@ use crate::service::Service;
 
 /// Connections that the kernel keeps for us: a thousand VMs that boot together knock within one second.
 const BACKLOG: u32 = 4096;
+/// How long a TLS handshake may take: three round trips over the worst line, and a slow CPU.
+const HANDSHAKE: Duration = Duration::from_secs(15);
 /// How long a client may take for its headers, and how long a connection may lie idle. Longer than the longest pause
 /// between two requests of an agent that polls (30 s and its jitter), so that it need not connect anew.
 const HEADERS: Duration = Duration::from_secs(60);
@@ -33,6 +39,7 @@ const BREATHER: Duration = Duration::from_millis(100);
 pub(crate) struct Gate {
     service: Arc<Service>,
     http: http1::Builder,
+    tls: Option<TlsAcceptor>,
     connections: Arc<Semaphore>,
     stop: CancellationToken,
     /// Every listener and connection.
@@ -40,12 +47,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(service: Arc<Service>, connections: usize) -> Self {
+    pub(crate) fn new(service: Arc<Service>, connections: usize, tls: Option<TlsAcceptor>) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD_MAX_BYTES);
         Self {
             service,
             http,
+            tls,
             connections: Arc::new(Semaphore::new(connections)),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -58,16 +66,25 @@ impl Gate {
         self.tasks.close();
     }
 
-    /// Serves one connection.
+    /// Serves one connection, from its handshake on.
     async fn serve(self: Arc<Self>, stream: TcpStream, _: OwnedSemaphorePermit) {
         // Answers are small and written in one go; waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
-        let service = service_fn(|request| async {
-            Ok::<_, Infallible>(http::answer(&self.service, request).await)
-        });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let outcome = tokio::select! {
+        match &self.tls {
+            None => self.speak(stream).await,
+            Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.speak(stream).await,
+                Ok(Err(err)) => log::debug!("TLS handshake: {err}"),
+                Err(_) => log::debug!("TLS handshake: not done after {} s", HANDSHAKE.as_secs()),
+            },
+        }
+    }
+
+    /// Answers requests until the client or the service has had enough.
+    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = service_fn(async |request| Ok::<_, Infallible>(http::answer(&self.service, request).await));
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let outcome = select! {
             outcome = connection.as_mut() => outcome,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
@@ -112,7 +129,7 @@ pub(crate) async fn accept(listener: TcpListener, gate: Arc<Gate>) {
         (listener.accept().await, permit)
     };
     loop {
-        let (accepted, permit) = tokio::select! {
+        let (accepted, permit) = select! {
             next = next() => next,
             () = gate.stop.cancelled() => return,
         };

@@ -15,6 +15,7 @@ use crate::service::Service;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::Store;
+use crate::tls::Certificate;
 use crate::{expiry, hub};
 
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
@@ -26,14 +27,16 @@ pub struct Server {
     service: Arc<Service>,
     deliveries: mpsc::UnboundedReceiver<hub::Due>,
     gate: Arc<Gate>,
+    certificate: Option<Certificate>,
 }
 
 impl Server {
     /// Opens the store and puts the service together.
     ///
     /// # Errors
-    /// The store cannot be opened.
+    /// The store cannot be opened, or the certificate cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
+        let certificate = config.tls.map(Certificate::load).transpose()?;
         let (hub, deliveries) = hub::Hub::new(config.connections);
         let (limits, clock) = (config.limits, config.clock.clone());
         let store: Arc<dyn Store> = match &config.storage {
@@ -42,8 +45,15 @@ impl Server {
         };
         let service =
             Arc::new(Service { store, hub, clock: config.clock, value_max_chars: config.value_max_chars });
-        let gate = Arc::new(Gate::new(service.clone(), config.connections));
-        Ok(Self { service, deliveries, gate })
+        let acceptor = certificate.as_ref().map(Certificate::acceptor);
+        let gate = Arc::new(Gate::new(service.clone(), config.connections, acceptor));
+        Ok(Self { service, deliveries, gate, certificate })
+    }
+
+    /// The certificate that connections are protected with, for its fingerprint and to reload it.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Serves until `shutdown` is there, then ends in good order: no new connections, waits are answered, what is
@@ -56,7 +66,7 @@ impl Server {
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let Self { service, deliveries, gate } = self;
+        let Self { service, deliveries, gate, .. } = self;
         for listener in listeners {
             gate.tasks.spawn(listen::accept(listen::adopt(listener)?, gate.clone()));
         }

@@ -1,0 +1,214 @@
+//! The command line of the service.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use log::LevelFilter;
+
+use crate::client::{Remote, Trust};
+use crate::error::Error;
+use crate::config::{CONNECTIONS, Config, Storage, Tls};
+use crate::store::Limits;
+
+/// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
+#[derive(Debug, Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to log: off, error, warn, info, debug.
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "CERNVM_PAIRING_LOG")]
+    pub log: LevelFilter,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service.
+    Serve(Serve),
+    /// Create a pin and print it.
+    Pin(Connect),
+    /// Create a pin and write the contexts of a master and a slave, ready to launch.
+    Contexts(Contexts),
+}
+
+/// How to run the service.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("protection").args(["tls_cert", "tls_self_signed"]))]
+pub struct Serve {
+    /// Address and port to listen on; may be given several times. Sockets that systemd hands over are used instead.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_delimiter = ',')]
+    #[arg(env = "CERNVM_PAIRING_LISTEN")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Directory for the store's file, and for the key of --tls-self-signed.
+    #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Keep everything in memory, and forget it at the end.
+    #[arg(long, env = "CERNVM_PAIRING_IN_MEMORY", value_parser = FalseyValueParser::new())]
+    in_memory: bool,
+
+    /// Certificate for TLS with its chain, in PEM. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "CERNVM_PAIRING_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "CERNVM_PAIRING_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// TLS with a key of our own. Prints the line with its fingerprint, which goes into the contexts.
+    #[arg(long, env = "CERNVM_PAIRING_TLS_SELF_SIGNED", value_parser = FalseyValueParser::new())]
+    tls_self_signed: bool,
+
+    /// How long a pin lives: a number with s, m, h or d.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
+    #[arg(env = "CERNVM_PAIRING_PIN_LIFETIME")]
+    pin_lifetime: Duration,
+    /// Longest value, in characters.
+    #[arg(long, value_name = "N", default_value_t = protocol::limits::VALUE_MAX_CHARS)]
+    #[arg(env = "CERNVM_PAIRING_MAX_VALUE_LENGTH")]
+    max_value_length: usize,
+    /// Most connections at a time.
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS, env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
+    max_connections: usize,
+    /// Log one line for each request.
+    #[arg(long, env = "CERNVM_PAIRING_ACCESS_LOG", value_parser = FalseyValueParser::new())]
+    access_log: bool,
+}
+
+/// Which service to talk to, and how.
+#[derive(Debug, Args)]
+pub struct Connect {
+    /// URL of the service.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000", env = "CERNVM_PAIRING_URL")]
+    url: String,
+    /// Trust the certificates that the authorities in this PEM file signed, and no others.
+    #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
+    ca: Option<PathBuf>,
+    /// Trust the key with this fingerprint, and nothing else: `sha256:` and 64 hexadecimal digits.
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
+}
+
+/// Where to write contexts.
+#[derive(Debug, Args)]
+pub struct Contexts {
+    /// Which service to talk to.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// File for the master's context.
+    #[arg(long, value_name = "FILE", default_value = "master-context.txt")]
+    pub master: PathBuf,
+    /// File for the slaves' context.
+    #[arg(long, value_name = "FILE", default_value = "slave-context.txt")]
+    pub slave: PathBuf,
+}
+
+impl Connect {
+    /// The service that these flags name.
+    ///
+    /// # Errors
+    /// The URL makes no sense, or the file of the authorities cannot be used.
+    pub fn remote(&self) -> Result<Remote, Error> {
+        let trust = match (&self.ca, &self.fingerprint) {
+            (Some(path), _) => Trust::Authorities(path.clone()),
+            (None, Some(fingerprint)) => Trust::Fingerprint(fingerprint.to_ascii_lowercase()),
+            (None, None) => Trust::Public,
+        };
+        Remote::new(&self.url, trust)
+    }
+}
+
+impl Serve {
+    /// The service that these flags describe.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Some(Tls::Files { certificate: certificate.clone(), key: key.clone() })
+            }
+            _ => self.tls_self_signed.then(|| Tls::SelfSigned {
+                key: (!self.in_memory).then(|| self.data_dir.join("tls.key")),
+            }),
+        };
+        Config {
+            storage: if self.in_memory { Storage::Memory } else { Storage::Directory(self.data_dir.clone()) },
+            limits: Limits { lifetime: self.pin_lifetime, ..Limits::default() },
+            value_max_chars: self.max_value_length,
+            connections: self.max_connections,
+            access_log: self.access_log,
+            tls,
+            ..Config::default()
+        }
+    }
+}
+
+/// Reads a duration such as `90s`, `30m`, `24h` or `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let explain = || format!("{text:?} is not a number with s, m, h or d behind it, such as 24h");
+    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(explain()),
+    };
+    let number: u32 = number.parse().map_err(|_| explain())?;
+    if number == 0 {
+        return Err("a pin must live for a while".to_owned());
+    }
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn serve(flags: &[&str]) -> Result<Config, clap::Error> {
+        let line = ["cernvm-pairing-server", "serve"].iter().chain(flags);
+        match Cli::try_parse_from(line)?.command {
+            Command::Serve(serve) => Ok(serve.config()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn is_a_command_line_that_clap_can_take() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn keeps_data_in_a_directory_unless_told_otherwise() {
+        assert_eq!(serve(&[]).unwrap().storage, Storage::Directory("cernvm-pairing-data".into()));
+        assert_eq!(serve(&["--data-dir", "/d"]).unwrap().storage, Storage::Directory("/d".into()));
+        assert_eq!(serve(&["--in-memory"]).unwrap().storage, Storage::Memory);
+    }
+
+    #[test]
+    fn has_no_half_of_tls() {
+        assert_eq!(serve(&[]).unwrap().tls, None);
+        let files = Tls::Files { certificate: "c".into(), key: "k".into() };
+        assert_eq!(serve(&["--tls-cert", "c", "--tls-key", "k"]).unwrap().tls, Some(files));
+        let own = |key| Some(Tls::SelfSigned { key });
+        assert_eq!(serve(&["--tls-self-signed"]).unwrap().tls, own(Some("cernvm-pairing-data/tls.key".into())));
+        assert_eq!(serve(&["--tls-self-signed", "--in-memory"]).unwrap().tls, own(None));
+        for wrong in [&["--tls-cert", "c"][..], &["--tls-key", "k"], &["--tls-self-signed", "--tls-cert", "c", "--tls-key", "k"]]
+        {
+            assert!(serve(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn reads_durations() {
+        for (text, seconds) in [("90s", 90), ("30m", 1800), ("24h", 86_400), ("7d", 604_800)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "24", "h", "-1h", "0s", "1y", "1.5h", "24ü"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! TLS: where the key and the certificate come from, and how they are replaced while the service runs.
+//!
+//! One provider (ring), TLS 1.2 and 1.3 with rustls' own choice of suites, HTTP/1.1 only. Clients that have the
+//! fingerprint of the key look at nothing else, so a certificate that we sign ourselves says no more than it must.
+
+use std::fmt::{Display, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rcgen::{CertificateParams, KeyPair};
+use ring::digest::{SHA256, digest};
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring as provider};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::error::Error;
+
+/// What an error names when no file is at fault.
+const SELF_SIGNED: &str = "the self-signed certificate";
+
+/// Where the key and the certificate come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    /// From PEM files; read again by [`Certificate::reload`].
+    Files {
+        /// The certificate and those between it and its authority, in that order.
+        certificate: PathBuf,
+        /// The private key: PKCS #8, PKCS #1 or SEC 1.
+        key: PathBuf,
+    },
+    /// A key that is made once.
+    SelfSigned {
+        /// Where it is kept, for this user alone; `None`: nowhere.
+        key: Option<PathBuf>,
+    },
+}
+
+/// The certificate in use. Clones are handles of the same.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    source: Tls,
+    current: Arc<Current>,
+}
+
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Certificate {
+    /// Reads the key and the certificate, or makes them.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or what is in it is no use.
+    pub(crate) fn load(source: Tls) -> Result<Self, Error> {
+        let current = Arc::new(Current(RwLock::new(load(&source)?)));
+        Ok(Self { source, current })
+    }
+
+    /// Reads the files again. New connections get what is in them now, open ones keep what they have.
+    ///
+    /// # Errors
+    /// A file cannot be read, or what is in it is no use; the certificate in use stays in use.
+    pub fn reload(&self) -> Result<(), Error> {
+        let loaded = load(&self.source)?;
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+
+    /// `sha256:<hex>` of the public key (its SubjectPublicKeyInfo): what `cvm_service_fingerprint` in a context takes.
+    /// `None` for a kind of key that does not tell.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<String> {
+        Some(fingerprint(self.current.get().key.public_key()?.as_ref()))
+    }
+
+    /// What makes TLS of a connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let mut config = ServerConfig::builder_with_provider(crypto())
+            .with_safe_default_protocol_versions()
+            .expect("ring has suites for both versions")
+            .with_no_client_auth()
+            .with_cert_resolver(self.current.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+impl Current {
+    fn get(&self) -> Arc<CertifiedKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.get())
+    }
+}
+
+/// The one place that says who does the cryptography.
+pub(crate) fn crypto() -> Arc<CryptoProvider> {
+    Arc::new(provider::default_provider())
+}
+
+/// The fingerprint of a public key in DER.
+pub(crate) fn fingerprint(public_key: &[u8]) -> String {
+    let mut text = "sha256:".to_owned();
+    for byte in digest(&SHA256, public_key).as_ref() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn load(source: &Tls) -> Result<Arc<CertifiedKey>, Error> {
+    let (chain, private, place) = match source {
+        Tls::Files { certificate, key } => (read_chain(certificate)?, read_key(key)?, key.display().to_string()),
+        Tls::SelfSigned { key } => {
+            let key = key.as_deref().map_or_else(generate, kept_or_new)?;
+            (vec![self_signed(&key)?], key.into(), SELF_SIGNED.to_owned())
+        }
+    };
+    let certified = CertifiedKey::from_der(chain, private, &crypto());
+    Ok(Arc::new(certified.map_err(|err| unusable(place, &err))?))
+}
+
+/// Reads the certificates of a file.
+///
+/// # Errors
+/// The file cannot be read, or has none.
+pub(crate) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|err| unreadable(path, err))?;
+    if chain.is_empty() {
+        return Err(unusable(path.display(), &"there is no certificate in it"));
+    }
+    Ok(chain)
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    PrivateKeyDer::from_pem_file(path).map_err(|err| unreadable(path, err))
+}
+
+fn unreadable(path: &Path, err: pem::Error) -> Error {
+    match err {
+        pem::Error::Io(source) => Error::file("read", path, source),
+        pem::Error::NoItemsFound => unusable(path.display(), &"there is no private key in it"),
+        err => unusable(path.display(), &err),
+    }
+}
+
+fn kept_or_new(path: &Path) -> Result<KeyPair, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => KeyPair::from_pem(&text).map_err(|err| unusable(path.display(), &err)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            let key = generate()?;
+            keep(path, &key.serialize_pem()).map_err(|err| Error::file("write", path, err))?;
+            Ok(key)
+        }
+        Err(err) => Err(Error::file("read", path, err)),
+    }
+}
+
+fn generate() -> Result<KeyPair, Error> {
+    KeyPair::generate().map_err(|err| unusable(SELF_SIGNED, &err))
+}
+
+fn self_signed(key: &KeyPair) -> Result<CertificateDer<'static>, Error> {
+    let signed = CertificateParams::new(["localhost".to_owned()]).and_then(|params| params.self_signed(key));
+    Ok(signed.map_err(|err| unusable(SELF_SIGNED, &err))?.into())
+}
+
+fn unusable(place: impl Display, problem: &impl Display) -> Error {
+    Error::Tls { place: place.to_string(), problem: problem.to_string() }
+}
+
+/// Writes a file that only this user can read, whole or not at all, and sees it on the disk: clients are about to be
+/// told to trust this key.
+fn keep(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let unfinished = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn written(dir: &Path, name: &str, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A key and a certificate for it, in files.
+    fn pair(dir: &Path, name: &str) -> Tls {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        Tls::Files {
+            certificate: written(dir, &format!("{name}.crt"), &params.self_signed(&key).unwrap().pem()),
+            key: written(dir, &format!("{name}.key"), &key.serialize_pem()),
+        }
+    }
+
+    #[test]
+    fn keeps_the_key_it_made_to_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("data/tls.key");
+        let first = Certificate::load(Tls::SelfSigned { key: Some(key.clone()) }).unwrap();
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        let second = Certificate::load(Tls::SelfSigned { key: Some(key) }).unwrap();
+        let fingerprint = first.fingerprint().unwrap();
+        let forgotten = Certificate::load(Tls::SelfSigned { key: None }).unwrap();
+        assert_ne!(forgotten.fingerprint().unwrap(), fingerprint);
+        assert_eq!(second.fingerprint().unwrap(), fingerprint);
+        assert_eq!(fingerprint.len(), "sha256:".len() + 64);
+    }
+
+    #[test]
+    fn takes_a_new_certificate_when_told_and_keeps_the_old_when_it_is_no_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = pair(dir.path(), "a");
+        let certificate = Certificate::load(source).unwrap();
+        let old = certificate.fingerprint();
+
+        pair(dir.path(), "a");
+        assert_eq!(certificate.fingerprint(), old);
+        certificate.reload().unwrap();
+        let new = certificate.fingerprint();
+        assert_ne!(new, old);
+
+        written(dir.path(), "a.key", "rubbish");
+        certificate.reload().unwrap_err();
+        assert_eq!(certificate.fingerprint(), new);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_which_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (pair(dir.path(), "a"), pair(dir.path(), "b"));
+        let (Tls::Files { certificate, .. }, Tls::Files { key, .. }) = (a, b) else { unreachable!() };
+        let empty = written(dir.path(), "empty", "");
+        let nowhere = dir.path().join("nowhere");
+        for (certificate, key, said) in [
+            (&certificate, &key, "b.key"),
+            (&empty, &key, "empty: there is no certificate"),
+            (&certificate, &empty, "empty: there is no private key"),
+            (&nowhere, &key, "nowhere: No such file"),
+            (&certificate, &nowhere, "nowhere: No such file"),
+        ] {
+            let source = Tls::Files { certificate: certificate.clone(), key: key.clone() };
+            let message = Certificate::load(source).unwrap_err().to_string();
+            assert!(message.contains(said), "{message}");
+        }
+    }
+}
