@@ -1,0 +1,352 @@
+//! Where the leaves of a MIME document lie.
+//!
+//! Lines and boundaries are taken as Python's `email.feedparser` takes them, since that is what cloud-init splits a
+//! context with: a boundary is a whole line, headers end at the first line that is none, a leaf that no boundary ends
+//! goes to the end. mail-parser reads the headers; it is not asked for the parts, because it finds a boundary in the
+//! middle of a line and at the start of a longer one, and looks through the rest of the file again for every
+//! multipart that is not closed.
+
+use std::ops::Range;
+
+use mail_parser::{HeaderName, HeaderValue, MessageParser};
+
+/// Most leaves of one document; cloud-init contexts have a handful.
+pub(super) const MAX_LEAVES: usize = 1000;
+/// How deep multiparts may lie in one another.
+pub(super) const MAX_DEPTH: usize = 16;
+/// Longest headers of one part, in bytes; what comes after is body.
+const MAX_HEADERS: usize = 16 * 1024;
+
+/// A part that is no multipart.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    /// Its body, without the line end that belongs to the boundary after it (RFC 2046 section 5.1.1).
+    pub(super) body: Range<usize>,
+    /// What its headers say.
+    pub(super) headers: Headers,
+}
+
+/// What matters to us in a part's headers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Headers {
+    /// `type/subtype` in lower case.
+    pub(super) content_type: Option<String>,
+    /// `filename` of Content-Disposition, else `name` of Content-Type.
+    pub(super) file_name: Option<String>,
+    /// Content-Transfer-Encoding in lower case.
+    pub(super) transfer_encoding: Option<String>,
+    /// Whether there is a MIME-Version: without it cloud-init does not look for parts.
+    pub(super) has_version: bool,
+    boundary: Option<String>,
+}
+
+/// A document that is nested or divided further than any sane one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooManyParts;
+
+/// The leaves of `bytes`, in order; `None` when it is no MIME document.
+pub(super) fn leaves(bytes: &[u8]) -> Result<Option<Vec<Leaf>>, TooManyParts> {
+    let start = if bytes.starts_with(super::BOM) { super::BOM.len() } else { 0 };
+    let mut reader = Reader { bytes, at: start, boundaries: Vec::new(), leaves: Vec::new() };
+    // mbox's envelope line, which some tools that write MIME contexts leave in.
+    if bytes[start..].starts_with(b"From ") {
+        reader.line();
+    }
+    let headers = reader.headers();
+    if !headers.has_version && headers.boundary.is_none() {
+        return Ok(None);
+    }
+    reader.body(headers)?;
+    Ok(Some(reader.leaves))
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Of the multiparts around, outermost first.
+    boundaries: Vec<String>,
+    leaves: Vec<Leaf>,
+}
+
+/// What a line means to the multiparts around it.
+enum Line {
+    /// It opens a part of the innermost multipart.
+    Opens,
+    /// It closes the innermost multipart.
+    Closes,
+    /// It is a boundary of one further out, or there is no line left.
+    Ends,
+    /// It is content.
+    Content,
+}
+
+impl Reader<'_> {
+    /// The next line with its line end; empty at the end.
+    fn line(&mut self) -> Range<usize> {
+        let start = self.at;
+        let length = self.bytes[start..].iter().position(|b| *b == b'\n').map_or(self.bytes.len() - start, |n| n + 1);
+        self.at = start + length;
+        start..self.at
+    }
+
+    /// What the next line is, which is taken only if it is the innermost multipart's or content.
+    fn next(&mut self) -> Line {
+        let start = self.at;
+        let line = self.line();
+        let depth = self.boundaries.len();
+        // A boundary further out wins, as with feedparser's stack of end matchers.
+        let found = self.boundaries.iter().enumerate().find_map(|(level, boundary)| {
+            delimiter(&self.bytes[line.clone()], boundary).map(|closes| (level, closes))
+        });
+        match found {
+            _ if line.is_empty() => Line::Ends,
+            None => Line::Content,
+            Some((level, closes)) if level + 1 == depth => {
+                if closes { Line::Closes } else { Line::Opens }
+            }
+            Some(_) => {
+                self.at = start;
+                Line::Ends
+            }
+        }
+    }
+
+    fn headers(&mut self) -> Headers {
+        let start = self.at;
+        while self.at - start < MAX_HEADERS {
+            let before = self.at;
+            let line = self.line();
+            let text = &self.bytes[line.clone()];
+            if !line.is_empty() && text.trim_ascii().is_empty() && !text.starts_with(b" ") && !text.starts_with(b"\t") {
+                return Headers::parse(&self.bytes[start..before]);
+            }
+            if !is_header_line(text, before == start) {
+                self.at = before;
+                break;
+            }
+        }
+        Headers::parse(&self.bytes[start..self.at])
+    }
+
+    /// The body of a part whose headers were just read.
+    fn body(&mut self, headers: Headers) -> Result<(), TooManyParts> {
+        match headers.boundary {
+            Some(boundary) => {
+                if self.boundaries.len() == MAX_DEPTH {
+                    return Err(TooManyParts);
+                }
+                self.boundaries.push(boundary);
+                let parts = self.parts();
+                self.boundaries.pop();
+                parts
+            }
+            None => self.leaf(headers),
+        }
+    }
+
+    /// The parts of the innermost multipart, its preamble and its epilogue.
+    fn parts(&mut self) -> Result<(), TooManyParts> {
+        let mut closed = false;
+        loop {
+            match self.next() {
+                Line::Ends => return Ok(()),
+                Line::Closes => closed = true,
+                Line::Opens if !closed => {
+                    let headers = self.headers();
+                    self.body(headers)?;
+                }
+                Line::Opens | Line::Content => {}
+            }
+        }
+    }
+
+    fn leaf(&mut self, headers: Headers) -> Result<(), TooManyParts> {
+        if self.leaves.len() == MAX_LEAVES {
+            return Err(TooManyParts);
+        }
+        let start = self.at;
+        let end = loop {
+            let before = self.at;
+            match self.next() {
+                Line::Content => {}
+                // The end of the bytes, not a boundary: the last line end is the leaf's own.
+                Line::Ends if before == self.bytes.len() => break before,
+                Line::Ends | Line::Opens | Line::Closes => {
+                    self.at = before;
+                    break start + without_line_end(&self.bytes[start..before]).len();
+                }
+            }
+        };
+        self.leaves.push(Leaf { body: start..end, headers });
+        Ok(())
+    }
+}
+
+/// Whether a line is this boundary, and if so whether it is the closing one.
+fn delimiter(line: &[u8], boundary: &str) -> Option<bool> {
+    let rest = line.strip_prefix(b"--")?.strip_prefix(boundary.as_bytes())?;
+    match rest.strip_prefix(b"--") {
+        Some(rest) => rest.trim_ascii().is_empty().then_some(true),
+        None => rest.trim_ascii().is_empty().then_some(false),
+    }
+}
+
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}
+
+/// Whether a line belongs to headers: `name:`, or the continuation of one.
+fn is_header_line(line: &[u8], first: bool) -> bool {
+    if line.starts_with(b" ") || line.starts_with(b"\t") {
+        return !first;
+    }
+    let name = line.iter().position(|b| *b == b':');
+    name.is_some_and(|length| length > 0 && line[..length].iter().all(u8::is_ascii_graphic))
+}
+
+impl Headers {
+    fn parse(block: &[u8]) -> Self {
+        let parser = MessageParser::new().with_mime_headers();
+        let Some(message) = parser.parse_headers(block) else { return Self::default() };
+        // Where a header is there twice, the first counts, as with Python's `Message.get`.
+        let value = |name: &HeaderName<'_>| {
+            message.headers().iter().find(|header| header.name == *name).map(|header| &header.value)
+        };
+        let content_type = value(&HeaderName::ContentType).and_then(HeaderValue::as_content_type);
+        let disposition = value(&HeaderName::ContentDisposition).and_then(HeaderValue::as_content_type);
+        let file_name = disposition
+            .and_then(|d| d.attribute("filename"))
+            .or_else(|| content_type.and_then(|c| c.attribute("name")));
+        Self {
+            content_type: content_type
+                .map(|c| format!("{}/{}", c.ctype(), c.subtype().unwrap_or_default()).to_ascii_lowercase()),
+            file_name: file_name.map(str::to_owned),
+            transfer_encoding: value(&HeaderName::ContentTransferEncoding)
+                .and_then(HeaderValue::as_text)
+                .map(|encoding| encoding.trim().to_ascii_lowercase()),
+            has_version: value(&HeaderName::MimeVersion).is_some(),
+            boundary: content_type
+                .filter(|c| c.ctype().eq_ignore_ascii_case("multipart"))
+                .and_then(|c| c.attribute("boundary"))
+                .filter(|boundary| !boundary.is_empty())
+                .map(str::to_owned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bodies(text: &str) -> Vec<&str> {
+        let leaves = leaves(text.as_bytes()).unwrap().expect("it is MIME");
+        leaves.into_iter().map(|leaf| &text[leaf.body]).collect()
+    }
+
+    fn check(text: &str, expected: &[&str]) {
+        assert_eq!(bodies(text), expected);
+        let windows = text.replace('\n', "\r\n");
+        let expected: Vec<_> = expected.iter().map(|body| body.replace('\n', "\r\n")).collect();
+        assert_eq!(bodies(&windows), expected);
+        assert_eq!(bodies(&format!("\u{feff}{text}")), bodies(text));
+    }
+
+    const TOP: &str = "Content-Type: multipart/mixed; boundary=\"==A==\"\nMIME-Version: 1.0\n\n";
+
+    #[test]
+    fn finds_the_leaves_between_boundaries() {
+        check(
+            &format!("{TOP}preamble\n--==A==\nContent-Type: text/x-a\n\none\n\n--==A==\n\ntwo\n--==A==--\nepilogue\n"),
+            &["one\n", "two"],
+        );
+        check(&format!("{TOP}--==A==\n\n--==A==--\n"), &[""]);
+        check(&format!("{TOP}--==A==  \n\none\n--==A==--  "), &["one"]);
+        check(&format!("From someone\n{TOP}--==A==\n\none\n--==A==--\n"), &["one"]);
+    }
+
+    #[test]
+    fn takes_only_whole_lines_for_boundaries() {
+        check(
+            &format!("{TOP}--==A==\n\necho --==A==\n --==A==\n--==A==x\n--==A==---\n--==A==--\n"),
+            &["echo --==A==\n --==A==\n--==A==x\n--==A==---"],
+        );
+    }
+
+    #[test]
+    fn descends_into_multiparts() {
+        let inner = "Content-Type: multipart/mixed; boundary===A==B\n\n--==A==B\n\none\n--==A==B\n\ntwo\n--==A==B--\n";
+        check(&format!("{TOP}--==A==\n{inner}\n--==A==\n\nthree\n--==A==--\n"), &["one", "two", "three"]);
+        let unclosed = inner.trim_end_matches("--==A==B--\n");
+        check(&format!("{TOP}--==A==\n{unclosed}--==A==\n\nthree\n--==A==--\n"), &["one", "two", "three"]);
+    }
+
+    #[test]
+    fn lets_a_leaf_that_nothing_ends_go_to_the_end() {
+        check(&format!("{TOP}--==A==\n\none\ntwo\n"), &["one\ntwo\n"]);
+        check("MIME-Version: 1.0\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n", &["#!/bin/sh\n"]);
+        check(TOP, &[]);
+    }
+
+    #[test]
+    fn ends_headers_at_the_first_line_that_is_none() {
+        check(&format!("{TOP}--==A==\n#!/bin/sh\n: x\n--==A==--\n"), &["#!/bin/sh\n: x"]);
+        check(&format!("{TOP}--==A==\nA: b\n c: d\n#!/bin/sh\n--==A==--\n"), &["#!/bin/sh"]);
+        check(&format!("{TOP}--==A==\n--==A==\n\none\n--==A==--\n"), &["", "one"]);
+    }
+
+    #[test]
+    fn reads_headers() {
+        let text = format!(
+            "{TOP}--==A==\nContent-Type: Text/Cloud-Config; charset=\"us-ascii\";\n name=old\n\
+             Content-Transfer-Encoding: BASE64\nContent-Disposition: attachment; filename=\"w rker.yaml\"\n\n--==A==--\n"
+        );
+        let leaf = leaves(text.as_bytes()).unwrap().unwrap().pop().unwrap();
+        assert_eq!(leaf.headers.content_type.as_deref(), Some("text/cloud-config"));
+        assert_eq!(leaf.headers.file_name.as_deref(), Some("w rker.yaml"));
+        assert_eq!(leaf.headers.transfer_encoding.as_deref(), Some("base64"));
+    }
+
+    #[test]
+    fn knows_what_is_no_mime() {
+        for text in ["", "#cloud-config\n", "[amiconfig]\nplugins=cernvm\n", "A: b\n\ntext\n", "\nMIME-Version: 1.0\n\n"] {
+            assert!(leaves(text.as_bytes()).unwrap().is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_leaves_and_depth() {
+        let part = "--==A==\n\n\n";
+        assert!(leaves(format!("{TOP}{}", part.repeat(MAX_LEAVES)).as_bytes()).is_ok());
+        assert!(leaves(format!("{TOP}{}", part.repeat(MAX_LEAVES + 1)).as_bytes()).is_err());
+        let nested = |depth: usize| -> String {
+            (0..depth).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n")).collect()
+        };
+        assert!(leaves(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(leaves(nested(MAX_DEPTH + 1).as_bytes()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn takes_any_bytes(rest in "(--b|--|\n|\r\n|x|Content-Type: multipart/mixed; boundary=b|: | ){0,60}") {
+            let text = format!("Content-Type: multipart/mixed; boundary=b\n\n{rest}");
+            let mut end = 0;
+            for leaf in leaves(text.as_bytes()).unwrap().unwrap() {
+                prop_assert!(leaf.body.start >= end && leaf.body.end >= leaf.body.start);
+                end = leaf.body.end;
+            }
+            prop_assert!(end <= text.len());
+        }
+
+        #[test]
+        fn takes_any_headers(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = leaves(&[b"MIME-Version: 1.0\nContent-Type: ", bytes.as_slice()].concat());
+        }
+
+        #[test]
+        fn takes_any_parameters(text in "[\"=;/\\\\()*%'a01 \n\t]{0,60}") {
+            let _ = leaves(format!("MIME-Version: 1.0\nContent-Type: multipart/mixed{text}").as_bytes());
+        }
+    }
+}
