@@ -8,3 +8,4 @@ pub mod placeholder;
 pub mod root;
 pub mod settings;
 pub mod url;
+pub mod value;

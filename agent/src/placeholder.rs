@@ -102,7 +102,10 @@ mod tests {
     #[test]
     fn finds_what_is_a_placeholder() {
         check("ip=###MASTER_IP_PLACEHOLDER###", &["###MASTER_IP_PLACEHOLDER###"]);
-        check("###K3S_TOKEN_PLACEHOLDER###:###A_PLACEHOLDER###", &["###K3S_TOKEN_PLACEHOLDER###", "###A_PLACEHOLDER###"]);
+        check(
+            "###K3S_TOKEN_PLACEHOLDER###:###A_PLACEHOLDER###",
+            &["###K3S_TOKEN_PLACEHOLDER###", "###A_PLACEHOLDER###"],
+        );
         check("###A_PLACEHOLDER######B_PLACEHOLDER###", &["###A_PLACEHOLDER###", "###B_PLACEHOLDER###"]);
         check("###A__PLACEHOLDER_PLACEHOLDER###", &["###A__PLACEHOLDER_PLACEHOLDER###"]);
         check("x###X###A_PLACEHOLDER###", &["###A_PLACEHOLDER###"]);

@@ -1,4 +1,6 @@
 //! What the ucernvm section sets, as values that cannot be wrong any more.
+//!
+mod read;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,8 +30,8 @@ pub struct Settings {
     pub trust: Trust,
     /// `cvm_cluster_timeout`: how long to wait in all.
     pub timeout: Duration,
-    /// `cvm_cluster_keys`: keys to wait for besides those that have a placeholder.
-    pub keys: Vec<String>,
+    /// `cvm_cluster_keys`: which keys to wait for.
+    pub keys: Keys,
     /// `cvm_cluster_master_ip`, `cvm_cluster_interface`, `cvm_cluster_network`.
     pub address: AddressRule,
 }
@@ -41,6 +43,15 @@ pub enum Role {
     Master,
     /// It awaits the master's.
     Slave,
+}
+
+/// Which keys a slave waits for besides `master_ip`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    /// Those that have a placeholder.
+    WithPlaceholder,
+    /// These, and no other; without repetition.
+    Only(Vec<String>),
 }
 
 /// Which service to believe.
@@ -70,4 +81,18 @@ pub enum AddressRule {
         /// Its prefix length in bits.
         prefix: u8,
     },
+}
+
+/// What the sections of a VM's context say about its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It belongs to one.
+    Cluster(Settings),
+    /// There is a section but no pin in it, so there is nothing to do.
+    NoPin {
+        /// Where the section begins.
+        place: String,
+    },
+    /// There is no section, so there is nothing to do.
+    NoSection,
 }

@@ -80,7 +80,12 @@ mod tests {
     fn keeps_line_length_line_ends_and_what_is_around() {
         // "one two three four"
         check("b25l\nIHR3\nbyB0\naHJl\nZSBm\nb3Vy\n", "two", "2", "b25l\nIDIg\ndGhy\nZWUg\nZm91\ncg==\n");
-        check("\r\nb25lIHR3\r\nbyB0aHJl\r\nZSBmb3Vy\r\n\r\n", "four", "4", "\r\nb25lIHR3\r\nbyB0aHJl\r\nZSA0\r\n\r\n");
+        check(
+            "\r\nb25lIHR3\r\nbyB0aHJl\r\nZSBmb3Vy\r\n\r\n",
+            "four",
+            "4",
+            "\r\nb25lIHR3\r\nbyB0aHJl\r\nZSA0\r\n\r\n",
+        );
         check("b25lIHR3byB0aHJlZSBmb3Vy", "four", "4", "b25lIHR3byB0aHJlZSA0");
     }
 
@@ -88,7 +93,12 @@ mod tests {
     fn breaks_a_line_that_grows_past_76_unless_it_was_longer_before() {
         let short = ENGINE.encode("@");
         let long = ENGINE.encode(format!("@{}", "x".repeat(90)));
-        check(&short, "@", &"y".repeat(60), &format!("{}\n{}", ENGINE.encode("y".repeat(57)), ENGINE.encode("yyy")));
+        check(
+            &short,
+            "@",
+            &"y".repeat(60),
+            &format!("{}\n{}", ENGINE.encode("y".repeat(57)), ENGINE.encode("yyy")),
+        );
         check(&long, "@", "y", &ENGINE.encode(format!("y{}", "x".repeat(90))));
     }
 

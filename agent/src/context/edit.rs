@@ -32,3 +32,27 @@ pub(super) fn apply(bytes: &[u8], edits: &[Edit<'_>]) -> Vec<u8> {
     out.extend_from_slice(&bytes[kept..]);
     out
 }
+
+/// Where offsets come to lie once edits are made; it is asked for them in order.
+pub(super) struct Moved<'e, 'v> {
+    edits: std::slice::Iter<'e, Edit<'v>>,
+    /// Where the last edit behind ends, before and after.
+    before: usize,
+    after: usize,
+}
+
+impl<'e, 'v> Moved<'e, 'v> {
+    pub(super) fn new(edits: &'e [Edit<'v>]) -> Self {
+        Self { edits: edits.iter(), before: 0, after: 0 }
+    }
+
+    /// The new place of `offset`, which lies inside no edit.
+    pub(super) fn to(&mut self, offset: usize) -> usize {
+        while let Some(edit) = self.edits.as_slice().first().filter(|edit| edit.span.end <= offset) {
+            self.after += edit.span.start - self.before + edit.with.len();
+            self.before = edit.span.end;
+            self.edits.next();
+        }
+        self.after + (offset - self.before)
+    }
+}

@@ -84,7 +84,8 @@ impl Reader<'_> {
     /// The next line with its line end; empty at the end.
     fn line(&mut self) -> Range<usize> {
         let start = self.at;
-        let length = self.bytes[start..].iter().position(|b| *b == b'\n').map_or(self.bytes.len() - start, |n| n + 1);
+        let length =
+            self.bytes[start..].iter().position(|b| *b == b'\n').map_or(self.bytes.len() - start, |n| n + 1);
         self.at = start + length;
         start..self.at
     }
@@ -102,7 +103,11 @@ impl Reader<'_> {
             _ if line.is_empty() => Line::Ends,
             None => Line::Content,
             Some((level, closes)) if level + 1 == depth => {
-                if closes { Line::Closes } else { Line::Opens }
+                if closes {
+                    Line::Closes
+                } else {
+                    Line::Opens
+                }
             }
             Some(_) => {
                 self.at = start;
@@ -117,7 +122,11 @@ impl Reader<'_> {
             let before = self.at;
             let line = self.line();
             let text = &self.bytes[line.clone()];
-            if !line.is_empty() && text.trim_ascii().is_empty() && !text.starts_with(b" ") && !text.starts_with(b"\t") {
+            if !line.is_empty()
+                && text.trim_ascii().is_empty()
+                && !text.starts_with(b" ")
+                && !text.starts_with(b"\t")
+            {
                 return Headers::parse(&self.bytes[start..before]);
             }
             if !is_header_line(text, before == start) {
@@ -258,7 +267,9 @@ mod tests {
     #[test]
     fn finds_the_leaves_between_boundaries() {
         check(
-            &format!("{TOP}preamble\n--==A==\nContent-Type: text/x-a\n\none\n\n--==A==\n\ntwo\n--==A==--\nepilogue\n"),
+            &format!(
+                "{TOP}preamble\n--==A==\nContent-Type: text/x-a\n\none\n\n--==A==\n\ntwo\n--==A==--\nepilogue\n"
+            ),
             &["one\n", "two"],
         );
         check(&format!("{TOP}--==A==\n\n--==A==--\n"), &[""]);
@@ -310,7 +321,13 @@ mod tests {
 
     #[test]
     fn knows_what_is_no_mime() {
-        for text in ["", "#cloud-config\n", "[amiconfig]\nplugins=cernvm\n", "A: b\n\ntext\n", "\nMIME-Version: 1.0\n\n"] {
+        for text in [
+            "",
+            "#cloud-config\n",
+            "[amiconfig]\nplugins=cernvm\n",
+            "A: b\n\ntext\n",
+            "\nMIME-Version: 1.0\n\n",
+        ] {
             assert!(leaves(text.as_bytes()).unwrap().is_none(), "{text}");
         }
     }

@@ -49,7 +49,8 @@ impl Document {
     /// `File` when it cannot be read, is no regular file or is larger than [`MAX_FILE_BYTES`]; those of
     /// [`Document::parse`].
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = read_bounded(path).map_err(|source| Error::File { verb: "read", path: path.into(), source })?;
+        let bytes =
+            read_bounded(path).map_err(|source| Error::File { verb: "read", path: path.into(), source })?;
         Self::parse(&path.display().to_string(), bytes)
     }
 
@@ -113,3 +114,6 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

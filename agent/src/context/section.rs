@@ -88,7 +88,8 @@ pub(super) fn scan(source: &str, text: &[u8], line: usize) -> impl Iterator<Item
     // A second begin marker ends the search for the first one's end; it is where the next section begins.
     let mut again = None;
     std::iter::from_fn(move || {
-        let (begin, number) = again.take().or_else(|| lines.by_ref().find(|(text, _)| without_hash(text) == BEGIN))?;
+        let (begin, number) =
+            again.take().or_else(|| lines.by_ref().find(|(text, _)| without_hash(text) == BEGIN))?;
         let mut section =
             Section { source: source.clone(), line: number, commented: begin != BEGIN, entries: Vec::new() };
         for (count, (text, number)) in lines.by_ref().enumerate() {
@@ -165,7 +166,10 @@ mod tests {
 
     #[test]
     fn reads_a_section_in_comments() {
-        check("#[ucernvm-begin]\n#a=1\n# b=2\nc=3\n##d=4\n#[ucernvm-end]\n", &[("a", "1"), ("b", "2"), ("c", "3")]);
+        check(
+            "#[ucernvm-begin]\n#a=1\n# b=2\nc=3\n##d=4\n#[ucernvm-end]\n",
+            &[("a", "1"), ("b", "2"), ("c", "3")],
+        );
         check("  # [ucernvm-begin]\n  # a=1\n  # [ucernvm-end]\n", &[("a", "1")]);
         assert!(sections("#[ucernvm-begin]\n#[ucernvm-end]").remove(0).unwrap().is_commented());
     }
@@ -177,7 +181,10 @@ mod tests {
 
     #[test]
     fn takes_values_as_they_stand() {
-        check("[ucernvm-begin]\na=\"x\\ty\" # no comment\n[ucernvm-end]\n", &[("a", "\"x\\ty\" # no comment")]);
+        check(
+            "[ucernvm-begin]\na=\"x\\ty\" # no comment\n[ucernvm-end]\n",
+            &[("a", "\"x\\ty\" # no comment")],
+        );
         check("[ucernvm-begin]\nA=x=y:z\n[ucernvm-end]\n", &[("a", "x=y:z")]);
         check("[ucernvm-begin]\na=\nb=1\n[ucernvm-end]\n", &[("a", ""), ("b", "1")]);
     }
@@ -206,24 +213,40 @@ mod tests {
     #[test]
     fn refuses_a_section_that_never_ends() {
         let error = |text: &str| sections(text).remove(0).unwrap_err().to_string();
-        assert!(error("\n[ucernvm-begin]\na=1\n").starts_with("f line 2: [ucernvm-begin] has no [ucernvm-end]"));
+        assert!(
+            error("\n[ucernvm-begin]\na=1\n").starts_with("f line 2: [ucernvm-begin] has no [ucernvm-end]")
+        );
         let twice = sections("[ucernvm-begin]\na=1\n[ucernvm-begin]\na=2\n[ucernvm-end]");
         assert!(twice[0].is_err());
         assert_eq!(twice[1].as_ref().unwrap().place(), "f line 3");
-        assert!(sections(&format!("[ucernvm-begin]\n{}[ucernvm-end]", "\n".repeat(MAX_LINES))).remove(0).is_ok());
-        assert!(sections(&format!("[ucernvm-begin]\n{}[ucernvm-end]", "\n".repeat(MAX_LINES + 1))).remove(0).is_err());
+        assert!(
+            sections(&format!("[ucernvm-begin]\n{}[ucernvm-end]", "\n".repeat(MAX_LINES))).remove(0).is_ok()
+        );
+        assert!(
+            sections(&format!("[ucernvm-begin]\n{}[ucernvm-end]", "\n".repeat(MAX_LINES + 1)))
+                .remove(0)
+                .is_err()
+        );
     }
 
     #[test]
     fn finds_none_where_the_marker_is_not_alone() {
-        for text in ["", "a=1", "x [ucernvm-begin]", "##[ucernvm-begin]\n[ucernvm-end]", "[ucernvm-end]", "[UCERNVM-BEGIN]"] {
+        for text in [
+            "",
+            "a=1",
+            "x [ucernvm-begin]",
+            "##[ucernvm-begin]\n[ucernvm-end]",
+            "[ucernvm-end]",
+            "[UCERNVM-BEGIN]",
+        ] {
             assert!(sections(text).is_empty(), "{text}");
         }
     }
 
     #[test]
     fn shows_no_value_in_debug() {
-        let section = sections("[ucernvm-begin]\ncvm_cluster_pin=enico1qq0oey\n[ucernvm-end]").remove(0).unwrap();
+        let section =
+            sections("[ucernvm-begin]\ncvm_cluster_pin=enico1qq0oey\n[ucernvm-end]").remove(0).unwrap();
         assert!(!format!("{section:?}").contains("enico"));
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::edit::{self, Edit};
 use super::text::{Content, Text};
-use super::{Document, MAX_DECODED_BYTES};
+use super::{Document, MAX_DECODED_BYTES, gzip, mime};
 use crate::error::Error;
 use crate::placeholder::{self, Placeholder};
 
@@ -30,11 +30,8 @@ impl Document {
         let mut pass =
             Pass { values, room: MAX_DECODED_BYTES, replaced: BTreeSet::new(), left: BTreeSet::new() };
         let edits = pass.edits(&self.text)?;
-        Ok(Substituted {
-            bytes: edit::apply(&self.text.bytes, &edits),
-            replaced: pass.replaced,
-            left: pass.left,
-        })
+        let bytes = edit::apply(&self.text.bytes, &edits);
+        Ok(Substituted { bytes, replaced: pass.replaced, left: pass.left })
     }
 }
 
@@ -64,12 +61,16 @@ impl<'v> Pass<'v> {
             from = leaf.span.end;
         }
         self.plain(text, from..text.bytes.len(), &mut edits)?;
+        keeps_its_parts(text, &edits)?;
         Ok(edits)
     }
 
     /// The edits of a stretch that can be read as it lies there.
     fn plain(
-        &mut self, text: &Text, span: std::ops::Range<usize>, edits: &mut Vec<Edit<'v>>,
+        &mut self,
+        text: &Text,
+        span: std::ops::Range<usize>,
+        edits: &mut Vec<Edit<'v>>,
     ) -> Result<(), Error> {
         for found in placeholder::find(&text.bytes[span.clone()]) {
             let Some(value) = self.values.get(&found.placeholder.key()) else {
@@ -79,7 +80,10 @@ impl<'v> Pass<'v> {
             let at = Edit { span: found.span, with: Cow::Borrowed(value.as_bytes()) }.shifted(span.start);
             self.room = self.room.checked_sub(value.len()).ok_or_else(|| Error::Context {
                 place: text.place_at(at.span.start),
-                problem: format!("with the values put in, the context grows by more than {} MiB", MAX_DECODED_BYTES >> 20),
+                problem: format!(
+                    "with the values put in, the context grows by more than {} MiB",
+                    MAX_DECODED_BYTES >> 20
+                ),
                 next: "use fewer placeholders, or shorter values".into(),
             })?;
             edits.push(at);
@@ -87,4 +91,22 @@ impl<'v> Pass<'v> {
         }
         Ok(())
     }
+}
+
+/// SECURITY: a value alone on its line can be a boundary, and then what follows would be headers, or nothing at all.
+fn keeps_its_parts(text: &Text, edits: &[Edit<'_>]) -> Result<(), Error> {
+    if edits.is_empty() || text.leaves.is_empty() || gzip::is_gzip(&text.bytes) {
+        return Ok(());
+    }
+    let after = mime::leaves(&edit::apply(&text.bytes, edits)).ok().flatten().unwrap_or_default();
+    let mut moved = edit::Moved::new(edits);
+    let expected = text.leaves.iter().map(|leaf| moved.to(leaf.span.start)..moved.to(leaf.span.end));
+    if expected.eq(after.into_iter().map(|leaf| leaf.body)) {
+        return Ok(());
+    }
+    Err(Error::Context {
+        place: text.name.clone(),
+        problem: "a value would be a boundary between its MIME parts".into(),
+        next: "publish another value".into(),
+    })
 }

@@ -27,8 +27,6 @@ pub(super) struct Text {
 pub(super) struct Leaf {
     /// Where it lies in the text around it.
     pub(super) span: Range<usize>,
-    /// What its MIME headers say; none for gzip.
-    pub(super) headers: Headers,
     pub(super) content: Content,
 }
 
@@ -50,8 +48,6 @@ pub(super) struct Run<'a> {
     pub(super) span: Range<usize>,
     /// The number of its first line in the text.
     pub(super) line: usize,
-    /// The leaf that it is; none for what is between leaves.
-    pub(super) headers: Option<&'a Headers>,
 }
 
 impl Run<'_> {
@@ -66,11 +62,13 @@ impl Text {
         let mut bounds = Bounds { bytes: MAX_DECODED_BYTES, leaves: mime::MAX_LEAVES, layers: MAX_LAYERS };
         let text = bounds.text(name.to_owned(), bytes)?;
         match text.leaves.as_slice() {
-            [Leaf { content: Content::Opaque(why), .. }] if gzip::is_gzip(&text.bytes) => Err(Error::Context {
-                place: text.name,
-                problem: format!("it {why}"),
-                next: "pack the context again, or leave it unpacked".into(),
-            }),
+            [Leaf { content: Content::Opaque(why), .. }] if gzip::is_gzip(&text.bytes) => {
+                Err(Error::Context {
+                    place: text.name,
+                    problem: format!("it {why}"),
+                    next: "pack the context again, or leave it unpacked".into(),
+                })
+            }
             _ => Ok(text),
         }
     }
@@ -95,18 +93,18 @@ impl Text {
     fn collect_runs<'a>(&'a self, runs: &mut Vec<Run<'a>>) {
         let (mut from, mut line) = (0, 1);
         for leaf in &self.leaves {
-            runs.push(Run { text: self, span: from..leaf.span.start, line, headers: None });
+            runs.push(Run { text: self, span: from..leaf.span.start, line });
             line += line_ends(&self.bytes[from..leaf.span.start]);
             match &leaf.content {
                 Content::Encoded(_, inner) => inner.collect_runs(runs),
                 Content::Plain | Content::Opaque(_) => {
-                    runs.push(Run { text: self, span: leaf.span.clone(), line, headers: Some(&leaf.headers) });
+                    runs.push(Run { text: self, span: leaf.span.clone(), line });
                 }
             }
             line += line_ends(&self.bytes[leaf.span.clone()]);
             from = leaf.span.end;
         }
-        runs.push(Run { text: self, span: from..self.bytes.len(), line, headers: None });
+        runs.push(Run { text: self, span: from..self.bytes.len(), line });
     }
 }
 
@@ -129,7 +127,7 @@ impl Bounds {
         self.layers -= 1;
         let leaves = if gzip::is_gzip(&bytes) {
             let content = self.content(&format!("{name} (unpacked)"), &bytes, Some(Codec::Gzip))?;
-            vec![Leaf { span: 0..bytes.len(), headers: Headers::default(), content }]
+            vec![Leaf { span: 0..bytes.len(), content }]
         } else {
             self.leaves(&name, &bytes)?
         };
@@ -141,10 +139,8 @@ impl Bounds {
         let found = mime::leaves(bytes)
             .map_err(|TooManyParts| too_much(name, "has too many MIME parts, or too many in one another"))?;
         let found = found.unwrap_or_default();
-        self.leaves = self
-            .leaves
-            .checked_sub(found.len())
-            .ok_or_else(|| too_much(name, "has too many MIME parts"))?;
+        self.leaves =
+            self.leaves.checked_sub(found.len()).ok_or_else(|| too_much(name, "has too many MIME parts"))?;
         let leaves = found.into_iter().enumerate().map(|(index, leaf)| {
             let body = &bytes[leaf.body.clone()];
             let inner_name = part_name(name, index + 1, &leaf.headers);
@@ -154,7 +150,7 @@ impl Bounds {
                 None | Some("" | "7bit" | "8bit" | "binary") => self.content(&inner_name, body, None),
                 Some(other) => Ok(Content::Opaque(format!("has the transfer encoding {other:?}"))),
             }?;
-            Ok(Leaf { span: leaf.body, headers: leaf.headers, content })
+            Ok(Leaf { span: leaf.body, content })
         });
         leaves.collect()
     }
