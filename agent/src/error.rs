@@ -111,6 +111,9 @@ impl Error {
     pub fn next_step(&self) -> &str {
         match self {
             Self::Usage(_) => "see `cernvm-cluster-agent --help`",
+            Self::UnsafeValue { key, .. } if key == protocol::key::MASTER_IP => {
+                "publish the master's address or host name, nothing else"
+            }
             Self::UnsafeValue { .. } => "publish it in base64",
             Self::File { verb, .. } if *verb == "read" => {
                 "check that the file exists and that root may read it"
