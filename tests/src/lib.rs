@@ -1,1 +1,11 @@
-//! Placeholder of the crate.
+//! What the black-box tests and the demonstration share: the real binaries as processes, guests as directories, and
+//! other ends of the wire that behave well, badly or as in 2016.
+//!
+//! It knows the command lines and the wire, nothing of the insides; the worlds themselves are in `worlds/`.
+
+pub mod api;
+pub mod binaries;
+pub mod http;
+pub mod process;
+pub mod service;
+pub mod wait;

@@ -1,0 +1,59 @@
+//! Where the binaries under test are: beside the running test, since both come out of one `cargo build`.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The pairing service.
+///
+/// # Panics
+/// When it has not been built, or not since its source changed.
+#[must_use]
+pub fn server() -> PathBuf {
+    find("cernvm-pairing-server", &["server/src", "protocol/src"])
+}
+
+/// The agent.
+///
+/// # Panics
+/// When it has not been built, or not since its source changed.
+#[must_use]
+pub fn agent() -> PathBuf {
+    find("cernvm-cluster-agent", &["agent/src", "protocol/src"])
+}
+
+/// `cargo test` builds the binaries of its own package only, so these may be missing, or old, which is worse.
+fn find(name: &str, sources: &[&str]) -> PathBuf {
+    let path = profile_dir().join(name);
+    let built = path.metadata().and_then(|file| file.modified());
+    let built = built.unwrap_or_else(|e| {
+        panic!("cannot find {} ({e}): run `cargo build --workspace` first", path.display())
+    });
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for source in sources {
+        let changed = newest(&workspace.join(source));
+        assert!(
+            changed <= Some(built),
+            "{} is older than {source}: run `cargo build --workspace` first",
+            path.display()
+        );
+    }
+    path
+}
+
+/// `target/<profile>`: test programs lie in its `deps`, other programs in it.
+fn profile_dir() -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let dir = own.parent().expect("a file has a directory");
+    if dir.ends_with("deps") { dir.join("..") } else { dir.to_path_buf() }
+}
+
+/// When the youngest file of a tree changed; `None` when there is no tree, as where only the programs were copied.
+fn newest(dir: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(dir).ok()?.filter_map(Result::ok);
+    entries
+        .filter_map(|entry| match entry.file_type().ok()? {
+            kind if kind.is_dir() => newest(&entry.path()),
+            _ => entry.metadata().ok()?.modified().ok(),
+        })
+        .max()
+}

@@ -1,0 +1,138 @@
+//! A program that runs beside the test: what it prints is kept, shown in the test's output, and searched.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait::until;
+
+/// A running program, killed when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// The lines of one of a program's outputs, as they come.
+#[derive(Debug)]
+struct Lines {
+    seen: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts a program without standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+        let stdout = Lines::of(name, child.stdout.take().expect("asked for above"));
+        let stderr = Lines::of(name, child.stderr.take().expect("asked for above"));
+        Self { name: name.into(), child, stdout, stderr }
+    }
+
+    /// What it has printed so far on standard output.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// What it has printed so far on standard error.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// Waits for a line of its standard output that begins so, and gives the rest of the line.
+    ///
+    /// # Panics
+    /// When the program ends without, or does not say it in all patience.
+    #[must_use]
+    pub fn line_after(&mut self, beginning: &str) -> String {
+        let name = self.name.clone();
+        until(&format!("{name} says {beginning:?}"), || {
+            let ended = self.child.try_wait().expect("the child is ours").is_some();
+            if ended {
+                self.stdout.finish();
+            }
+            let found = self.stdout().lines().find_map(|line| Some(line.strip_prefix(beginning)?.to_owned()));
+            assert!(found.is_some() || !ended, "{name} ended without saying {beginning:?}");
+            found
+        })
+    }
+
+    /// Asks it to stop.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Sends it a signal; nothing happens when it has ended and been waited for.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid fits");
+        // The child has not been waited for, or `kill` finds nobody: its pid cannot be another's in between.
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+
+    /// Waits for its end and the end of its output.
+    ///
+    /// # Panics
+    /// When it does not end in all patience.
+    pub fn wait(&mut self) -> ExitStatus {
+        let name = self.name.clone();
+        let status = until(&format!("{name} ends"), || self.child.try_wait().expect("the child is ours"));
+        self.stdout.finish();
+        self.stderr.finish();
+        status
+    }
+
+    /// Ends it as a power cut would, and waits for its end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Lines {
+    fn of(name: &str, stream: impl Read + Send + 'static) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (name, sink) = (name.to_owned(), Arc::clone(&seen));
+        let reader = std::thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+                println!("{name}: {text}");
+                sink.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+                line.clear();
+            }
+        });
+        Self { seen, reader: Some(reader) }
+    }
+
+    fn text(&self) -> String {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Waits until everything is read, which is soon after the program has ended.
+    fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The pairing service as a process, on a data directory that outlives it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::binaries;
+use crate::process::Process;
+
+/// A service on loopback; it ends with the value.
+#[derive(Debug)]
+pub struct Service {
+    process: Option<Process>,
+    options: Vec<String>,
+    address: SocketAddr,
+    /// Its data directory is the only thing in it.
+    home: TempDir,
+}
+
+impl Service {
+    /// A fresh service.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A fresh service with further options of `serve`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn with(options: &[&str]) -> Self {
+        let mut service = Self {
+            process: None,
+            options: options.iter().map(ToString::to_string).collect(),
+            address: any_port(),
+            home: TempDir::with_prefix("pairing-data-").expect("a temporary directory can be made"),
+        };
+        service.resume();
+        service
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its base URL, as `cvm_service_url` takes it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its API.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api(self.address)
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// What it has logged since it was last started.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::stderr).unwrap_or_default()
+    }
+
+    /// Stops it as systemd would, and says how it ended.
+    ///
+    /// # Panics
+    /// When it does not run, or does not stop.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the service runs");
+        process.terminate();
+        process.wait()
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Starts it again on the same data and port.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn resume(&mut self) {
+        let mut process = Process::start("service", &mut self.command());
+        let url = process.line_after("listening on http://");
+        self.address = url.parse().unwrap_or_else(|e| panic!("it listens on {url:?}: {e}"));
+        self.process = Some(process);
+    }
+
+    /// Starts it again on the same data and any port: for a test that does so often enough to lose its port to
+    /// another program in between.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn resume_elsewhere(&mut self) {
+        self.address = any_port();
+        self.resume();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(binaries::server());
+        command.env_clear().arg("serve").arg("--data-dir").arg(self.data_dir());
+        command.arg("--listen").arg(self.address.to_string()).args(&self.options);
+        command
+    }
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
+}
