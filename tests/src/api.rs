@@ -26,8 +26,7 @@ impl Api {
     /// When it is not.
     #[must_use]
     pub fn ask(&self, request: &Request) -> Response {
-        self.send(request)
-            .unwrap_or_else(|e| panic!("no answer to {} {}: {e}", request.method, request.path))
+        self.send(request).unwrap_or_else(|e| panic!("no answer to {} {}: {e}", request.method, request.path))
     }
 
     /// The answer to a GET.
@@ -73,8 +72,7 @@ impl Api {
     /// When the service answers anything else.
     #[must_use]
     pub fn value(&self, pin: &str, key: &str) -> Option<String> {
-        let answer =
-            self.ask(&Request::new("GET", &key_path(pin, key)).header("Accept", "application/json"));
+        let answer = self.ask(&Request::new("GET", &key_path(pin, key)).header("Accept", "application/json"));
         match answer.status {
             200 => Some(answer.json()["value"].as_str().expect("a key has a value").to_owned()),
             404 => None,

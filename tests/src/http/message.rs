@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn reads_a_body_as_it_is_framed() {
         check("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd", Ok("abc"));
-        check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", Ok("abc"));
+        check(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+            Ok("abc"),
+        );
         check("HTTP/1.1 200 OK\r\n\r\nto the end", Ok("to the end"));
         check("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", Err(io::ErrorKind::UnexpectedEof));
     }

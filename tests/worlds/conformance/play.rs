@@ -1,10 +1,14 @@
 //! Playing scenarios: send, take variables out of the answer, compare.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use pairing_server::store::embedded;
+use pairing_server::clock::SystemClock;
+use pairing_server::store::Limits;
+use pairing_server::store::embedded::Embedded;
 use protocol::Pin;
 use regex_lite::Regex;
 use worlds::http::{Headers, Request, Response};
@@ -69,7 +73,7 @@ impl Player {
             ["age", pin, seconds] => {
                 let pin = Pin::parse(pin).expect("captured from an answer");
                 let age = Duration::from_secs(seconds.parse().expect("a number in the record"));
-                embedded::backdate(&self.service.data_dir(), &pin, age).expect("the stopped store opens");
+                backdate(&self.service.data_dir(), &pin, age);
             }
             _ => panic!("no such control step: {words:?}"),
         }
@@ -88,6 +92,13 @@ impl Player {
         found.extend(differences(&exchange.response, &answer, &exchange.request.method, variables));
         found
     }
+}
+
+fn backdate(data_dir: &Path, pin: &Pin, age: Duration) {
+    let store = Embedded::open(data_dir, Limits::default(), Arc::new(SystemClock), Arc::new(()));
+    let store = store.expect("the stopped service's store opens");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
+    runtime.block_on(store.backdate(pin, age)).expect("the pin is in the store");
 }
 
 fn to_request(exchange: &Exchange, variables: &Variables) -> Request {

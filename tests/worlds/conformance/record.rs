@@ -103,9 +103,15 @@ pub(crate) enum Aspect {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum ResponseBody {
-    Json { json: Value },
-    Text { text: String },
-    Base64 { base64: String },
+    Json {
+        json: Value,
+    },
+    Text {
+        text: String,
+    },
+    Base64 {
+        base64: String,
+    },
     Empty,
     /// An HTML page of the site, left out.
     Unrecorded,
@@ -115,7 +121,7 @@ impl Scenario {
     /// The scenarios of a directory, by name.
     pub(crate) fn all(dir: &Path) -> Vec<Self> {
         let files = std::fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
-        let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        let mut paths: Vec<_> = files.map(|file| file.expect("the directory can be read").path()).collect();
         paths.sort();
         paths.iter().map(|path| Self::read(path)).collect()
     }

@@ -12,7 +12,9 @@ pub(crate) type Variables = BTreeMap<String, String>;
 
 /// Puts the values of variables into a text. A variable that nothing has set stays, and will not match.
 pub(crate) fn fill(text: &str, variables: &Variables) -> String {
-    variables.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+    variables
+        .iter()
+        .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
 }
 
 /// The same in every text of a JSON value.
