@@ -5,7 +5,11 @@
 
 pub mod api;
 pub mod binaries;
+pub mod fixtures;
+pub mod guest;
 pub mod http;
+pub mod old_service;
 pub mod process;
+pub mod scripted;
 pub mod service;
 pub mod wait;

@@ -27,13 +27,13 @@ struct Lines {
 }
 
 impl Process {
-    /// Starts a program without standard input.
+    /// Starts a program.
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
     pub fn start(name: &str, command: &mut Command) -> Self {
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
         let stdout = Lines::of(name, child.stdout.take().expect("asked for above"));
         let stderr = Lines::of(name, child.stderr.take().expect("asked for above"));
@@ -60,14 +60,21 @@ impl Process {
     pub fn line_after(&mut self, beginning: &str) -> String {
         let name = self.name.clone();
         until(&format!("{name} says {beginning:?}"), || {
-            let ended = self.child.try_wait().expect("the child is ours").is_some();
-            if ended {
-                self.stdout.finish();
-            }
+            let ended = self.has_ended();
             let found = self.stdout().lines().find_map(|line| Some(line.strip_prefix(beginning)?.to_owned()));
             assert!(found.is_some() || !ended, "{name} ended without saying {beginning:?}");
             found
         })
+    }
+
+    /// Whether it has ended; then all that it has printed is there.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.try_wait().expect("the child is ours").is_some();
+        if ended {
+            self.stdout.finish();
+            self.stderr.finish();
+        }
+        ended
     }
 
     /// Asks it to stop.
@@ -89,8 +96,7 @@ impl Process {
     pub fn wait(&mut self) -> ExitStatus {
         let name = self.name.clone();
         let status = until(&format!("{name} ends"), || self.child.try_wait().expect("the child is ours"));
-        self.stdout.finish();
-        self.stderr.finish();
+        self.has_ended();
         status
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use tempfile::TempDir;
 
@@ -113,7 +113,7 @@ impl Service {
 
     fn command(&self) -> Command {
         let mut command = Command::new(binaries::server());
-        command.env_clear().arg("serve").arg("--data-dir").arg(self.data_dir());
+        command.env_clear().stdin(Stdio::null()).arg("serve").arg("--data-dir").arg(self.data_dir());
         command.arg("--listen").arg(self.address.to_string()).args(&self.options);
         command
     }

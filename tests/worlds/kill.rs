@@ -140,7 +140,9 @@ impl Writer {
 fn stored_keys(api: Api, pin: &str) -> Option<Keys> {
     let answer = api.get(&keys(pin));
     let json = answer.json();
-    let text = |entry: &serde_json::Value, field: &str| entry[field].as_str().expect("an entry has texts").to_owned();
+    let text = |entry: &serde_json::Value, field: &str| {
+        entry[field].as_str().expect("an entry has texts").to_owned()
+    };
     let listed = json.as_array().filter(|_| answer.status == 200)?;
     Some(listed.iter().map(|entry| (text(entry, "key"), text(entry, "value"))).collect())
 }

@@ -1,0 +1,186 @@
+//! A guest as far as the agent can see one: a directory that stands for its root file system.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::binaries;
+use crate::process::Process;
+use crate::wait::until;
+
+/// Where a guest keeps its context, unless a test says otherwise.
+pub const USER_DATA: &str = "/user-data";
+
+/// A guest with a context.
+#[derive(Debug)]
+pub struct Guest {
+    name: String,
+    root: TempDir,
+}
+
+/// An agent that runs in a guest; it ends with the value.
+#[derive(Debug)]
+pub struct Agent {
+    process: Process,
+    secret: Option<String>,
+}
+
+/// What an agent has done.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status; 128 and more when a signal ended it, as a shell says it.
+    pub status: i32,
+    /// What it printed on standard output.
+    pub stdout: String,
+    /// What it printed on standard error.
+    pub stderr: String,
+}
+
+impl Guest {
+    /// A guest whose user-data is this context.
+    ///
+    /// # Panics
+    /// When there is no room for it.
+    #[must_use]
+    pub fn new(name: &str, context: impl AsRef<[u8]>) -> Self {
+        let root = TempDir::with_prefix(format!("guest-{name}-")).expect("a temporary directory can be made");
+        let guest = Self { name: name.into(), root };
+        guest.write(USER_DATA, context);
+        guest
+    }
+
+    /// The guest's root directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Where a file of the guest is on this machine.
+    #[must_use]
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.root.path().join(inside.trim_start_matches('/'))
+    }
+
+    /// Writes a file of the guest.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn write(&self, inside: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(inside);
+        std::fs::create_dir_all(path.parent().expect("a file has a directory"))
+            .expect("a directory can be made");
+        std::fs::write(&path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+
+    /// Reads a file of the guest.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    pub fn read(&self, inside: &str) -> Vec<u8> {
+        let path = self.path(inside);
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    /// Its user-data as text.
+    #[must_use]
+    pub fn context(&self) -> String {
+        String::from_utf8_lossy(&self.read(USER_DATA)).into_owned()
+    }
+
+    /// Runs the agent to its end.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Finished {
+        self.start(args).finish()
+    }
+
+    /// Runs the agent to its end, with something on standard input.
+    #[must_use]
+    pub fn run_with_input(&self, args: &[&str], input: &[u8]) -> Finished {
+        self.write("/stdin", input);
+        let input = File::open(self.path("/stdin")).expect("written above");
+        self.launch(args, input.into()).finish()
+    }
+
+    /// Starts the agent: `contextualize` and what else works on the user-data gets `--user-data`.
+    #[must_use]
+    pub fn start(&self, args: &[&str]) -> Agent {
+        self.launch(args, Stdio::null())
+    }
+
+    fn launch(&self, args: &[&str], input: Stdio) -> Agent {
+        let mut command = Command::new(binaries::agent());
+        command.env_clear().arg("--root").arg(self.root()).stdin(input);
+        command.args(["--user-data", USER_DATA]).args(args);
+        let secret = pin_of(&self.context());
+        let secret = secret.filter(|pin| !args.iter().any(|arg| arg.contains(pin)));
+        Agent { process: Process::start(&self.name, &mut command), secret }
+    }
+}
+
+impl Agent {
+    /// Waits until it has said something.
+    ///
+    /// # Panics
+    /// When it does not say it in all patience, or ends without.
+    pub fn wait_until_it_says(&mut self, words: &str) {
+        until(&format!("the agent says {words:?}"), || {
+            let ended = self.process.has_ended();
+            let said = self.process.stdout() + &self.process.stderr();
+            assert!(said.contains(words) || !ended, "the agent ended without saying {words:?}:\n{said}");
+            said.contains(words).then_some(())
+        });
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        !self.process.has_ended()
+    }
+
+    /// Waits for its end. Whatever it printed must not hold the pin in full.
+    ///
+    /// # Panics
+    /// When it does not end, or has shown the pin.
+    #[must_use]
+    pub fn finish(mut self) -> Finished {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.process.wait();
+        let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+        let (stdout, stderr) = (self.process.stdout(), self.process.stderr());
+        if let Some(pin) = self.secret {
+            assert!(!stdout.contains(&pin) && !stderr.contains(&pin), "the agent shows the pin {pin}");
+        }
+        Finished { status, stdout, stderr }
+    }
+}
+
+impl Finished {
+    /// Asserts how it ended, and shows what it said when that is not so.
+    ///
+    /// # Panics
+    /// When it ended otherwise.
+    #[track_caller]
+    pub fn expect(&self, status: i32) -> &Self {
+        assert_eq!(self.status, status, "exit status; the agent said:\n{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts that it said something.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    pub fn says(&self, words: &str) -> &Self {
+        assert!(self.stderr.contains(words), "the agent does not say {words:?}, but:\n{}", self.stderr);
+        self
+    }
+}
+
+/// The pin in a context, where it stands in plain text and is long enough to be a secret.
+fn pin_of(context: &str) -> Option<String> {
+    let pin = context.lines().find_map(|line| line.trim().strip_prefix("cvm_cluster_pin="))?.trim();
+    (pin.len() >= 8).then(|| pin.to_owned())
+}
