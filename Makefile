@@ -1,0 +1,27 @@
+# What can be done with this repository; whatever is longer than a line is a script.
+
+CARGO ?= cargo
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+build: ## both programs, for this machine
+	$(CARGO) build --workspace --locked
+
+demo: build ## a service, a pin, slaves that wait, and a master that boots
+	$(CARGO) run --quiet --locked --package cernvm-cluster-tests --bin cluster-demo
+
+test: ## all tests; installs what they need when you are root, and names it when you are not
+	tests/scripts/need curl busybox
+	$(MAKE) build
+	$(CARGO) test --workspace --locked
+
+lint: ## format, clippy, and what may be in the dependency tree
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
+	tests/scripts/deny
+
+static: ## both programs for x86_64 musl and the agent for aarch64, checked and weighed
+	packaging/static
+
+.PHONY: help build demo test lint static
