@@ -1,0 +1,373 @@
+//! The way into ureq: name resolution, TCP, TLS, and from which address of this VM the service was reached.
+//!
+//! The only file that uses ureq's `unversioned` module, which may change in any release (so ureq is pinned). ureq keeps
+//! HTTP, the pool and the deadlines; what happens below HTTP is decided here, because the agent must know three things
+//! that ureq does not tell: why exactly a connection failed, what is wrong with a certificate, and its own address.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls_pki_types::ServerName;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+    TransportAdapter, time,
+};
+use ureq::{Agent, Error, Timeout};
+
+use super::failure::{Failure, Kind};
+use super::tls;
+
+/// How the service was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// This VM's address on the connection.
+    pub local: IpAddr,
+    /// Whether the other end was a proxy, so that the address says nothing about the way to the service.
+    pub through_proxy: bool,
+}
+
+/// Where the connector notes how the last connection went out.
+pub(super) type ReachedNote = Arc<Mutex<Option<Reached>>>;
+
+/// Plain room for a request or an answer's head; values are read through it.
+const BUFFER: usize = 16 * 1024;
+
+/// An HTTP agent that connects as this file says.
+pub(super) fn agent(
+    config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
+    tls: Option<Arc<ClientConfig>>,
+    note: ReachedNote,
+) -> Agent {
+    let config = config.input_buffer_size(BUFFER).output_buffer_size(BUFFER).build();
+    let connector =
+        ().chain(ConnectProxyConnector::default())
+            .chain(TcpConnector { note })
+            .chain(TlsConnector { config: tls });
+    Agent::with_parts(config, connector, NameResolver)
+}
+
+/// The failure that ureq's error stands for.
+pub(super) fn failure(error: Error) -> Failure {
+    match error {
+        Error::Other(other) => match other.downcast::<Fault>() {
+            Ok(fault) => fault.0,
+            Err(other) => Failure::new(Kind::Nonsense, other.to_string()),
+        },
+        Error::Timeout(Timeout::Resolve) => Failure::new(Kind::Timeout, "its name did not resolve in time"),
+        Error::Timeout(Timeout::Connect) => Failure::new(Kind::Timeout, "no connection in time"),
+        Error::Timeout(_) => Failure::new(Kind::Timeout, "no whole answer in time"),
+        Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => tls::failure(error),
+            None if error.kind() == ErrorKind::UnexpectedEof => {
+                Failure::new(Kind::Connect, "the connection ended before the answer was whole")
+            }
+            None => Failure::new(Kind::Connect, plain(&error)),
+        },
+        Error::ConnectProxyFailed(reason) => {
+            Failure::new(Kind::Connect, format!("the HTTP proxy did not let it through: {reason}"))
+        }
+        Error::BodyExceedsLimit(_) | Error::LargeResponseHeader(..) => {
+            Failure::new(Kind::TooLarge, "more than a pairing service ever answers")
+        }
+        Error::Protocol(error) => {
+            Failure::new(Kind::Nonsense, format!("something that is not HTTP ({error})"))
+        }
+        other => Failure::new(Kind::Nonsense, other.to_string()),
+    }
+}
+
+/// A failure on its way through ureq.
+#[derive(Debug)]
+struct Fault(Failure);
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+fn fault(kind: Kind, cause: impl Into<String>) -> Error {
+    Error::Other(Box::new(Fault(Failure::new(kind, cause))))
+}
+
+/// A system error in words, without its number: `connection refused`.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
+}
+
+/// The system's resolver, with a time limit that it does not have itself.
+#[derive(Debug)]
+struct NameResolver;
+
+impl Resolver for NameResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let host = bare_host(uri)?.to_owned();
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let mut found = self.empty();
+        if let Ok(literal) = host.parse::<IpAddr>() {
+            found.push(SocketAddr::new(literal, port));
+            return Ok(found);
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        let asked = host.clone();
+        // A lookup cannot be called off. One that is late ends by itself, since the resolver gives up some time.
+        std::thread::Builder::new()
+            .spawn(move || {
+                let _ = answer.send((asked.as_str(), port).to_socket_addrs());
+            })
+            .map_err(Error::Io)?;
+        let addresses = match answered.recv_timeout(*timeout.after) {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(error)) => {
+                return Err(fault(Kind::Dns, format!("{host} does not resolve: {}", plain(&error))));
+            }
+            Err(_) => return Err(Error::Timeout(timeout.reason)),
+        };
+        for address in addresses.take(MAX_ADDRESSES) {
+            found.push(address);
+        }
+        if found.is_empty() {
+            return Err(fault(Kind::Dns, format!("{host} has no address")));
+        }
+        Ok(found)
+    }
+}
+
+/// As many addresses of one name are tried; ureq's list holds no more.
+const MAX_ADDRESSES: usize = 16;
+
+/// A URL's host without the brackets of an IPv6 address.
+fn bare_host(uri: &Uri) -> Result<&str, Error> {
+    let host = uri.host().ok_or_else(|| Error::BadUri("no host".to_owned()))?;
+    Ok(host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host))
+}
+
+/// Opens the TCP connection, to the first of the addresses that takes one.
+#[derive(Debug)]
+struct TcpConnector {
+    note: ReachedNote,
+}
+
+impl<In: Transport> Connector<In> for TcpConnector {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        if let Some(tunnel) = chained {
+            // The proxy's own connection came this way before, and left its address.
+            if let Some(reached) = self.note().as_mut() {
+                reached.through_proxy = true;
+            }
+            return Ok(Some(Box::new(tunnel)));
+        }
+        let stream = first_that_connects(&details.addrs, *details.timeout.after, details.timeout.reason)?;
+        // Requests are small and each awaits its answer: nothing to gain from gathering bytes.
+        stream.set_nodelay(true)?;
+        *self.note() = Some(Reached { local: stream.local_addr()?.ip(), through_proxy: false });
+        let buffers = LazyBuffers::new(BUFFER, BUFFER);
+        Ok(Some(Box::new(TcpTransport { stream, buffers })))
+    }
+}
+
+impl TcpConnector {
+    fn note(&self) -> std::sync::MutexGuard<'_, Option<Reached>> {
+        self.note.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Tries one address after the other, each with an equal share of what time is left, so that one that swallows packets
+/// (IPv6 without a route, mostly) leaves time for the others.
+fn first_that_connects(
+    addresses: &[SocketAddr],
+    limit: Duration,
+    reason: Timeout,
+) -> Result<TcpStream, Error> {
+    let started = Instant::now();
+    let mut refusals: Vec<String> = Vec::new();
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = limit.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        let others = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, (left / others).max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {}
+            Err(error) => refusals.push(format!("{} from {address}", plain(&error))),
+        }
+    }
+    if refusals.is_empty() {
+        return Err(Error::Timeout(reason));
+    }
+    Err(fault(Kind::Connect, refusals.join(", ")))
+}
+
+/// A TCP connection.
+struct TcpTransport {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+}
+
+impl Transport for TcpTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let timeout = timeout.for_write();
+        let started = Instant::now();
+        let mut rest = &self.buffers.output()[..amount];
+        while !rest.is_empty() {
+            // The limit is for the whole, or a peer that takes a byte at a time would hold the boot up.
+            self.stream.set_write_timeout(Some(left(timeout, started)?))?;
+            match self.stream.write(rest) {
+                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
+                Ok(sent) => rest = &rest[sent..],
+                Err(error) => again(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let timeout = timeout.for_read();
+        let started = Instant::now();
+        loop {
+            self.stream.set_read_timeout(Some(left(timeout, started)?))?;
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Ok(received) => {
+                    self.buffers.input_appended(received);
+                    return Ok(received > 0);
+                }
+                Err(error) => again(error)?,
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        // Nothing may be there to read between two requests: neither an end nor bytes that nobody asked for.
+        let quiet = self.stream.set_nonblocking(true).is_ok()
+            && matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        quiet && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+impl std::fmt::Debug for TcpTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TcpTransport").field(&self.stream).finish()
+    }
+}
+
+/// What is left of a limit.
+fn left(limit: NextTimeout, started: Instant) -> Result<Duration, Error> {
+    let left = limit.after.saturating_sub(started.elapsed());
+    if left.is_zero() { Err(Error::Timeout(limit.reason)) } else { Ok(left) }
+}
+
+/// Whether a read or write is to be tried again: after a signal, and when the socket's own limit fired, which lets
+/// [`left`] find that the limit has passed.
+fn again(error: io::Error) -> Result<(), Error> {
+    match error.kind() {
+        ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(()),
+        _ => Err(error.into()),
+    }
+}
+
+/// Lays TLS over the connection where the URL asks for it.
+#[derive(Debug)]
+struct TlsConnector {
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl Connector<Box<dyn Transport>> for TlsConnector {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<Box<dyn Transport>>,
+    ) -> Result<Option<Self::Out>, Error> {
+        let Some(below) = chained else { return Ok(None) };
+        if !details.needs_tls() {
+            return Ok(Some(below));
+        }
+        let config = self.config.clone().ok_or(Error::TlsRequired)?;
+        let name = ServerName::try_from(bare_host(details.uri)?.to_owned()).map_err(|_| {
+            fault(Kind::Tls { dates_only: false }, "no certificate can be for this host name")
+        })?;
+        let connection = ClientConnection::new(config, name)
+            .map_err(|error| Error::Other(Box::new(Fault(tls::failure(&error)))))?;
+        let mut stream =
+            StreamOwned::new(connection, TransportAdapter::new(below, details.current_time.clone()));
+        stream.sock.set_timeout(rest_of(details));
+        stream.conn.complete_io(&mut stream.sock)?;
+        Ok(Some(Box::new(TlsTransport { stream, buffers: LazyBuffers::new(BUFFER, BUFFER) })))
+    }
+}
+
+/// What the TCP connection has left of the time for connecting.
+fn rest_of(details: &ConnectionDetails<'_>) -> NextTimeout {
+    let mut timeout = details.timeout;
+    if let (time::Instant::Exact(started), time::Duration::Exact(limit)) = (details.now, timeout.after) {
+        timeout.after = time::Duration::Exact(limit.saturating_sub(started.elapsed()));
+    }
+    timeout
+}
+
+/// A TLS connection.
+struct TlsTransport {
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
+    buffers: LazyBuffers,
+}
+
+impl Transport for TlsTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.stream.sock.set_timeout(timeout);
+        self.stream.write_all(&self.buffers.output()[..amount])?;
+        Ok(self.stream.flush()?)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.stream.sock.set_timeout(timeout);
+        let received = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(received);
+        Ok(received > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.sock.get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for TlsTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TlsTransport").field(&self.stream.sock.inner()).finish()
+    }
+}

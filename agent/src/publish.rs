@@ -1,0 +1,129 @@
+//! `publish`: any key under the pin, as long as a slave would take its value.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use protocol::limits::VALUE_MAX_CHARS;
+
+use crate::backoff::{Backoff, Clock};
+use crate::cli::ValueSource;
+use crate::client::Service;
+use crate::error::Error;
+use crate::master;
+use crate::session::Session;
+use crate::value::{self, Origin};
+
+/// Reads the value of a key from where the command line says; one final newline of a file or of standard input is not
+/// part of it.
+///
+/// # Errors
+/// 65 for a value that a slave would refuse, 74 when it cannot be read.
+pub fn read_value(key: &str, source: ValueSource) -> Result<String, Error> {
+    let text = match source {
+        ValueSource::Literal(text) => text,
+        ValueSource::File(path) => {
+            let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
+            without_newline(read(key, file, &path)?)
+        }
+        ValueSource::StandardInput => {
+            without_newline(read(key, io::stdin().lock(), Path::new("standard input"))?)
+        }
+    };
+    value::check(key, &text, Origin::Published)?;
+    Ok(text)
+}
+
+/// Puts the value under the pin, in place of one that is there.
+///
+/// # Errors
+/// As [`Session::ask`].
+pub fn publish<S: Service, C: Clock>(
+    session: &mut Session<S, C>,
+    key: &str,
+    value: &str,
+) -> Result<(), Error> {
+    let patience = session.patience();
+    let mut backoff = Backoff::default();
+    while !master::put(session, key, value, &patience)? {
+        master::look_again(session, &mut backoff, &patience)?;
+    }
+    Ok(())
+}
+
+fn read(key: &str, input: impl Read, path: &Path) -> Result<String, Error> {
+    let refuse = |problem: String| Error::UnsafeValue { key: key.to_owned(), problem, ours: true };
+    // One byte more than may be, and a line end: what a value may hold is ASCII.
+    let most = VALUE_MAX_CHARS as u64 + 3;
+    let mut bytes = Vec::new();
+    input.take(most).read_to_end(&mut bytes).map_err(|error| unreadable(path, error))?;
+    if bytes.len() as u64 == most {
+        return Err(refuse(format!("is longer than {VALUE_MAX_CHARS} characters")));
+    }
+    String::from_utf8(bytes).map_err(|_| refuse("is not text".to_owned()))
+}
+
+fn without_newline(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    text
+}
+
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    Error::File { verb: "read", path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(input: &[u8], expected: Result<&str, &str>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), input).unwrap();
+        match (read_value("token", ValueSource::File(file.path().to_owned())), expected) {
+            (Ok(value), Ok(expected)) => assert_eq!(value, expected),
+            (Err(error), Err(part)) => {
+                assert!(error.to_string().contains(part), "{error}");
+                assert_eq!(error.exit_status(), 65);
+            }
+            (got, _) => panic!("{input:?}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn strips_one_newline_of_a_file() {
+        check(b"abc", Ok("abc"));
+        check(b"abc\n", Ok("abc"));
+        check(b"abc\r\n", Ok("abc"));
+        check(b"abc\n\n", Err("line end"));
+        check(b"\n", Err("empty"));
+    }
+
+    #[test]
+    fn refuses_what_a_slave_would_refuse() {
+        check(b"a'b", Err("syntax"));
+        check(b"\xff", Err("not text"));
+        let longest = "x".repeat(VALUE_MAX_CHARS);
+        check(format!("{longest}\n").as_bytes(), Ok(&longest));
+        check(format!("{longest}x\n").as_bytes(), Err("longer"));
+        check(&vec![b'x'; 1 << 20], Err("longer"));
+    }
+
+    #[test]
+    fn names_a_file_that_cannot_be_read() {
+        let error = read_value("token", ValueSource::File("/nonexistent/token".into())).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/token"), "{error}");
+        assert_eq!(error.exit_status(), 74);
+    }
+
+    #[test]
+    fn takes_a_word_as_it_is() {
+        assert_eq!(read_value("token", ValueSource::Literal("abc".into())).unwrap(), "abc");
+        assert!(read_value("token", ValueSource::Literal("abc\n".into())).is_err());
+    }
+}
