@@ -9,8 +9,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::client::{Remote, Trust};
-use crate::error::Error;
 use crate::config::{CONNECTIONS, Config, Storage, Tls};
+use crate::error::Error;
 use crate::store::Limits;
 
 /// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
@@ -129,9 +129,9 @@ impl Serve {
             (Some(certificate), Some(key)) => {
                 Some(Tls::Files { certificate: certificate.clone(), key: key.clone() })
             }
-            _ => self.tls_self_signed.then(|| Tls::SelfSigned {
-                key: (!self.in_memory).then(|| self.data_dir.join("tls.key")),
-            }),
+            _ => self
+                .tls_self_signed
+                .then(|| Tls::SelfSigned { key: (!self.in_memory).then(|| self.data_dir.join("tls.key")) }),
         };
         Config {
             storage: if self.in_memory { Storage::Memory } else { Storage::Directory(self.data_dir.clone()) },
@@ -148,7 +148,7 @@ impl Serve {
 /// Reads a duration such as `90s`, `30m`, `24h` or `7d`.
 fn duration(text: &str) -> Result<Duration, String> {
     let explain = || format!("{text:?} is not a number with s, m, h or d behind it, such as 24h");
-    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let seconds = match unit {
         "s" => 1,
         "m" => 60,
@@ -194,10 +194,16 @@ mod tests {
         let files = Tls::Files { certificate: "c".into(), key: "k".into() };
         assert_eq!(serve(&["--tls-cert", "c", "--tls-key", "k"]).unwrap().tls, Some(files));
         let own = |key| Some(Tls::SelfSigned { key });
-        assert_eq!(serve(&["--tls-self-signed"]).unwrap().tls, own(Some("cernvm-pairing-data/tls.key".into())));
+        assert_eq!(
+            serve(&["--tls-self-signed"]).unwrap().tls,
+            own(Some("cernvm-pairing-data/tls.key".into()))
+        );
         assert_eq!(serve(&["--tls-self-signed", "--in-memory"]).unwrap().tls, own(None));
-        for wrong in [&["--tls-cert", "c"][..], &["--tls-key", "k"], &["--tls-self-signed", "--tls-cert", "c", "--tls-key", "k"]]
-        {
+        for wrong in [
+            &["--tls-cert", "c"][..],
+            &["--tls-key", "k"],
+            &["--tls-self-signed", "--tls-cert", "c", "--tls-key", "k"],
+        ] {
             assert!(serve(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -69,7 +69,8 @@ impl Remote {
             Some("http") => false,
             _ => return Err(wrong("a URL begins with http:// or https://")),
         };
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("there is no host in it"))?;
+        let host =
+            uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("there is no host in it"))?;
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tls = secure.then(|| config(&trust)).transpose()?;
         Ok(Self { url: url.trim_end_matches('/').to_owned(), trust, host: host.to_owned(), port, tls })
@@ -87,7 +88,8 @@ impl Remote {
 
     async fn create(&self) -> Result<Pin, String> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, self.port)).await.map_err(|err| format!("cannot connect: {err}"))?;
+        let stream =
+            TcpStream::connect((host, self.port)).await.map_err(|err| format!("cannot connect: {err}"))?;
         match &self.tls {
             None => self.ask(stream).await,
             Some(config) => {
@@ -119,8 +121,8 @@ impl Remote {
             let detail: Option<bodies::Detail<'_>> = serde_json::from_slice(&body).ok();
             return Err(format!("it answered {status}. {}", detail.map_or("".into(), |body| body.detail)));
         }
-        let cluster: bodies::Cluster<'_> =
-            serde_json::from_slice(&body).map_err(|_| "the answer is not that of a pairing service".to_owned())?;
+        let cluster: bodies::Cluster<'_> = serde_json::from_slice(&body)
+            .map_err(|_| "the answer is not that of a pairing service".to_owned())?;
         Pin::parse(&cluster.pin).map_err(|err| format!("it made a pin that is none: {err}"))
     }
 }
@@ -140,9 +142,12 @@ fn config(trust: &Trust) -> Result<Arc<ClientConfig>, Error> {
             roots.add_parsable_certificates(tls::read_chain(path)?);
             builder.with_root_certificates(roots)
         }
-        Trust::Fingerprint(fingerprint) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned { fingerprint: fingerprint.clone(), provider })),
+        Trust::Fingerprint(fingerprint) => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinned {
+                fingerprint: fingerprint.clone(),
+                provider,
+            }))
+        }
     };
     Ok(Arc::new(builder.with_no_client_auth()))
 }

@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod access;
 mod api;
 pub mod cli;
 pub mod client;

@@ -12,13 +12,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Noted;
 use crate::error::Error;
 use crate::http;
 use crate::service::Service;
@@ -40,6 +41,7 @@ pub(crate) struct Gate {
     service: Arc<Service>,
     http: http1::Builder,
     tls: Option<TlsAcceptor>,
+    access_log: bool,
     connections: Arc<Semaphore>,
     stop: CancellationToken,
     /// Every listener and connection.
@@ -47,13 +49,19 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(service: Arc<Service>, connections: usize, tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        connections: usize,
+        tls: Option<TlsAcceptor>,
+        access_log: bool,
+    ) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD_MAX_BYTES);
         Self {
             service,
             http,
             tls,
+            access_log,
             connections: Arc::new(Semaphore::new(connections)),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -67,13 +75,13 @@ impl Gate {
     }
 
     /// Serves one connection, from its handshake on.
-    async fn serve(self: Arc<Self>, stream: TcpStream, _: OwnedSemaphorePermit) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _: OwnedSemaphorePermit) {
         // Answers are small and written in one go; waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            None => self.speak(stream).await,
+            None => self.speak(stream, peer).await,
             Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream).await,
+                Ok(Ok(stream)) => self.speak(stream, peer).await,
                 Ok(Err(err)) => log::debug!("TLS handshake: {err}"),
                 Err(_) => log::debug!("TLS handshake: not done after {} s", HANDSHAKE.as_secs()),
             },
@@ -81,8 +89,15 @@ impl Gate {
     }
 
     /// Answers requests until the client or the service has had enough.
-    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let service = service_fn(async |request| Ok::<_, Infallible>(http::answer(&self.service, request).await));
+    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr) {
+        let service = service_fn(async |request| {
+            let noted = self.access_log.then(|| Noted::now(peer, &request));
+            let answer = http::answer(&self.service, request).await;
+            if let Some(noted) = noted {
+                noted.log(answer.status());
+            }
+            Ok::<_, Infallible>(answer)
+        });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let outcome = select! {
             outcome = connection.as_mut() => outcome,
@@ -134,8 +149,8 @@ pub(crate) async fn accept(listener: TcpListener, gate: Arc<Gate>) {
             () = gate.stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                gate.tasks.spawn(gate.clone().serve(stream, permit));
+            Ok((stream, peer)) => {
+                gate.tasks.spawn(gate.clone().serve(stream, peer, permit));
             }
             // The client went away before we came.
             Err(err) if err.kind() == io::ErrorKind::ConnectionAborted => {}

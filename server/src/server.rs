@@ -12,9 +12,9 @@ use crate::config::{Config, Storage};
 use crate::error::Error;
 use crate::listen::{self, Gate};
 use crate::service::Service;
+use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
-use crate::store::Store;
 use crate::tls::Certificate;
 use crate::{expiry, hub};
 
@@ -46,7 +46,7 @@ impl Server {
         let service =
             Arc::new(Service { store, hub, clock: config.clock, value_max_chars: config.value_max_chars });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
-        let gate = Arc::new(Gate::new(service.clone(), config.connections, acceptor));
+        let gate = Arc::new(Gate::new(service.clone(), config.connections, acceptor, config.access_log));
         Ok(Self { service, deliveries, gate, certificate })
     }
 

@@ -41,7 +41,9 @@ pub fn connections(wanted: usize) -> usize {
     let files = usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX);
     let possible = files.saturating_sub(OTHER_FILES).max(1);
     if possible < wanted {
-        log::warn!("{wanted} connections are wanted, but the limit of open files leaves {possible} (ulimit -n)");
+        log::warn!(
+            "{wanted} connections are wanted, but the limit of open files leaves {possible} (ulimit -n)"
+        );
     }
     wanted.min(possible)
 }

@@ -119,7 +119,9 @@ pub(crate) fn fingerprint(public_key: &[u8]) -> String {
 
 fn load(source: &Tls) -> Result<Arc<CertifiedKey>, Error> {
     let (chain, private, place) = match source {
-        Tls::Files { certificate, key } => (read_chain(certificate)?, read_key(key)?, key.display().to_string()),
+        Tls::Files { certificate, key } => {
+            (read_chain(certificate)?, read_key(key)?, key.display().to_string())
+        }
         Tls::SelfSigned { key } => {
             let key = key.as_deref().map_or_else(generate, kept_or_new)?;
             (vec![self_signed(&key)?], key.into(), SELF_SIGNED.to_owned())
@@ -186,7 +188,8 @@ fn keep(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let unfinished = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;

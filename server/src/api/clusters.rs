@@ -2,11 +2,11 @@
 
 use protocol::Pin;
 
-use crate::http::{Fields, Refusal, Reply};
+use crate::http::{Refusal, Reply};
 use crate::service::Service;
 
-/// Makes a cluster. There is nothing that a client could say of it, but a body that cannot be read is refused.
-pub(crate) async fn create(service: &Service, _: Fields) -> Result<Reply, Refusal> {
+/// Makes a cluster. A body has nothing to say about it and is not looked at.
+pub(crate) async fn create(service: &Service) -> Result<Reply, Refusal> {
     Ok(Reply::ClusterCreated(service.store.create_cluster().await?))
 }
 

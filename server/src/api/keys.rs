@@ -24,7 +24,9 @@ pub(crate) async fn show(
     wait: Option<Wait>,
 ) -> Result<Reply, Refusal> {
     match (service.store.key(pin, name).await, wait) {
-        (Err(StoreError::UnknownKey), Some(wait)) => Ok(Reply::Key(wait::for_key(service, pin, name, wait).await?)),
+        (Err(StoreError::UnknownKey), Some(wait)) => {
+            Ok(Reply::Key(wait::for_key(service, pin, name, wait).await?))
+        }
         (found, _) => Ok(Reply::Key(found?)),
     }
 }

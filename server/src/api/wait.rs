@@ -67,3 +67,132 @@ pub(crate) async fn for_key(
         Ok(Wake::ShuttingDown) => Err(Refusal::ShuttingDown),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+
+    use tokio::task::yield_now;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::service::testing::{Asked, World};
+    use crate::store::{Limits, Update};
+
+    const WAIT: &[(&str, &str)] = &[("prefer", "wait=20")];
+
+    /// Asks for `master_ip` and waits; once that hangs, does `meanwhile`.
+    async fn waiting(world: &World, meanwhile: impl Future<Output = ()>) -> Asked {
+        let path = world.key("master_ip");
+        let mut asked = pin!(world.ask("GET", &path, WAIT, ""));
+        tokio::select! {
+            biased;
+            asked = asked.as_mut() => panic!("{} before anything happened", asked.status),
+            () = yield_now() => {}
+        }
+        meanwhile.await;
+        asked.await
+    }
+
+    fn check(asked: &Asked, status: u16, body: &str) {
+        assert_eq!((asked.status, asked.body.as_str()), (status, body));
+        assert_eq!(asked.header("preference-applied"), "wait=20");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_the_moment_the_key_is_there() {
+        let world = World::new().await;
+        let begun = Instant::now();
+        check(&waiting(&world, world.set("master_ip", "10.0.0.1")).await, 200, "master_ip: 10.0.0.1");
+        check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 200, "master_ip: 10.0.0.1");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_the_moment_another_key_gets_the_name() {
+        for value in [None, Some("2".to_owned())] {
+            let world = World::new().await;
+            world.set("other", "1").await;
+            let expected = format!("master_ip: {}", value.as_deref().unwrap_or("1"));
+            let renamed = waiting(&world, async {
+                let update = Update { name: Some("master_ip".to_owned()), value };
+                world.service.store.update_key(&world.pin, "other", update).await.unwrap();
+            });
+            check(&renamed.await, 200, &expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn says_404_when_the_time_is_up() {
+        let world = World::new().await;
+        let begun = Instant::now();
+        check(&waiting(&world, world.set("other", "1")).await, 404, "");
+        assert_eq!(begun.elapsed(), Duration::from_secs(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn says_404_at_once_when_the_pin_is_unknown_or_goes() {
+        let world = World::new().await;
+        let begun = Instant::now();
+        let unknown = "/api/v1/clusters/zzzzzzzzzzzz/keys/master_ip";
+        check(&world.ask("GET", unknown, WAIT, "").await, 404, "");
+        let deletion = async { world.service.store.delete_cluster(&world.pin).await.unwrap() };
+        check(&waiting(&world, deletion).await, 404, "");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_no_longer_than_the_pin_lives() {
+        let world = World::new().await;
+        world.clock.advance(Limits::default().lifetime - Duration::from_secs(3));
+        let begun = Instant::now();
+        check(&waiting(&world, async {}).await, 404, "");
+        assert_eq!(begun.elapsed(), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hears_of_the_end_of_a_pin_from_the_sweeper() {
+        let world = World::new().await;
+        let begun = Instant::now();
+        let sweep = async {
+            world.clock.advance(Limits::default().lifetime);
+            world.service.store.sweep().await.unwrap();
+        };
+        check(&waiting(&world, sweep).await, 404, "");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sends_waiters_away_when_the_service_ends() {
+        let world = World::new().await;
+        let asked = waiting(&world, async { world.service.hub.close() }).await;
+        check(&asked, 503, "");
+        assert_eq!(asked.header("retry-after"), "1");
+        check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 503, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_what_it_grants_in_every_answer() {
+        let world = World::new().await;
+        world.set("a", "1").await;
+        for (prefer, granted) in [
+            ("wait=50", "wait=50"),
+            ("wait=51", "wait=50"),
+            ("wait=4000000000", "wait=50"),
+            ("wait=0", "wait=0"),
+            ("respond-async, Wait = \"7\"", "wait=7"),
+            ("wait=soon", ""),
+            ("return=minimal", ""),
+        ] {
+            for (path, accept) in
+                [(world.key("a"), "*/*"), (world.key("b"), "*/*"), (world.key("a"), "image/png")]
+            {
+                let asked = world.ask("GET", &path, &[("prefer", prefer), ("accept", accept)], "").await;
+                assert_eq!(asked.header("preference-applied"), granted, "{prefer} {path}");
+            }
+        }
+        assert_eq!(world.ask("GET", &world.cluster(), WAIT, "").await.header("preference-applied"), "");
+        assert_eq!(world.ask("DELETE", &world.key("a"), WAIT, "").await.header("preference-applied"), "");
+    }
+}

@@ -149,7 +149,11 @@ mod tests {
         for (body, key, value) in [
             (r#"{"key":"a","value":"b"}"#, text("a"), text("b")),
             (r#" {"value":"\u00fc\n","key":""} "#, text(""), text("ü\n")),
-            (r#"{"key":7,"value":123456789012345678901234567890}"#, text("7"), text("123456789012345678901234567890")),
+            (
+                r#"{"key":7,"value":123456789012345678901234567890}"#,
+                text("7"),
+                text("123456789012345678901234567890"),
+            ),
             (r#"{"key":-3,"value":2.0}"#, text("-3"), text("2.0")),
             (r#"{"value":1e+100}"#, Field::Missing, text("1e+100")),
             (r#"{"key":null,"value":true}"#, Field::Null, Field::NotText),
@@ -162,14 +166,25 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_json() {
-        for body in ["{", "nonsense", " ", "{\"key\":\"a\"} x", "{'key':1}", "{\"key\":\"\\ud800\"}", "{\"key\":1,\"key\":2}"]
-        {
+        for body in [
+            "{",
+            "nonsense",
+            " ",
+            "{\"key\":\"a\"} x",
+            "{'key':1}",
+            "{\"key\":\"\\ud800\"}",
+            "{\"key\":1,\"key\":2}",
+        ] {
             assert!(matches!(from_json(body.as_bytes()), Err(Refusal::InvalidJson(_))), "{body}");
         }
         assert!(matches!(from_json(b"{\"key\":\"\xff\"}"), Err(Refusal::InvalidJson(_))));
-        for (body, kind) in [("[]", "array"), ("\"x\"", "string"), ("5", "number"), ("null", "null"), ("true", "boolean")]
+        for (body, kind) in
+            [("[]", "array"), ("\"x\"", "string"), ("5", "number"), ("null", "null"), ("true", "boolean")]
         {
-            assert!(matches!(from_json(body.as_bytes()), Err(Refusal::NotAnObject(k)) if k == kind), "{body}");
+            assert!(
+                matches!(from_json(body.as_bytes()), Err(Refusal::NotAnObject(k)) if k == kind),
+                "{body}"
+            );
         }
     }
 

@@ -80,9 +80,7 @@ impl Fields {
     pub(crate) fn partial(self, value_max_chars: usize) -> Result<Update, FieldErrors> {
         match (self.key.checked(KEY_MAX_CHARS), self.value.checked(value_max_chars)) {
             (Ok(name), Ok(value)) => Ok(Update { name, value }),
-            (key, value) => {
-                Err(FieldErrors { value: value.err().map(|e| [e]), key: key.err().map(|e| [e]) })
-            }
+            (key, value) => Err(FieldErrors { value: value.err().map(|e| [e]), key: key.err().map(|e| [e]) }),
         }
     }
 }
@@ -132,7 +130,11 @@ mod tests {
             (Field::Missing, Field::Missing, Err(errors(Some(REQUIRED), Some(REQUIRED)))),
             (text(""), text(" \t\n"), Err(errors(Some(BLANK), Some(BLANK)))),
             (Field::Null, text("v"), Err(errors(None, Some("This field may not be null.")))),
-            (Field::NotText, Field::NotText, Err(errors(Some("Not a valid string."), Some("Not a valid string.")))),
+            (
+                Field::NotText,
+                Field::NotText,
+                Err(errors(Some("Not a valid string."), Some("Not a valid string."))),
+            ),
         ] {
             let shown = format!("{key:?} {value:?}");
             assert_eq!(Fields { key, value }.whole(1000), expected, "{shown}");

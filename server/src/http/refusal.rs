@@ -75,9 +75,10 @@ impl Refusal {
             | Self::InvalidMultipart(_)
             | Self::NotAnObject(_)
             | Self::Fields(_)
-            | Self::BrokenBody(_) => StatusCode::BAD_REQUEST,
+            | Self::BrokenBody(_)
             // Not 409, which tells an agent that its key is there.
-            Self::TooManyKeys | Self::TooManyBytes => StatusCode::FORBIDDEN,
+            | Self::TooManyKeys
+            | Self::TooManyBytes => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
@@ -108,7 +109,9 @@ impl Refusal {
     pub(super) fn to_json(&self) -> Vec<u8> {
         let json = match self {
             Self::Fields(errors) => serde_json::to_vec(errors),
-            Self::NotAnObject(_) => serde_json::to_vec(&NonFieldErrors { non_field_errors: [self.to_string()] }),
+            Self::NotAnObject(_) => {
+                serde_json::to_vec(&NonFieldErrors { non_field_errors: [self.to_string()] })
+            }
             _ => serde_json::to_vec(&Detail { detail: self.to_string() }),
         };
         json.expect("strings under fixed names always serialise")

@@ -81,7 +81,7 @@ pub(super) fn find(path: &str) -> Option<Route<'_>> {
 
 /// The path with the percent-encoding of unreserved characters undone, as RFC 3986 section 6.2.2.2 lets anybody do
 /// on the way. Everything else stays encoded, so that no `%2F` becomes a slash; no route has a `%`.
-pub(super) fn normalize(path: &str) -> Cow<'_, str> {
+pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
