@@ -1,11 +1,13 @@
 //! A client of the service, for the commands that make pins: one request, with TLS as a context would have it.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
+use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
@@ -79,31 +81,32 @@ impl Remote {
     /// Makes a cluster, and gives its pin.
     ///
     /// # Errors
-    /// The service cannot be reached, or does not make one.
+    /// The service cannot be reached, does not prove to be it, or makes no pin.
     pub async fn create_pin(&self) -> Result<Pin, Error> {
-        let late = |_| Err(format!("no answer in {} s", PATIENCE.as_secs()));
-        let pin = timeout(PATIENCE, self.create()).await.unwrap_or_else(late);
-        pin.map_err(|problem| Error::Client { url: self.url.clone(), problem })
+        let late = |_| Err(self.failed(format!("no answer in {} s", PATIENCE.as_secs())));
+        timeout(PATIENCE, self.create()).await.unwrap_or_else(late)
     }
 
-    async fn create(&self) -> Result<Pin, String> {
+    async fn create(&self) -> Result<Pin, Error> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let stream =
-            TcpStream::connect((host, self.port)).await.map_err(|err| format!("cannot connect: {err}"))?;
+        let stream = TcpStream::connect((host, self.port)).await;
+        let stream = stream.map_err(|err| self.failed(format!("cannot connect: {err}")))?;
         match &self.tls {
             None => self.ask(stream).await,
             Some(config) => {
-                let name = ServerName::try_from(host.to_owned()).map_err(|err| err.to_string())?;
+                let name =
+                    ServerName::try_from(host.to_owned()).map_err(|err| self.failed(err.to_string()))?;
                 let stream = TlsConnector::from(config.clone()).connect(name, stream).await;
-                self.ask(stream.map_err(|err| format!("TLS: {err}"))?).await
+                let untrusted =
+                    |err: io::Error| Error::Untrusted { url: self.url.clone(), problem: err.to_string() };
+                self.ask(stream.map_err(untrusted)?).await
             }
         }
     }
 
-    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Pin, String> {
-        let failed = |err: hyper::Error| format!("no answer: {err}");
-        let io = TokioIo::new(stream);
-        let (mut requests, connection) = hyper::client::conn::http1::handshake(io).await.map_err(failed)?;
+    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Pin, Error> {
+        let failed = |err: hyper::Error| self.failed(format!("no answer: {err}"));
+        let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
         let connection = tokio::spawn(connection);
         let uri: Uri = self.url.parse().expect("it was parsed before");
         let request = Request::post(format!("{}/api/v1/clusters", uri.path().trim_end_matches('/')))
@@ -116,14 +119,18 @@ impl Remote {
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;
         connection.abort();
-        let body = body.map_err(|err| format!("half an answer: {err}"))?.to_bytes();
+        let body = body.map_err(|err| self.failed(format!("half an answer: {err}")))?.to_bytes();
         if status != StatusCode::CREATED {
-            let detail: Option<bodies::Detail<'_>> = serde_json::from_slice(&body).ok();
-            return Err(format!("it answered {status}. {}", detail.map_or("".into(), |body| body.detail)));
+            let detail = serde_json::from_slice(&body).map(|bodies::Detail { detail }| detail.into_owned());
+            return Err(self.failed(format!("it answered {status}. {}", detail.unwrap_or_default())));
         }
-        let cluster: bodies::Cluster<'_> = serde_json::from_slice(&body)
-            .map_err(|_| "the answer is not that of a pairing service".to_owned())?;
-        Pin::parse(&cluster.pin).map_err(|err| format!("it made a pin that is none: {err}"))
+        let cluster: Result<bodies::Cluster<'_>, _> = serde_json::from_slice(&body);
+        let pin = cluster.ok().and_then(|cluster| Pin::parse(&cluster.pin).ok());
+        pin.ok_or_else(|| self.failed("the answer is not that of a pairing service".to_owned()))
+    }
+
+    fn failed(&self, problem: String) -> Error {
+        Error::Client { url: self.url.clone(), problem }
     }
 }
 
@@ -199,5 +206,27 @@ impl ServerCertVerifier for Pinned {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, trust: Trust, problem: Option<&str>) {
+        let said = Remote::new(url, trust).err().map(|err| err.to_string());
+        assert_eq!(said, problem.map(|problem| format!("{url}: {problem}")));
+    }
+
+    #[test]
+    fn takes_urls_that_go_with_the_trust() {
+        let pinned = || Trust::Fingerprint("sha256:00".to_owned());
+        check("http://127.0.0.1:8000", Trust::Public, None);
+        check("https://pair.example.org/", Trust::Public, None);
+        check("https://[::1]:8443/behind/a/proxy", pinned(), None);
+        check("http://127.0.0.1", pinned(), Some("plain http has no key that could be looked at: use https"));
+        check("127.0.0.1:8000", Trust::Public, Some("a URL begins with http:// or https://"));
+        check("ftp://example.org", Trust::Public, Some("a URL begins with http:// or https://"));
+        check("not a url", Trust::Public, Some("this is not a URL"));
     }
 }

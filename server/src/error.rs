@@ -58,6 +58,15 @@ pub enum Error {
         problem: &'static str,
     },
 
+    /// Whoever answers there does not prove to be the service.
+    #[error("{url}: TLS: {problem}")]
+    Untrusted {
+        /// Its URL.
+        url: String,
+        /// What was wrong.
+        problem: String,
+    },
+
     /// A service did not answer as it should.
     #[error("{url}: {problem}")]
     Client {
@@ -92,6 +101,9 @@ impl Error {
             }
             Self::System(_) => "look at the limits of this process (ulimit -a)",
             Self::Url { .. } => "give a URL such as http://127.0.0.1:8000 or https://pairing.example.org",
+            Self::Untrusted { .. } => {
+                "compare --fingerprint with the line that the service prints at its start, or give the file of its authority with --ca"
+            }
             Self::Client { .. } => "look whether the service runs there, and at its log",
         }
     }
@@ -108,6 +120,8 @@ impl Error {
             Self::Listen { .. } | Self::System(_) => 71,
             // EX_IOERR
             Self::Store(_) | Self::File { .. } => 74,
+            // EX_NOPERM
+            Self::Untrusted { .. } => 77,
             // EX_CONFIG
             Self::Tls { .. } => 78,
         }

@@ -121,6 +121,11 @@ impl Hub {
         self.state().closed
     }
 
+    /// How many wait now.
+    pub(crate) fn waiters(&self) -> usize {
+        self.state().waiters
+    }
+
     /// The key is there: those who wait for it are due.
     fn set(&self, pin: &Pin, key: &Arc<Key>) {
         let mut state = self.state();

@@ -75,6 +75,7 @@ impl Server {
             tokio::spawn(expiry::sweep(service.store.clone(), service.clock.clone())),
         ];
         shutdown.await;
+        log::info!("{} waits are sent away", service.hub.waiters());
         gate.close();
         service.hub.close();
         if timeout(DRAIN, gate.tasks.wait()).await.is_err() {
@@ -84,5 +85,85 @@ impl Server {
             task.abort();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::oneshot;
+    use tokio::task::{JoinHandle, yield_now};
+
+    use super::*;
+    use crate::client::{Remote, Trust};
+    use crate::config::Tls;
+
+    /// A server on a port of its own.
+    struct Running {
+        address: SocketAddr,
+        service: Arc<Service>,
+        fingerprint: Option<String>,
+        stop: oneshot::Sender<()>,
+        served: JoinHandle<Result<(), Error>>,
+    }
+
+    impl Running {
+        fn start(tls: Option<Tls>) -> Self {
+            let server = Server::new(Config { tls, ..Config::default() }).unwrap();
+            let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            let address = listener.local_addr().unwrap();
+            let service = server.service.clone();
+            let fingerprint = server.certificate().and_then(Certificate::fingerprint);
+            let (stop, stopped) = oneshot::channel();
+            let shutdown = async { drop(stopped.await) };
+            let served = tokio::spawn(server.serve(vec![listener], shutdown));
+            Self { address, service, fingerprint, stop, served }
+        }
+
+        async fn end(self) {
+            self.stop.send(()).unwrap();
+            self.served.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn makes_pins_over_tls_for_those_who_know_the_key() {
+        let running = Running::start(Some(Tls::SelfSigned { key: None }));
+        let url = format!("https://{}", running.address);
+        let create = async |trust| Remote::new(&url, trust).unwrap().create_pin().await;
+        let fingerprint = running.fingerprint.clone().unwrap();
+        assert!(create(Trust::Fingerprint(fingerprint.clone())).await.unwrap().looks_made());
+        for trust in [Trust::Fingerprint(fingerprint.replace(':', ":0")), Trust::Public] {
+            assert!(matches!(create(trust).await, Err(Error::Untrusted { .. })));
+        }
+        running.end().await;
+    }
+
+    #[tokio::test]
+    async fn ends_in_good_order() {
+        let running = Running::start(None);
+        let pin = running.service.store.create_cluster().await.unwrap().pin;
+        let mut idle = TcpStream::connect(running.address).await.unwrap();
+        let mut waiting = TcpStream::connect(running.address).await.unwrap();
+        let path = format!("/api/v1/clusters/{}/keys/master_ip", pin.reveal());
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nPrefer: wait=50\r\n\r\n");
+        waiting.write_all(request.as_bytes()).await.unwrap();
+        while running.service.hub.waiters() == 0 {
+            yield_now().await;
+        }
+        let address = running.address;
+        running.end().await;
+
+        let mut answer = String::new();
+        waiting.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        for header in ["retry-after: 1\r\n", "connection: close\r\n", "preference-applied: wait=50\r\n"] {
+            assert!(answer.contains(header), "{answer}");
+        }
+        assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+        TcpStream::connect(address).await.unwrap_err();
     }
 }
