@@ -1,0 +1,37 @@
+#!/bin/sh
+# Puts the files of a part where a system expects them. `make install`, the packages and the tests all go through here.
+#
+#     packaging/install.sh agent|server BINARY
+#
+# BINARY is the built program of that part. DESTDIR is put before every path. Nothing is enabled or started: what that
+# takes is said at the end of each part.
+set -eu
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+destdir=${DESTDIR:-}
+
+put() { # mode, file, its place
+    install -D -m "$1" "$2" "$destdir$3"
+}
+
+put_units() {
+    for unit; do put 644 "$here/systemd/$unit" "/usr/lib/systemd/system/$unit"; done
+}
+
+# Enable with: systemctl enable cernvm-cluster-contextualization cernvm-master-ready
+install_agent() {
+    put 755 "$1" /usr/bin/cernvm-cluster-agent
+    put_units cernvm-cluster-contextualization.service cernvm-master-ready.service
+}
+
+# Enable with: systemctl enable cernvm-pairing-server.service (or .socket)
+install_server() {
+    put 755 "$1" /usr/bin/cernvm-pairing-server
+    put_units cernvm-pairing-server.service cernvm-pairing-server.socket
+}
+
+case ${1:-}${2:+ BINARY} in
+    "agent BINARY") install_agent "$2" ;;
+    "server BINARY") install_server "$2" ;;
+    *) echo "usage: [DESTDIR=DIR] $0 agent|server BINARY" >&2; exit 64 ;;
+esac
