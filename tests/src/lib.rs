@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod binaries;
+pub mod boot;
 pub mod fixtures;
 pub mod guest;
 pub mod http;
