@@ -1,10 +1,10 @@
 #!/bin/sh
 # Puts the files of a part where a system expects them. `make install`, the packages and the tests all go through here.
 #
-#     packaging/install.sh agent|server BINARY
+#     packaging/install.sh agent|server|ucernvm BINARY
 #
-# BINARY is the built program of that part. DESTDIR is put before every path. Nothing is enabled or started: what that
-# takes is said at the end of each part.
+# BINARY is the built program of that part. DESTDIR is put before every path; for ucernvm it is a checkout of
+# cernvm-micro. Nothing is enabled or started: what that takes is said at each part.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,8 +30,18 @@ install_server() {
     put_units cernvm-pairing-server.service cernvm-pairing-server.socket
 }
 
+# The image is built as ever after that; see packaging/ucernvm/README.md.
+install_ucernvm() {
+    [ -n "$destdir" ] || { echo "$0: set DESTDIR to a checkout of cernvm-micro" >&2; exit 64; }
+    put 755 "$1" /packages.d/cernvm-cluster-agent/bin/cernvm-cluster-agent
+    for script in 08clustercontext 13clustercontext 21clustercontext; do
+        put 644 "$here/packaging/ucernvm/scripts.d/$script" "/scripts.d/$script"
+    done
+}
+
 case ${1:-}${2:+ BINARY} in
     "agent BINARY") install_agent "$2" ;;
     "server BINARY") install_server "$2" ;;
-    *) echo "usage: [DESTDIR=DIR] $0 agent|server BINARY" >&2; exit 64 ;;
+    "ucernvm BINARY") install_ucernvm "$2" ;;
+    *) echo "usage: [DESTDIR=DIR] $0 agent|server|ucernvm BINARY" >&2; exit 64 ;;
 esac

@@ -5,6 +5,8 @@
 
 pub mod debian;
 pub mod lab;
+pub mod microvm;
 pub mod nspawn;
 pub mod root;
 pub mod service;
+pub mod ucernvm;
