@@ -8,6 +8,7 @@
 mod load;
 mod machine;
 mod parts;
+mod peak;
 mod peers;
 mod process;
 mod report;

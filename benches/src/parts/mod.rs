@@ -3,6 +3,7 @@
 
 mod agent;
 mod gets;
+mod guest;
 mod instructions;
 pub(crate) mod names;
 mod pairs;

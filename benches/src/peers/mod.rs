@@ -66,15 +66,15 @@ pub(crate) struct Bench {
     /// Where data of a run go: a directory on a real disk.
     pub(crate) scratch: TempDir,
     /// The host's binaries, of the profile that this one is of.
-    pub(crate) host: PathBuf,
+    host: PathBuf,
     /// The static binaries.
-    pub(crate) musl: PathBuf,
+    musl: PathBuf,
     /// The agent's and its yardstick's, which are built for size.
-    pub(crate) small: PathBuf,
+    small: PathBuf,
     /// What servers are started under: nothing, or a profiler and its flags.
     pub(crate) wrapper: Vec<OsString>,
     /// The service's answer to GET of a key, which its peers repeat byte by byte.
-    pub(crate) answer: String,
+    answer: String,
 }
 
 /// A peer that serves, with what to say to it.
@@ -173,6 +173,12 @@ impl Bench {
             Build::Musl => self.musl.join(name),
         };
         path.exists().then_some(path).ok_or_else(|| Trouble::Missing(format!("{name} ({build:?} build)")))
+    }
+
+    /// A binary that was built for size.
+    pub(crate) fn small(&self, name: &str) -> Outcome<PathBuf> {
+        let path = self.small.join(name);
+        path.exists().then_some(path).ok_or_else(|| Trouble::Missing(name.to_owned()))
     }
 
     /// A server's command line, under the wrapper if there is one.
