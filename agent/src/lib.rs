@@ -8,6 +8,7 @@ pub mod client;
 pub mod console;
 pub mod context;
 pub mod error;
+pub mod files;
 pub mod placeholder;
 pub mod get;
 pub mod master;
