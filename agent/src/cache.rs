@@ -86,7 +86,7 @@ fn services(settings: &Settings) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{AddressRule, DEFAULT_TIMEOUT, Role, Trust};
+    use crate::settings::{AddressRule, DEFAULT_TIMEOUT, Keys, Role, Trust};
     use crate::url::ServiceUrl;
     use protocol::Pin;
 
@@ -97,7 +97,7 @@ mod tests {
             services: vec![ServiceUrl::parse(url, false).unwrap()],
             trust: Trust::WebPki,
             timeout: DEFAULT_TIMEOUT,
-            keys: Vec::new(),
+            keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
         }
     }

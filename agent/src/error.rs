@@ -81,7 +81,11 @@ pub enum Error {
         next: String,
     },
 
-    /// TLS is not to be trusted, or the pin is not known.
+    /// Every service that answered says that it does not know the pin.
+    #[error("{0}")]
+    UnknownPin(String),
+
+    /// TLS is not to be trusted.
     #[error("{problem}")]
     Refused {
         /// What was refused, by whom.
@@ -102,7 +106,7 @@ impl Error {
             Self::File { .. } => 74,
             Self::TimedOut { .. } => 75,
             Self::Nonsense { .. } | Self::UnsafeValue { ours: false, .. } => 76,
-            Self::Refused { .. } => 77,
+            Self::UnknownPin(_) | Self::Refused { .. } => 77,
         }
     }
 
@@ -110,6 +114,9 @@ impl Error {
     #[must_use]
     pub fn next_step(&self) -> &str {
         match self {
+            Self::UnknownPin(_) => {
+                "make a new pin, put it into the contexts of the master and its slaves, and launch them again"
+            }
             Self::Usage(_) => "see `cernvm-cluster-agent --help`",
             Self::UnsafeValue { key, .. } if key == protocol::key::MASTER_IP => {
                 "publish the master's address or host name, nothing else"

@@ -293,12 +293,7 @@ impl<S: Service, C: Clock> Session<S, C> {
     }
 
     fn unknown_pin(&self, who: &str, details: &str) -> Error {
-        Error::Refused {
-            problem: format!("{who} the pin {}: it is mistyped, expired or deleted{details}", self.pin),
-            next:
-                "make a new pin, put it into the contexts of the master and its slaves, and launch them again"
-                    .to_owned(),
-        }
+        Error::UnknownPin(format!("{who} the pin {}: it is mistyped, expired or deleted{details}", self.pin))
     }
 }
 

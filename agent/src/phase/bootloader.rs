@@ -1,0 +1,89 @@
+//! Where the µCernVM boot loader keeps the context, in the initramfs and in the booted system (docs: cernvm-micro's
+//! `scripts.d/06context`, `07extracontext`, `13context_epilog`).
+//!
+//! The agent runs between `10root`, which mounts the read-write area, and `13context_epilog`, which copies
+//! `/user-data` there. So the cache of the last boot is at hand, and what is substituted now is what amiconfig gets.
+
+use std::path::Path;
+
+use super::{Binding, Guest};
+use crate::context::{Document, Section};
+use crate::error::Error;
+use crate::files;
+use crate::root::Root;
+
+/// What `06context` has fetched and unpacked.
+const USER_DATA: &str = "/user-data";
+/// What `07extracontext` has found injected into a disk; at a first boot only.
+const EXTRA_USER_DATA: &str = "/extra-user-data";
+/// Its settings as `parse_user_data` writes them, kept by `13context_epilog`.
+const EXTRA_UCONTEXT: &str = "context/extra-ucontext";
+/// Where the initramfs mounts the read-write area: `ROOT_RW` of its scripts.
+const ROOT_RW: &str = "/root.rw";
+/// The same area in the booted system (`20aufs`).
+const BOOTED_RW: &str = "/mnt/.rw";
+/// The original's marker of a finished contextualization. `13context_epilog` keeps it; nothing here obeys it, since at
+/// the next boot the placeholders are back.
+const MARKER: &str = "/ami-contextualized";
+/// The machine's own number: it changes when a disk is cloned into another VM.
+const PRODUCT_UUID: &str = "/sys/class/dmi/id/product_uuid";
+
+/// The guest in the initramfs; `None` when no context was found.
+///
+/// # Errors
+/// A file cannot be read, or a section never ends.
+pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
+    let user_data = root.path(USER_DATA);
+    if !user_data.exists() {
+        return Ok(None);
+    }
+    let mut sections: Vec<_> = Document::read(&user_data)?.section()?.into_iter().collect();
+    let extra = root.path(EXTRA_USER_DATA);
+    let rw = root.path(ROOT_RW);
+    sections.extend(match extra.exists() {
+        true => Document::read(&extra)?.section()?,
+        false => kept_extra_section(&rw)?,
+    });
+    Ok(Some(Guest { sections, user_data: vec![user_data], binding: binding(root, &rw) }))
+}
+
+/// The guest in the system that the boot loader has booted; `None` when it was not booted so.
+///
+/// # Errors
+/// As [`guest`].
+pub(super) fn booted_guest(root: &Root) -> Result<Option<Guest>, Error> {
+    let rw = root.path(BOOTED_RW);
+    let user_data = rw.join("context/user-data");
+    if !user_data.exists() {
+        return Ok(None);
+    }
+    let mut sections: Vec<_> = Document::read(&user_data)?.section()?.into_iter().collect();
+    sections.extend(kept_extra_section(&rw)?);
+    Ok(Some(Guest { sections, user_data: vec![user_data], binding: binding(root, &rw) }))
+}
+
+/// Leaves the original's marker, success or not.
+pub(super) fn mark(root: &Root) -> Result<(), Error> {
+    files::create(&root.path(MARKER), b"", 0o644)
+}
+
+/// The section of the extra user-data that an earlier boot saw: lines `_UCONTEXT_CVM_CLUSTER_PIN=…`, in which yes is 1
+/// and nothing is quoted.
+fn kept_extra_section(rw: &Path) -> Result<Option<Section>, Error> {
+    let file = rw.join(EXTRA_UCONTEXT);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let kept = Document::read(&file)?;
+    let text = String::from_utf8_lossy(kept.bytes());
+    let settings: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("_UCONTEXT_")).collect();
+    let section = format!("[ucernvm-begin]\n{}\n[ucernvm-end]\n", settings.join("\n"));
+    Document::parse(kept.name(), section.into_bytes())?.section()
+}
+
+/// Without a product_uuid (no DMI) there is no telling a clone, so there is no cache.
+fn binding(root: &Root, rw: &Path) -> Option<Binding> {
+    let uuid = std::fs::read_to_string(root.path(PRODUCT_UUID)).ok()?;
+    let instance = uuid.trim().to_ascii_lowercase();
+    (!instance.is_empty()).then(|| Binding { file: rw.join("context/cernvm-cluster.json"), instance })
+}
