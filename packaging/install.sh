@@ -22,6 +22,9 @@ put_units() {
 install_agent() {
     put 755 "$1" /usr/bin/cernvm-cluster-agent
     put_units cernvm-cluster-contextualization.service cernvm-master-ready.service
+    put 644 "$here/cloud-init/early/cernvm_cluster_early.py" /usr/lib/cernvm-cluster/cernvm_cluster_early.py
+    put 644 "$here/cloud-init/early/cloud-init-local.conf" \
+        /usr/lib/systemd/system/cloud-init-local.service.d/cernvm-cluster.conf
 }
 
 # Enable with: systemctl enable cernvm-pairing-server.service (or .socket)
