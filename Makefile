@@ -15,6 +15,7 @@ test: ## all tests; installs what they need when you are root, and names it when
 	tests/scripts/need curl busybox
 	$(MAKE) build
 	$(CARGO) test --workspace --locked
+	tests/scripts/boot
 
 lint: ## format, clippy, and what may be in the dependency tree
 	$(CARGO) fmt --all --check
@@ -24,4 +25,8 @@ lint: ## format, clippy, and what may be in the dependency tree
 static: ## both programs for x86_64 musl and the agent for aarch64, checked and weighed
 	packaging/static
 
-.PHONY: help build demo test lint static
+install: ## the static programs, units and examples below DESTDIR
+	packaging/install.sh agent target/x86_64-unknown-linux-musl/agent/cernvm-cluster-agent
+	packaging/install.sh server target/x86_64-unknown-linux-musl/release/cernvm-pairing-server
+
+.PHONY: help build demo test lint static install

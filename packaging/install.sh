@@ -25,6 +25,9 @@ install_agent() {
     put 644 "$here/cloud-init/early/cernvm_cluster_early.py" /usr/lib/cernvm-cluster/cernvm_cluster_early.py
     put 644 "$here/cloud-init/early/cloud-init-local.conf" \
         /usr/lib/systemd/system/cloud-init-local.service.d/cernvm-cluster.conf
+    for example in "$here"/cloud-init/examples/*; do
+        put 644 "$example" "/usr/share/doc/cernvm-cluster-agent/examples/${example##*/}"
+    done
 }
 
 # Enable with: systemctl enable cernvm-pairing-server.service (or .socket)

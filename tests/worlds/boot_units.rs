@@ -44,9 +44,8 @@ fn a_unit_after_cloud_final_only_is_found_out() {
 #[test]
 #[ignore = "needs root: makes Debian roots"]
 fn a_unit_after_cloud_init_target_is_found_out() {
-    let advised = |unit: &str| {
-        unit.replace("After=multi-user.target cloud-final.service", "After=cloud-init.target")
-    };
+    let advised =
+        |unit: &str| unit.replace("After=multi-user.target cloud-final.service", "After=cloud-init.target");
     for release in RELEASES {
         let debian = Debian::root_of(release);
         for system in SYSTEMS {
@@ -81,16 +80,16 @@ fn verify(debian: &Debian, system: &str, change: impl Fn(&str) -> String) -> Str
     let unit = root.read(&path).expect("it was installed");
     root.write(&path, change(&unit));
 
-    root.sh(
-        "mount -t proc proc /proc
+    root.sh("mount -t proc proc /proc
         systemd-analyze verify --man=no multi-user.target cernvm-cluster-contextualization.service \
-            cernvm-master-ready.service 2>&1 || echo \"exit status $?\"",
-    )
+            cernvm-master-ready.service 2>&1 || echo \"exit status $?\"")
 }
 
 /// Takes Debian's units of cloud-init away, and the links that enabled them, and puts others in their place, enabled.
 fn replace_cloud_init_units(root: &Root<'_>, units: &Path) {
-    root.sh(&format!("rm -rf {UNITS}/cloud-* /etc/systemd/system/cloud-* /etc/systemd/system/*.wants/cloud-*"));
+    root.sh(&format!(
+        "rm -rf {UNITS}/cloud-* /etc/systemd/system/cloud-* /etc/systemd/system/*.wants/cloud-*"
+    ));
     let mut services = Vec::new();
     for entry in std::fs::read_dir(units).unwrap_or_else(|e| panic!("{}: {e}", units.display())) {
         let entry = entry.expect("a directory can be listed");
