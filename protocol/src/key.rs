@@ -15,7 +15,7 @@ pub fn is_addressable(name: &str) -> bool {
 /// The line that a GET of a key answers as `text/plain`.
 #[must_use]
 pub fn to_line(name: &str, value: &str) -> String {
-    format!("{name}: {value}")
+    [name, ": ", value].concat()
 }
 
 /// The value in such a line; `None` when the line is not one of this key.

@@ -63,7 +63,7 @@ impl Pin {
 }
 
 fn is_made(text: &[u8]) -> bool {
-    text.len() == Pin::MADE_LENGTH && text.iter().all(|b| Pin::ALPHABET.contains(b))
+    text.len() == Pin::MADE_LENGTH && text.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9'))
 }
 
 /// The masked form, `abcd…`. A pin so short that four characters would be most of it shows none.
@@ -107,6 +107,14 @@ mod tests {
             assert_eq!(pin.reveal(), text);
             assert_eq!(pin.looks_made(), made, "{text}");
             assert_eq!(Pin::parse_made(text).is_some(), made, "{text}");
+        }
+    }
+
+    #[test]
+    fn knows_a_made_pin_by_its_alphabet() {
+        for byte in 0..=u8::MAX {
+            let text = [byte; Pin::MADE_LENGTH];
+            assert_eq!(is_made(&text), Pin::ALPHABET.contains(&byte), "{byte}");
         }
     }
 
