@@ -100,6 +100,7 @@ impl Gate {
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let outcome = select! {
+            biased;
             outcome = connection.as_mut() => outcome,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();

@@ -80,10 +80,10 @@ const HEADERS: usize = 8;
 pub(super) fn render(
     outcome: Result<Reply, Refusal>,
     format: Format,
-    allow: &'static str,
+    methods: HeaderValue,
 ) -> Response<AnswerBody> {
     let mut headers = HeaderMap::with_capacity(HEADERS);
-    headers.insert(ALLOW, HeaderValue::from_static(allow));
+    headers.insert(ALLOW, methods);
     headers.insert(VARY, VARIES_WITH);
     headers.insert(CACHE_CONTROL, NOT_TO_BE_KEPT);
     let (status, body) = match outcome {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use hyper::header::{ACCEPT, HeaderMap};
+use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
 
 /// A form that an answer can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl fmt::Display for Format {
 
 /// One member of an `Accept` list.
 struct Range<'a> {
-    main: &'a str,
-    sub: &'a str,
+    main: &'a [u8],
+    sub: &'a [u8],
     parameters: bool,
     weight: f32,
 }
@@ -44,8 +44,11 @@ type Liking = (f32, u8);
 
 /// The form to answer in; `None` when the client takes none of those that are offered.
 pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
-    if !headers.contains_key(ACCEPT) {
-        return offered.first().copied();
+    // What nearly everybody sends; the rules below come to the same.
+    match headers.get(ACCEPT).map(HeaderValue::as_bytes) {
+        None => return offered.first().copied(),
+        Some(b"*/*") if headers.get_all(ACCEPT).iter().nth(1).is_none() => return offered.first().copied(),
+        Some(_) => {}
     }
     let mut best: Option<(Liking, Format)> = None;
     for &format in offered {
@@ -60,25 +63,26 @@ pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Forma
 /// The liking of the most precise range that covers the form.
 fn liking(headers: &HeaderMap, format: Format) -> Liking {
     let mut found: Liking = (0.0, 0);
-    let texts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    for range in texts.flat_map(|text| text.split(',')).filter_map(Range::parse) {
-        if let Some(precision) = range.covers(format)
-            && precision > found.1
-        {
-            found = (range.weight, precision);
+    for list in headers.get_all(ACCEPT) {
+        for range in list.as_bytes().split(|&byte| byte == b',').filter_map(Range::parse) {
+            if let Some(precision) = range.covers(format)
+                && precision > found.1
+            {
+                found = (range.weight, precision);
+            }
         }
     }
     found
 }
 
 impl<'a> Range<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let mut parts = text.split(';');
-        let (main, sub) = parts.next()?.trim().split_once('/')?;
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let mut parts = text.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let (main, sub) = halves(parts.next()?, b'/')?;
         let mut range = Self { main, sub, parameters: false, weight: 1.0 };
         for part in parts {
-            match part.trim().split_once('=') {
-                Some((name, value)) if name.eq_ignore_ascii_case("q") => range.weight = weight(value),
+            match halves(part, b'=') {
+                Some((name, value)) if name.eq_ignore_ascii_case(b"q") => range.weight = weight(value),
                 _ => range.parameters = true,
             }
         }
@@ -88,28 +92,35 @@ impl<'a> Range<'a> {
     /// How precisely the range names the form, from 1 for `*/*` up; `None` when it does not cover it.
     fn covers(&self, format: Format) -> Option<u8> {
         let (main, sub) = format.media_type();
-        if self.main == "*" && self.sub == "*" {
+        if self.main == b"*" && self.sub == b"*" {
             Some(1)
-        } else if !self.main.eq_ignore_ascii_case(main) {
+        } else if !self.main.eq_ignore_ascii_case(main.as_bytes()) {
             None
-        } else if self.sub == "*" {
+        } else if self.sub == b"*" {
             Some(2)
         } else {
             // Parameters such as a charset narrow what the client asks for to what we send anyway.
-            self.sub.eq_ignore_ascii_case(sub).then_some(if self.parameters { 4 } else { 3 })
+            let precision = if self.parameters { 4 } else { 3 };
+            self.sub.eq_ignore_ascii_case(sub.as_bytes()).then_some(precision)
         }
     }
 }
 
+/// What stands before and behind the first such byte.
+fn halves(text: &[u8], between: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|&byte| byte == between)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
 /// A weight; what is none counts as 1, as if it had not been given.
-fn weight(text: &str) -> f32 {
-    text.trim().parse().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)
+fn weight(text: &[u8]) -> f32 {
+    let weight = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
+    weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::HeaderValue;
 
     const KEY: &[Format] = &[Format::Text, Format::Json];
 

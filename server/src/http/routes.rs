@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use hyper::header::HeaderValue;
 use protocol::Pin;
 use protocol::key::is_addressable;
 
@@ -43,40 +44,48 @@ impl Endpoint<'_> {
     }
 
     /// Its methods, as `Allow` lists them.
-    pub(super) fn methods(&self) -> &'static str {
+    pub(super) fn methods(&self) -> HeaderValue {
+        const CLUSTERS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+        const CLUSTER: HeaderValue = HeaderValue::from_static("GET, DELETE, HEAD, OPTIONS");
+        const KEYS: HeaderValue = HeaderValue::from_static("GET, POST, HEAD, OPTIONS");
+        const KEY: HeaderValue = HeaderValue::from_static("GET, PUT, PATCH, DELETE, HEAD, OPTIONS");
         match self {
-            Self::Clusters => "POST, OPTIONS",
-            Self::Cluster(_) => "GET, DELETE, HEAD, OPTIONS",
-            Self::Keys(_) => "GET, POST, HEAD, OPTIONS",
-            Self::Key(..) => "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+            Self::Clusters => CLUSTERS,
+            Self::Cluster(_) => CLUSTER,
+            Self::Keys(_) => KEYS,
+            Self::Key(..) => KEY,
         }
     }
 }
 
-/// Segments of the longest path in the table, with the empty one before the first slash.
-const DEPTH: usize = 7;
-
-/// The endpoint of a path; `None` when nothing has that path. A path that ends in a slash is another path.
+/// What a path means; `None` when nothing has that path. A path that ends in a slash is another path.
 pub(super) fn find(path: &str) -> Option<Route<'_>> {
-    let mut segments = [""; DEPTH];
-    let mut count = 0;
-    for segment in path.split('/') {
-        *segments.get_mut(count)? = segment;
-        count += 1;
+    match path.strip_prefix("/api/v1/clusters") {
+        Some(rest) => endpoint(rest).map(Route::Api),
+        None => match path {
+            "/healthz" => Some(Route::Health),
+            "/readyz" => Some(Route::Ready),
+            "/" => Some(Route::Root),
+            _ => None,
+        },
     }
-    Some(match segments[..count] {
-        ["", "api", "v1", "clusters", ref rest @ ..] => Route::Api(match *rest {
-            [] => Endpoint::Clusters,
-            [pin] => Endpoint::Cluster(Pin::parse_made(pin)?),
-            [pin, "keys"] => Endpoint::Keys(Pin::parse_made(pin)?),
-            [pin, "keys", key] if is_addressable(key) => Endpoint::Key(Pin::parse_made(pin)?, key),
-            _ => return None,
-        }),
-        ["", "healthz"] => Route::Health,
-        ["", "readyz"] => Route::Ready,
-        ["", ""] => Route::Root,
-        _ => return None,
-    })
+}
+
+/// The endpoint of a path from behind `/api/v1/clusters` on.
+fn endpoint(rest: &str) -> Option<Endpoint<'_>> {
+    if rest.is_empty() {
+        return Some(Endpoint::Clusters);
+    }
+    let (pin, rest) = rest.strip_prefix('/')?.split_at_checked(Pin::MADE_LENGTH)?;
+    let pin = Pin::parse_made(pin)?;
+    match rest {
+        "" => Some(Endpoint::Cluster(pin)),
+        "/keys" => Some(Endpoint::Keys(pin)),
+        _ => {
+            let key = rest.strip_prefix("/keys/")?;
+            is_addressable(key).then_some(Endpoint::Key(pin, key))
+        }
+    }
 }
 
 /// The path with the percent-encoding of unreserved characters undone, as RFC 3986 section 6.2.2.2 lets anybody do
