@@ -3,6 +3,7 @@
 pub mod address;
 pub mod backoff;
 pub mod cache;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod commands;

@@ -14,6 +14,8 @@ use protocol::limits::KEY_MAX_CHARS;
 
 const HASHES: &[u8] = b"###";
 const SUFFIX: &[u8] = b"_PLACEHOLDER";
+/// What makes a near miss look like a placeholder.
+const WORD: &[u8] = b"PLACEHOLDER";
 
 /// A placeholder, by its NAME.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +75,64 @@ fn next_token(bytes: &[u8], mut from: usize) -> Option<Range<usize>> {
         }
         from = end;
     }
+}
+
+/// What was probably meant to be a placeholder and is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NearMiss {
+    /// As it stands there.
+    pub text: String,
+    /// The placeholder that it looks like, if one can be made of it.
+    pub meant: Option<Placeholder>,
+}
+
+/// The words with `PLACEHOLDER` in them, in any case, that have two hashes or more beside them and are no
+/// placeholder.
+pub fn near_misses(line: &[u8]) -> Vec<NearMiss> {
+    let mut placeholders = find(line).map(|found| found.span).peekable();
+    // Where the last placeholder ends: its hashes are not there for the next word.
+    let mut taken = 0;
+    let mut misses = Vec::new();
+    let mut from = 0;
+    while let Some(length) = line[from..].iter().position(|b| is_word(*b)) {
+        let start = from + length;
+        from = end_of_run(line, start, is_word);
+        while let Some(span) = placeholders.next_if(|span| span.start < from) {
+            taken = span.end;
+        }
+        let word = line[start..from].to_ascii_uppercase();
+        if taken > start || !word.windows(WORD.len()).any(|window| window == WORD) {
+            continue;
+        }
+        let text = &line[start - hashes_before(&line[taken..start])..from + hashes_after(&line[from..])];
+        // One hash makes a comment.
+        if text.iter().filter(|b| **b == b'#').count() < 2 {
+            continue;
+        }
+        let text = String::from_utf8_lossy(text).into_owned();
+        let name = String::from_utf8_lossy(&word).replace('-', "_");
+        let meant = name_in(name.as_bytes()).map(|name| Placeholder(name.to_owned()));
+        misses.push(NearMiss { text, meant });
+    }
+    misses
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+/// How many of the last bytes are hashes, and the blanks between them and the end.
+fn hashes_before(bytes: &[u8]) -> usize {
+    let blanks = bytes.iter().rev().take_while(|b| **b == b' ').count();
+    let hashes = bytes[..bytes.len() - blanks].iter().rev().take_while(|b| **b == b'#').count();
+    if hashes == 0 { 0 } else { blanks + hashes }
+}
+
+/// How many of the first bytes are hashes, and the blanks before them.
+fn hashes_after(bytes: &[u8]) -> usize {
+    let blanks = bytes.iter().take_while(|b| **b == b' ').count();
+    let hashes = bytes[blanks..].iter().take_while(|b| **b == b'#').count();
+    if hashes == 0 { 0 } else { blanks + hashes }
 }
 
 fn end_of_run(bytes: &[u8], start: usize, belongs: impl Fn(u8) -> bool) -> usize {
@@ -145,6 +205,30 @@ mod tests {
         let (longest, longer) = ("A".repeat(100), "A".repeat(101));
         assert_eq!(find(format!("###{longest}_PLACEHOLDER###").as_bytes()).count(), 1);
         assert_eq!(find(format!("###{longer}_PLACEHOLDER###").as_bytes()).count(), 0);
+    }
+
+    #[test]
+    fn finds_near_misses() {
+        let check = |text: &str, expected: &[(&str, &str)]| {
+            let misses = near_misses(text.as_bytes());
+            let found: Vec<_> = misses
+                .iter()
+                .map(|m| (m.text.as_str(), m.meant.as_ref().map_or(String::new(), ToString::to_string)))
+                .collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(text, meant)| (*text, (*meant).to_owned())).collect();
+            assert_eq!(found, expected, "{text}");
+        };
+        let ip = "###MASTER_IP_PLACEHOLDER###";
+        check("ip=###MASTER_IP_PLACEHOLDER##", &[("###MASTER_IP_PLACEHOLDER##", ip)]);
+        check("ip=##MASTER_IP_PLACEHOLDER###;", &[("##MASTER_IP_PLACEHOLDER###", ip)]);
+        check("ip=###master_ip_placeholder###", &[("###master_ip_placeholder###", ip)]);
+        check("ip=###MASTER-IP-PLACEHOLDER###", &[("###MASTER-IP-PLACEHOLDER###", ip)]);
+        check("ip=### MASTER_IP_PLACEHOLDER ###", &[("### MASTER_IP_PLACEHOLDER ###", ip)]);
+        check("###PLACEHOLDER###", &[("###PLACEHOLDER###", "")]);
+        check("###A_PLACEHOLDER###B_PLACEHOLDER###", &[("B_PLACEHOLDER###", "###B_PLACEHOLDER###")]);
+        check("###A_PLACEHOLDER### ####A_PLACEHOLDER####", &[]);
+        check("# MASTER_IP_PLACEHOLDER is the master's", &[]);
     }
 
     #[test]

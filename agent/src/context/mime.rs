@@ -28,15 +28,14 @@ pub(super) struct Leaf {
 
 /// What matters to us in a part's headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Headers {
+pub(crate) struct Headers {
     /// `type/subtype` in lower case.
-    pub(super) content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// `filename` of Content-Disposition, else `name` of Content-Type.
     pub(super) file_name: Option<String>,
     /// Content-Transfer-Encoding in lower case.
     pub(super) transfer_encoding: Option<String>,
-    /// Whether there is a MIME-Version: without it cloud-init does not look for parts.
-    pub(super) has_version: bool,
+    has_version: bool,
     boundary: Option<String>,
 }
 

@@ -27,6 +27,8 @@ pub use substitute::Substituted;
 
 use crate::error::Error;
 use crate::placeholder::{self, Placeholder};
+pub(crate) use text::{Run, RunRole};
+
 use text::Text;
 
 /// Largest file that is read, in bytes. Clouds pass on 16 KiB to 64 KiB; what a site has on a disk may be larger.
@@ -62,6 +64,11 @@ impl Document {
         Text::new(name, bytes).map(|text| Self { text })
     }
 
+    /// Takes a content in base64; `None` when it is none, or one that [`Document::parse`] refuses.
+    pub(crate) fn from_base64(name: &str, encoded: &[u8]) -> Option<Self> {
+        Self::parse(name, base64::decode(encoded).ok()?).ok()
+    }
+
     /// What messages call it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -80,7 +87,7 @@ impl Document {
     /// `Context` when it never ends.
     pub fn section(&self) -> Result<Option<Section>, Error> {
         let runs = self.text.runs();
-        let mut sections = runs.iter().flat_map(|run| section::scan(&run.text.name, run.bytes(), run.line));
+        let mut sections = runs.iter().flat_map(Run::sections);
         let first = sections.next().transpose()?;
         if let (Some(first), Some(Ok(second))) = (&first, sections.next()) {
             log::warn!(
@@ -96,7 +103,22 @@ impl Document {
     #[must_use]
     pub fn placeholders(&self) -> BTreeSet<Placeholder> {
         let runs = self.text.runs();
-        runs.iter().flat_map(|run| placeholder::find(run.bytes())).map(|found| found.placeholder).collect()
+        runs.iter().flat_map(|run| placeholder::find(run.bytes)).map(|found| found.placeholder).collect()
+    }
+
+    /// Everything in it that can be read, decoded where need be, in order.
+    pub(crate) fn runs(&self) -> Vec<Run<'_>> {
+        self.text.runs()
+    }
+
+    /// Whether it has MIME parts and cloud-init would not look for them.
+    pub(crate) fn is_unversioned_multipart(&self) -> bool {
+        self.text.is_unversioned_multipart()
+    }
+
+    /// The parts that are not what they claim to be, and are taken as they stand: their names, and why.
+    pub(crate) fn opaque_parts(&self) -> Vec<(String, &str)> {
+        self.text.opaque()
     }
 }
 

@@ -29,6 +29,7 @@ pub struct Section {
     /// Whether the begin marker has a `#` before it.
     commented: bool,
     entries: Vec<Entry>,
+    ignored: Vec<usize>,
 }
 
 /// One `key=value` line.
@@ -74,10 +75,33 @@ impl Section {
         self.commented
     }
 
+    /// The line of its begin marker, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The lines that set nothing although they are no comment, counted from 1.
+    #[must_use]
+    pub fn ignored_lines(&self) -> &[usize] {
+        &self.ignored
+    }
+
     /// Its lines in order; of two with one key the later counts.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    fn take(&mut self, line: &[u8], number: usize) {
+        if line.is_empty() || line.starts_with(b"#") || line.starts_with(b";") {
+            return;
+        }
+        let entries = entries(line, number);
+        if entries.is_empty() {
+            self.ignored.push(number);
+        }
+        self.entries.extend(entries);
     }
 }
 
@@ -90,8 +114,13 @@ pub(super) fn scan(source: &str, text: &[u8], line: usize) -> impl Iterator<Item
     std::iter::from_fn(move || {
         let (begin, number) =
             again.take().or_else(|| lines.by_ref().find(|(text, _)| without_hash(text) == BEGIN))?;
-        let mut section =
-            Section { source: source.clone(), line: number, commented: begin != BEGIN, entries: Vec::new() };
+        let mut section = Section {
+            source: source.clone(),
+            line: number,
+            commented: begin != BEGIN,
+            entries: Vec::new(),
+            ignored: Vec::new(),
+        };
         for (count, (text, number)) in lines.by_ref().enumerate() {
             match without_hash(text) {
                 END => return Some(Ok(section)),
@@ -100,7 +129,7 @@ pub(super) fn scan(source: &str, text: &[u8], line: usize) -> impl Iterator<Item
                     break;
                 }
                 _ if count == MAX_LINES => break,
-                bare => section.entries.extend(entries(if section.commented { bare } else { text }, number)),
+                bare => section.take(if section.commented { bare } else { text }, number),
             }
         }
         let within = match &again {
@@ -129,7 +158,7 @@ fn entries(line: &[u8], number: usize) -> Vec<Entry> {
     let text = String::from_utf8_lossy(line);
     // rust-ini also takes `:` for a `=` and `[` for a section, which the original does not.
     let Some((key, _)) = text.split_once('=') else { return Vec::new() };
-    if key.contains(':') || key.starts_with(['[', '#', ';']) {
+    if key.contains(':') || key.starts_with('[') {
         return Vec::new();
     }
     let as_it_stands = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
@@ -194,6 +223,13 @@ mod tests {
         check("[ucernvm-begin]\nno equals sign\na=1\n[ucernvm-end]\n", &[("a", "1")]);
         check("[ucernvm-begin]\na=1\\\nb=2\n[ucernvm-end]\n", &[("a", "1\\"), ("b", "2")]);
         check("[ucernvm-begin]\nx: y=1\n[other]=2\n\na=1\n[ucernvm-end]\n", &[("a", "1")]);
+    }
+
+    #[test]
+    fn knows_the_lines_that_set_nothing() {
+        let section =
+            sections("[ucernvm-begin]\na=1\npin: x\n\n#c\n;d\nword\n[ucernvm-end]").remove(0).unwrap();
+        assert_eq!(section.ignored_lines(), [3, 7]);
     }
 
     #[test]

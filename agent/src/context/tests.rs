@@ -34,7 +34,7 @@ fn values() -> BTreeMap<String, String> {
 
 /// What can be read in a document, decoded.
 fn readable(document: &Document) -> Vec<Vec<u8>> {
-    document.text.runs().iter().map(|run| run.bytes().to_vec()).collect()
+    document.text.runs().iter().map(|run| run.bytes.to_vec()).collect()
 }
 
 /// As `sed` would do it for one key after the other, where no value holds a placeholder.

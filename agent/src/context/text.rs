@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::codec::{Codec, Undecodable};
 use super::mime::{self, Headers, TooManyParts};
+use super::section::{self, Section};
 use super::{MAX_DECODED_BYTES, gzip};
 use crate::error::Error;
 
@@ -27,6 +28,8 @@ pub(super) struct Text {
 pub(super) struct Leaf {
     /// Where it lies in the text around it.
     pub(super) span: Range<usize>,
+    /// What its MIME headers say; none for gzip.
+    pub(super) headers: Headers,
     pub(super) content: Content,
 }
 
@@ -42,17 +45,36 @@ pub(super) enum Content {
 }
 
 /// Bytes that can be read as they lie there: the whole of a plain file, a leaf, or what is between leaves.
-#[derive(Clone)]
-pub(super) struct Run<'a> {
-    pub(super) text: &'a Text,
-    pub(super) span: Range<usize>,
-    /// The number of its first line in the text.
-    pub(super) line: usize,
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    /// The file or part that they are in.
+    pub(crate) name: &'a str,
+    pub(crate) bytes: &'a [u8],
+    /// The number of their first line there.
+    pub(crate) line: usize,
+    pub(crate) role: RunRole<'a>,
+}
+
+/// What a run is in its document.
+#[derive(Clone, Copy)]
+pub(crate) enum RunRole<'a> {
+    /// All of it.
+    Whole,
+    /// A MIME part.
+    Part(&'a Headers),
+    /// Headers, boundaries and what is around them.
+    Between,
 }
 
 impl Run<'_> {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.text.bytes[self.span.clone()]
+    /// A line of it, counted from 0, as a person finds it: `/user-data line 14`.
+    pub(crate) fn place(&self, line: usize) -> String {
+        format!("{} line {}", self.name, self.line + line)
+    }
+
+    /// The ucernvm sections in it.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = Result<Section, Error>> {
+        section::scan(self.name, self.bytes, self.line)
     }
 }
 
@@ -86,25 +108,52 @@ impl Text {
     /// Everything that can be read, decoded where need be, in the order of the document.
     pub(super) fn runs(&self) -> Vec<Run<'_>> {
         let mut runs = Vec::new();
-        self.collect_runs(&mut runs);
+        self.collect_runs(RunRole::Whole, &mut runs);
         runs
     }
 
-    fn collect_runs<'a>(&'a self, runs: &mut Vec<Run<'a>>) {
+    /// `role` is this text's in what is around it.
+    fn collect_runs<'a>(&'a self, role: RunRole<'a>, runs: &mut Vec<Run<'a>>) {
+        let around = if self.leaves.is_empty() { role } else { RunRole::Between };
         let (mut from, mut line) = (0, 1);
         for leaf in &self.leaves {
-            runs.push(Run { text: self, span: from..leaf.span.start, line });
-            line += line_ends(&self.bytes[from..leaf.span.start]);
+            let between = &self.bytes[from..leaf.span.start];
+            runs.push(Run { name: &self.name, bytes: between, line, role: around });
+            line += line_ends(between);
+            let bytes = &self.bytes[leaf.span.clone()];
+            let role = if gzip::is_gzip(&self.bytes) { role } else { RunRole::Part(&leaf.headers) };
             match &leaf.content {
-                Content::Encoded(_, inner) => inner.collect_runs(runs),
-                Content::Plain | Content::Opaque(_) => {
-                    runs.push(Run { text: self, span: leaf.span.clone(), line });
-                }
+                Content::Encoded(_, inner) => inner.collect_runs(role, runs),
+                Content::Plain | Content::Opaque(_) => runs.push(Run { name: &self.name, bytes, line, role }),
             }
-            line += line_ends(&self.bytes[leaf.span.clone()]);
+            line += line_ends(bytes);
             from = leaf.span.end;
         }
-        runs.push(Run { text: self, span: from..self.bytes.len(), line });
+        runs.push(Run { name: &self.name, bytes: &self.bytes[from..], line, role: around });
+    }
+
+    /// Whether it has MIME parts, but not the words by which cloud-init's `convert_string` knows that, among the first
+    /// 4096 bytes of what it unpacks to.
+    pub(super) fn is_unversioned_multipart(&self) -> bool {
+        const SIGN: &[u8] = b"mime-version:";
+        match self.leaves.as_slice() {
+            [] => false,
+            [Leaf { content: Content::Encoded(Codec::Gzip, inner), .. }] => inner.is_unversioned_multipart(),
+            _ => {
+                let start = &self.bytes[..self.bytes.len().min(4096)];
+                !start.windows(SIGN.len()).any(|window| window.eq_ignore_ascii_case(SIGN))
+            }
+        }
+    }
+
+    /// The parts that are not what they claim to be: their names, and why.
+    pub(super) fn opaque(&self) -> Vec<(String, &str)> {
+        let parts = self.leaves.iter().zip(1..).flat_map(|(leaf, number)| match &leaf.content {
+            Content::Plain => Vec::new(),
+            Content::Opaque(why) => vec![(part_name(&self.name, number, &leaf.headers), why.as_str())],
+            Content::Encoded(_, inner) => inner.opaque(),
+        });
+        parts.collect()
     }
 }
 
@@ -127,7 +176,7 @@ impl Bounds {
         self.layers -= 1;
         let leaves = if gzip::is_gzip(&bytes) {
             let content = self.content(&format!("{name} (unpacked)"), &bytes, Some(Codec::Gzip))?;
-            vec![Leaf { span: 0..bytes.len(), content }]
+            vec![Leaf { span: 0..bytes.len(), headers: Headers::default(), content }]
         } else {
             self.leaves(&name, &bytes)?
         };
@@ -150,7 +199,7 @@ impl Bounds {
                 None | Some("" | "7bit" | "8bit" | "binary") => self.content(&inner_name, body, None),
                 Some(other) => Ok(Content::Opaque(format!("has the transfer encoding {other:?}"))),
             }?;
-            Ok(Leaf { span: leaf.body, content })
+            Ok(Leaf { span: leaf.body, headers: leaf.headers, content })
         });
         leaves.collect()
     }
