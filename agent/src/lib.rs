@@ -12,6 +12,8 @@ pub mod context;
 pub mod error;
 pub mod files;
 pub mod get;
+#[cfg(test)]
+mod interleavings;
 pub mod master;
 pub mod phase;
 pub mod placeholder;

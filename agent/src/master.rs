@@ -93,21 +93,54 @@ pub(crate) fn ready_address<S: Service, C: Clock>(
     patience: &Patience,
 ) -> Result<(), Error> {
     let value = address.to_string();
-    if let Claim::Others(other) = claim(session, address, patience)? {
-        return Err(Error::Nonsense {
-            service: session.service_name(),
-            problem: format!("that master_ip is {}, while this master's address is {value}", shown(&other)),
-            next:
-                "another master has this pin: give it a pin of its own, or reboot this one to take its place"
-                    .to_owned(),
-        });
-    }
     let mut backoff = Backoff::default();
     loop {
-        if put(session, MASTER_READY, &value, patience)? {
-            return Ok(());
+        if let Claim::Others(other) = claim(session, address, patience)? {
+            return Err(taken(session, address, &other));
+        }
+        let before = match session.ask(&Request::Create { key: MASTER_READY, value: &value }, patience)? {
+            Outcome::Exists => session.ask(&Request::Get { key: MASTER_READY, wait: 0 }, patience)?,
+            other => other,
+        };
+        let written = match &before {
+            Outcome::Done => true,
+            Outcome::Value(there) if is(there, address) => true,
+            Outcome::Value(_) => {
+                let replace = Request::Replace { key: MASTER_READY, value: &value };
+                session.ask(&replace, patience)? == Outcome::Done
+            }
+            Outcome::Missing | Outcome::Exists => false,
+        };
+        if written {
+            match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, patience)? {
+                Outcome::Value(there) if is(&there, address) => return Ok(()),
+                Outcome::Value(other) => {
+                    // Another master came in between. If it was ready, its slaves wait for what was overwritten here.
+                    if before == Outcome::Value(other.clone()) {
+                        let give_back = Request::Replace { key: MASTER_READY, value: &other };
+                        session.ask(&give_back, patience)?;
+                    }
+                    return Err(taken(session, address, &other));
+                }
+                _ => {}
+            }
         }
         look_again(session, &mut backoff, patience)?;
+    }
+}
+
+/// Whether a value is this address, however it is written.
+fn is(value: &str, address: IpAddr) -> bool {
+    value.parse() == Ok(address)
+}
+
+/// Another master's address is where this one's should be.
+fn taken<S: Service, C: Clock>(session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
+    Error::Nonsense {
+        service: session.service_name(),
+        problem: format!("that master_ip is {}, while this master's address is {address}", shown(other)),
+        next: "another master has this pin: give it a pin of its own, or reboot this one to take its place"
+            .to_owned(),
     }
 }
 

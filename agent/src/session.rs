@@ -52,13 +52,20 @@ impl<C: Clock> Session<HttpService, C> {
     pub fn new(settings: &Settings, clock: C) -> Result<Self, Error> {
         let service = |url: &ServiceUrl| HttpService::new(url.clone(), settings.pin.clone(), &settings.trust);
         let services = settings.services.iter().map(service).collect::<Result<_, _>>()?;
-        Ok(Self::with_services(services, settings.pin.clone(), settings.timeout, clock))
+        let random = fastrand::Rng::new();
+        Ok(Self::with_services(services, settings.pin.clone(), settings.timeout, clock, random))
     }
 }
 
 impl<S: Service, C: Clock> Session<S, C> {
-    /// A session with these services, of which there is at least one.
-    pub fn with_services(services: Vec<S>, pin: Pin, timeout: Duration, clock: C) -> Self {
+    /// A session with these services, of which there is at least one; `random` spreads its pauses.
+    pub fn with_services(
+        services: Vec<S>,
+        pin: Pin,
+        timeout: Duration,
+        clock: C,
+        random: fastrand::Rng,
+    ) -> Self {
         let candidate = |service| Candidate { service, out: None, trouble: Said::default() };
         Self {
             candidates: services.into_iter().map(candidate).collect(),
@@ -66,7 +73,7 @@ impl<S: Service, C: Clock> Session<S, C> {
             pin,
             clock,
             timeout,
-            random: fastrand::Rng::new(),
+            random,
             waiting: Said::default(),
         }
     }
