@@ -48,7 +48,7 @@ fn choose_from(rule: &AddressRule, reached: Option<Reached>, machine: &Machine) 
             .global_of(name)
             .map(|address| Chosen { address, why: format!("the first of cvm_cluster_interface {name}") })
             .ok_or_else(|| {
-                machine.no_address("cvm_cluster_interface", format!("no global address on {name}"))
+                machine.no_address("cvm_cluster_interface", &format!("no global address on {name}"))
             }),
         AddressRule::Network { base, prefix } => machine
             .first(|own| contains(*base, *prefix, own.address))
@@ -57,7 +57,7 @@ fn choose_from(rule: &AddressRule, reached: Option<Reached>, machine: &Machine) 
                 why: format!("the first in cvm_cluster_network {base}/{prefix}"),
             })
             .ok_or_else(|| {
-                machine.no_address("cvm_cluster_network", format!("no address in {base}/{prefix}"))
+                machine.no_address("cvm_cluster_network", &format!("no address in {base}/{prefix}"))
             }),
         AddressRule::Route => by_route(reached, machine),
     }
@@ -86,9 +86,7 @@ fn by_route(reached: Option<Reached>, machine: &Machine) -> Result<Chosen, Error
             let why = "which other machines cannot reach, since this one has no other".to_owned();
             Ok(Chosen { address: local, why })
         }
-        None => {
-            Err(machine.no_address("cvm_cluster_master_ip", "no address that slaves could reach".to_owned()))
-        }
+        None => Err(machine.no_address("cvm_cluster_master_ip", "no address that slaves could reach")),
     }
 }
 
@@ -186,7 +184,7 @@ impl Machine {
         }
     }
 
-    fn no_address(&self, setting: &str, problem: String) -> Error {
+    fn no_address(&self, setting: &str, problem: &str) -> Error {
         let all: Vec<String> =
             self.addresses.iter().map(|own| format!("{} {}", own.interface, own.address)).collect();
         Error::Context {

@@ -125,7 +125,7 @@ impl<S: Service, C: Clock> Session<S, C> {
                     Ok(_) => self.pass_over(index, Out::Unknown),
                     Err(failure) if failure.can_heal() => last = Some((index, failure)),
                     Err(failure) => {
-                        let error = self.into_error(index, failure, patience);
+                        let error = self.final_error(index, failure, patience);
                         self.pass_over(index, Out::Failed(error));
                     }
                 }
@@ -183,7 +183,7 @@ impl<S: Service, C: Clock> Session<S, C> {
     ) -> Result<(), Error> {
         let kept = self.kept.expect("what failed was asked of the kept service");
         if !failure.can_heal() {
-            return Err(self.into_error(kept, failure, patience));
+            return Err(self.final_error(kept, failure, patience));
         }
         self.pause_or_give_up(kept, failure, backoff, patience)
     }
@@ -265,11 +265,11 @@ impl<S: Service, C: Clock> Session<S, C> {
                 self.clock.sleep(pause);
                 Ok(())
             }
-            None => Err(self.into_error(index, failure, patience)),
+            None => Err(self.final_error(index, failure, patience)),
         }
     }
 
-    fn into_error(&self, index: usize, failure: Failure, patience: &Patience) -> Error {
+    fn final_error(&self, index: usize, failure: Failure, patience: &Patience) -> Error {
         failure.into_error(self.candidates[index].service.url(), patience.tried(&self.clock))
     }
 
