@@ -35,8 +35,10 @@ pub struct Reached {
 /// Where the connector notes how the last connection went out.
 pub(super) type ReachedNote = Arc<Mutex<Option<Reached>>>;
 
-/// Plain room for a request or an answer's head; values are read through it.
+/// Bytes that are read or written at once.
 const BUFFER: usize = 16 * 1024;
+/// Most bytes of an answer's head: less than a buffer, in which ureq wants to see it whole.
+const MAX_HEAD: usize = 8 * 1024;
 
 /// An HTTP agent that connects as this file says.
 pub(super) fn agent(
@@ -44,7 +46,11 @@ pub(super) fn agent(
     tls: Option<Arc<ClientConfig>>,
     note: ReachedNote,
 ) -> Agent {
-    let config = config.input_buffer_size(BUFFER).output_buffer_size(BUFFER).build();
+    let config = config
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
+        .max_response_header_size(MAX_HEAD)
+        .build();
     let connector =
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector { note })

@@ -12,6 +12,8 @@ mod failure;
 mod http;
 mod proxy;
 mod redirect;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod tls;
 
 pub use connector::Reached;
