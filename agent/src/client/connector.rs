@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -32,8 +32,25 @@ pub struct Reached {
     pub through_proxy: bool,
 }
 
-/// Where the connector notes how the last connection went out.
-pub(super) type ReachedNote = Arc<Mutex<Option<Reached>>>;
+/// What the connector has done; shared with who made it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Log(Arc<Mutex<(Option<Reached>, usize)>>);
+
+impl Log {
+    /// How the last connection went out.
+    pub(super) fn reached(&self) -> Option<Reached> {
+        self.lock().0
+    }
+
+    /// How often a connection was tried.
+    pub(super) fn connects(&self) -> usize {
+        self.lock().1
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Option<Reached>, usize)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Bytes that are read or written at once.
 const BUFFER: usize = 16 * 1024;
@@ -44,7 +61,7 @@ const MAX_HEAD: usize = 8 * 1024;
 pub(super) fn agent(
     config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
     tls: Option<Arc<ClientConfig>>,
-    note: ReachedNote,
+    log: Log,
 ) -> Agent {
     let config = config
         .input_buffer_size(BUFFER)
@@ -53,7 +70,7 @@ pub(super) fn agent(
         .build();
     let connector =
         ().chain(ConnectProxyConnector::default())
-            .chain(TcpConnector { note })
+            .chain(TcpConnector { log })
             .chain(TlsConnector { config: tls });
     Agent::with_parts(config, connector, NameResolver)
 }
@@ -167,7 +184,7 @@ fn bare_host(uri: &Uri) -> Result<&str, Error> {
 /// Opens the TCP connection, to the first of the addresses that takes one.
 #[derive(Debug)]
 struct TcpConnector {
-    note: ReachedNote,
+    log: Log,
 }
 
 impl<In: Transport> Connector<In> for TcpConnector {
@@ -180,23 +197,19 @@ impl<In: Transport> Connector<In> for TcpConnector {
     ) -> Result<Option<Self::Out>, Error> {
         if let Some(tunnel) = chained {
             // The proxy's own connection came this way before, and left its address.
-            if let Some(reached) = self.note().as_mut() {
+            if let Some(reached) = &mut self.log.lock().0 {
                 reached.through_proxy = true;
             }
             return Ok(Some(Box::new(tunnel)));
         }
+        self.log.lock().1 += 1;
         let stream = first_that_connects(&details.addrs, *details.timeout.after, details.timeout.reason)?;
         // Requests are small and each awaits its answer: nothing to gain from gathering bytes.
         stream.set_nodelay(true)?;
-        *self.note() = Some(Reached { local: stream.local_addr()?.ip(), through_proxy: false });
+        let local = stream.local_addr()?.ip();
+        self.log.lock().0 = Some(Reached { local, through_proxy: false });
         let buffers = LazyBuffers::new(BUFFER, BUFFER);
         Ok(Some(Box::new(TcpTransport { stream, buffers })))
-    }
-}
-
-impl TcpConnector {
-    fn note(&self) -> std::sync::MutexGuard<'_, Option<Reached>> {
-        self.note.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

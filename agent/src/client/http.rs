@@ -4,7 +4,6 @@
 //! the contract is a [`Failure`] that says so.
 
 use std::env;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::bodies::{Cluster, KeyValue};
@@ -12,7 +11,7 @@ use protocol::{Pin, key, limits, wait};
 use ureq::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::{self, HeaderMap, Method};
 
-use super::connector::{self, Reached, ReachedNote};
+use super::connector::{self, Log, Reached};
 use super::failure::{Failure, Kind};
 use super::{Answer, Outcome, Request, Service, proxy, redirect, tls};
 use crate::error::Error;
@@ -36,7 +35,7 @@ pub struct HttpService {
     url: ServiceUrl,
     pin: Pin,
     agent: ureq::Agent,
-    note: ReachedNote,
+    log: Log,
 }
 
 impl HttpService {
@@ -58,9 +57,9 @@ impl HttpService {
             .max_redirects_will_error(false)
             .user_agent(concat!("cernvm-cluster-agent/", env!("CARGO_PKG_VERSION")))
             .proxy(proxy::of(&url, |name| env::var(name).ok()));
-        let note = ReachedNote::default();
-        let agent = connector::agent(config, tls, Arc::clone(&note));
-        Ok(Self { url, pin, agent, note })
+        let log = Log::default();
+        let agent = connector::agent(config, tls, log.clone());
+        Ok(Self { url, pin, agent, log })
     }
 
     /// The request as HTTP has it.
@@ -90,8 +89,22 @@ impl HttpService {
         }
     }
 
-    /// One exchange at this URL; the body is still to be read.
+    /// One exchange at this URL, over a connection that is there or a new one. A service may close one that is idle just
+    /// when it is used again, which says nothing about the service, so then a new one gets a chance at once. That is safe
+    /// for a write too, since one that did arrive is found to be there. Not for a wait: if a service with thousands of
+    /// them goes down, they must not all be back in the same moment.
     fn exchange(&self, head: &Head<'_>, url: &str, limit: Duration) -> Result<Response, Failure> {
+        let (started, connects) = (Instant::now(), self.log.connects());
+        let result = self.exchange_once(head, url, limit);
+        let stale = |failure: &Failure| failure.kind == Kind::Connect && self.log.connects() == connects;
+        if head.wait == 0 && result.as_ref().is_err_and(stale) {
+            return self.exchange_once(head, url, limit.saturating_sub(started.elapsed()));
+        }
+        result
+    }
+
+    /// One exchange; the body is still to be read.
+    fn exchange_once(&self, head: &Head<'_>, url: &str, limit: Duration) -> Result<Response, Failure> {
         let mut request = http::Request::builder().method(&head.method).uri(url).header(ACCEPT, head.accept);
         if head.wait > 0 {
             request = request.header(wait::PREFER, wait::header_value(head.wait));
@@ -194,7 +207,7 @@ impl Service for HttpService {
     }
 
     fn reached(&self) -> Option<Reached> {
-        *self.note.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.reached()
     }
 }
 
