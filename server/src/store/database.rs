@@ -109,7 +109,11 @@ impl Records {
         match self.reopen().and_then(|()| self.holds(records)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(CommitError::Undone(err)),
-            Err(_) => Err(CommitError::Undecided(err)),
+            Err(_) => Err(CommitError::Undecided(match err {
+                // That would say that nothing was changed.
+                StoreError::NoSpace(why) => StoreError::Failed(why),
+                err => err,
+            })),
         }
     }
 
@@ -117,12 +121,9 @@ impl Records {
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
         self.database = None;
         if self.device.sync_failed() {
-            return Err(StoreError::Failed(format!(
-                "{}: the disk could not sync, so nothing that is read back from it can be trusted; \
-                 check the disk, then restart the service",
-                self.name
-            )));
+            return Err(self.cannot_sync());
         }
+        self.device.empty_if_unfinished().map_err(|err| self.explain(&err.into()))?;
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(self.device.clone())
@@ -207,6 +208,7 @@ impl Records {
     fn explain(&self, err: &Error) -> StoreError {
         let text = format!("{}: {err}", self.name);
         match err {
+            _ if self.device.sync_failed() => self.cannot_sync(),
             Error::Io(err)
                 if matches!(err.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
             {
@@ -214,5 +216,13 @@ impl Records {
             }
             _ => StoreError::Failed(text),
         }
+    }
+
+    fn cannot_sync(&self) -> StoreError {
+        StoreError::Failed(format!(
+            "{}: the disk could not sync, and the kernel takes what it could not write for written; \
+             check the disk, then reboot, which is what makes it forget that",
+            self.name
+        ))
     }
 }

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
 
+/// What redb makes of an empty file has 1.5 MiB. A larger one that begins with zeros is somebody else's.
+const UNFINISHED_BYTES: u64 = 4 << 20;
+
 /// A disk that is opened once, and given to redb as often as it needs to be opened.
 #[derive(Debug, Clone)]
 pub(super) struct Device {
@@ -17,6 +20,18 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn new(disk: impl StorageBackend) -> Self {
         Self { disk: Arc::new(disk), sync_failed: Arc::default() }
+    }
+
+    /// Empties a file that redb had not finished making when the power was cut: nothing was ever promised of it. redb
+    /// writes the magic number, with which the file begins, last and after a sync of all the rest.
+    pub(super) fn empty_if_unfinished(&self) -> io::Result<()> {
+        let length = self.disk.len()?;
+        let mut magic = [0; 9];
+        if !(magic.len() as u64..=UNFINISHED_BYTES).contains(&length) {
+            return Ok(());
+        }
+        self.disk.read(0, &mut magic)?;
+        if magic == [0; 9] { self.disk.set_len(0) } else { Ok(()) }
     }
 
     /// Whether a sync has ever failed. Linux reports that once and then takes the pages for clean: what is read back

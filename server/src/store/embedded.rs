@@ -23,7 +23,7 @@ use super::local::Local;
 use super::pins::PinKey;
 use super::record::Record;
 use super::state::{Entry, Id, Numbered};
-use super::writer::{Health, Job, Write, Writer};
+use super::writer::{Health, Job, PAUSE, Write, Writer};
 use super::{Limits, Observer, StoreError};
 use crate::clock::Clock;
 
@@ -56,7 +56,8 @@ impl Embedded {
         let name = path.display().to_string();
         let file = open_file(dir, &path)?;
         let disk = FileBackend::new(file).map_err(|err| StoreError::Failed(format!("{name}: {err}")))?;
-        Self::start(name, Device::new(disk), Durability::Immediate, Core::new(limits, clock, observer))
+        let core = Core::new(limits, clock, observer);
+        Self::start(name, Device::new(disk), Durability::Immediate, Health::new(PAUSE), core)
     }
 
     /// Makes a cluster older than it is, as if it had been created `by` earlier: for tests of what happens when it
@@ -75,11 +76,12 @@ impl Embedded {
         name: String,
         device: Device,
         durability: Durability,
+        health: Health,
         core: Core,
     ) -> Result<Self, StoreError> {
         let records = Records::open(name, device, durability)?;
         load(&core, &records)?;
-        let (core, health) = (Arc::new(core), Health::new());
+        let core = Arc::new(core);
         let (queue, jobs) = mpsc::channel();
         let writer = Writer::new(core.clone(), records, health.clone());
         let writer = std::thread::Builder::new()

@@ -21,15 +21,21 @@ mod batch;
 mod database;
 mod device;
 pub mod embedded;
+#[cfg(test)]
+mod faults;
 mod local;
 pub mod memory;
 #[cfg(test)]
 mod model;
 mod pins;
+#[cfg(test)]
+mod powercut;
 mod record;
 mod state;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod testdisk;
 mod writer;
 
 use std::future::Future;

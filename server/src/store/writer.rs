@@ -19,7 +19,7 @@ const BATCH: usize = 1024;
 
 /// After a commit that failed, the disk is left alone for so long: opening the database anew is not cheap, and the
 /// writes that come in the meantime would fare no better.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// A write that waits for its batch.
 pub(super) trait Job: Send {
@@ -64,21 +64,25 @@ where
 
 /// How the last commit went, and when: shared with who asks whether a write would go through.
 #[derive(Clone)]
-pub(super) struct Health(Arc<Mutex<(Instant, Result<(), StoreError>)>>);
+pub(super) struct Health {
+    last: Arc<Mutex<(Instant, Result<(), StoreError>)>>,
+    pause: Duration,
+}
 
 impl Health {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new((Instant::now(), Ok(())))))
+    /// For `pause` after a commit, its outcome counts for the next one: [`PAUSE`], except in tests.
+    pub(super) fn new(pause: Duration) -> Self {
+        Self { last: Arc::new(Mutex::new((Instant::now(), Ok(())))), pause }
     }
 
     /// How the last commit went, if it is so recent that another one would go the same way.
     pub(super) fn recent(&self) -> Option<Result<(), StoreError>> {
-        let (at, outcome) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (at.elapsed() < PAUSE).then(|| outcome.clone())
+        let (at, outcome) = &*self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        (at.elapsed() < self.pause).then(|| outcome.clone())
     }
 
     fn note(&self, outcome: &Result<(), StoreError>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), outcome.clone());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), outcome.clone());
     }
 }
 

@@ -1,0 +1,151 @@
+//! Disks that fail: what the store answers, and that it is whole afterwards.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::Pin;
+use redb::Durability;
+
+use super::batch::Core;
+use super::device::Device;
+use super::embedded::Embedded;
+use super::suite::{Log, START, wait};
+use super::testdisk::{Disk, Trouble};
+use super::writer::Health;
+use super::{Limits, Store, StoreError};
+use crate::clock::ManualClock;
+
+/// A store on a disk that has held one key for some time.
+struct Fixture {
+    disk: Disk,
+    log: Arc<Log>,
+    store: Embedded,
+    pin: Pin,
+}
+
+fn open(disk: &Disk, log: &Arc<Log>) -> Result<Embedded, StoreError> {
+    let core = Core::new(Limits::default(), Arc::new(ManualClock::at(START)), log.clone());
+    // The store would leave a disk that failed alone for a while.
+    let health = Health::new(Duration::ZERO);
+    Embedded::start(
+        "/data/pairing.redb".to_owned(),
+        Device::new(disk.clone()),
+        Durability::Immediate,
+        health,
+        core,
+    )
+}
+
+impl Fixture {
+    fn new(seed: u64) -> Self {
+        let (disk, log) = (Disk::new(seed), Arc::new(Log::default()));
+        let store = open(&disk, &log).unwrap();
+        let pin = wait(store.create_cluster()).unwrap().pin;
+        let fixture = Self { disk, log, store, pin };
+        fixture.create("old").unwrap();
+        fixture.log.take();
+        fixture
+    }
+
+    /// Creates a key whose value takes pages of its own.
+    fn create(&self, name: &str) -> Result<(), StoreError> {
+        wait(self.store.create_key(&self.pin, name, &"v".repeat(50_000))).map(|_| ())
+    }
+
+    fn names(&self) -> Vec<String> {
+        wait(self.store.keys(&self.pin)).unwrap().iter().map(|key| key.name.clone()).collect()
+    }
+
+    /// Closes the store, cuts the power, and opens it again.
+    fn restart(mut self) -> Self {
+        drop(self.store);
+        self.disk.restart();
+        self.store = open(&self.disk, &self.log).unwrap();
+        self
+    }
+}
+
+/// Writes to a disk that gets into trouble after some changes, until a write is refused, and sees to it that what was
+/// answered is so: before and after the disk is in order again, and after a power cut.
+fn check(trouble: Trouble, changes: u32, is_expected: fn(&StoreError) -> bool) {
+    let fixture = Fixture::new(u64::from(changes));
+    fixture.disk.plan(changes, trouble);
+    let mut names = vec!["old".to_owned()];
+    let refused = ('a'..='z')
+        .map(String::from)
+        .find_map(|name| fixture.create(&name).map(|()| names.push(name)).err())
+        .expect("the trouble never came");
+    assert!(is_expected(&refused), "{refused} after {changes} changes");
+    assert!(refused.to_string().contains("/data/pairing.redb: "), "{refused}");
+    assert_eq!(fixture.names(), names);
+    assert_eq!(fixture.log.take().len(), names.len() - 1);
+
+    fixture.disk.heal();
+    fixture.create("new").unwrap();
+    names.push("new".to_owned());
+    assert_eq!(fixture.names(), names);
+    assert_eq!(fixture.log.take().len(), 1);
+    assert_eq!(wait(fixture.store.ready()), Ok(()));
+    assert_eq!(fixture.restart().names(), names);
+}
+
+#[test]
+fn a_full_disk_changes_nothing_and_writes_go_on_when_there_is_room() {
+    for changes in 0..40 {
+        check(Trouble::Full, changes, |refused| matches!(refused, StoreError::NoSpace(_)));
+    }
+}
+
+#[test]
+fn a_disk_without_room_for_any_write_leaves_it_open_whether_the_first_one_happened() {
+    for changes in 0..40 {
+        check(Trouble::FullForAll, changes, |refused| matches!(refused, StoreError::Failed(_)));
+    }
+    let fixture = Fixture::new(0);
+    fixture.disk.plan(0, Trouble::FullForAll);
+    fixture.create("first").unwrap_err();
+    let no_room = |answer| matches!(answer, Err(StoreError::NoSpace(_)));
+    assert!(no_room(fixture.create("second")));
+    assert!(no_room(wait(fixture.store.ready())));
+    assert_eq!(fixture.names(), ["old"]);
+}
+
+#[test]
+fn the_store_goes_on_after_a_write_that_failed() {
+    let mut refused = 0;
+    for changes in 0..40 {
+        let fixture = Fixture::new(u64::from(changes));
+        fixture.disk.plan(changes, Trouble::Write);
+        let mut names = vec!["old".to_owned()];
+        for name in ('a'..='j').map(String::from) {
+            match fixture.create(&name) {
+                Ok(()) => names.push(name),
+                Err(StoreError::Failed(_)) => refused += 1,
+                Err(err) => panic!("{err}"),
+            }
+        }
+        assert!(fixture.disk.is_struck());
+        assert_eq!(fixture.names(), names);
+        assert_eq!(fixture.log.take().len(), names.len() - 1);
+        assert_eq!(fixture.restart().names(), names);
+    }
+    // Not each of them, since some writes of redb's may fail without harm.
+    assert!((20..=40).contains(&refused), "{refused}");
+}
+
+#[test]
+fn nothing_is_written_any_more_after_a_sync_that_failed() {
+    let fixture = Fixture::new(0);
+    fixture.disk.plan(0, Trouble::Sync);
+    for name in ["first", "second"] {
+        let Err(StoreError::Failed(why)) = fixture.create(name) else { panic!("{name} was written") };
+        assert!(why.starts_with("/data/pairing.redb: the disk could not sync"), "{why}");
+        assert!(matches!(wait(fixture.store.ready()), Err(StoreError::Failed(_))));
+        // What was safe before can still be read.
+        assert_eq!(fixture.names(), ["old"]);
+    }
+    assert_eq!(fixture.log.take(), []);
+    let fixture = fixture.restart();
+    fixture.create("third").unwrap();
+    assert_eq!(fixture.restart().names().last().unwrap(), "third");
+}
