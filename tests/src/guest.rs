@@ -51,6 +51,12 @@ impl Guest {
         guest
     }
 
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The guest's root directory.
     #[must_use]
     pub fn root(&self) -> &Path {

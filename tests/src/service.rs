@@ -61,6 +61,19 @@ impl Service {
         Api(self.address)
     }
 
+    /// A new pin, made by the program's own command.
+    ///
+    /// # Panics
+    /// When it makes none.
+    #[must_use]
+    pub fn pin_by_command(&self) -> String {
+        let mut command = Command::new(binaries::server());
+        command.env_clear().args(["pin", "--url", &self.url()]).stdin(Stdio::null()).stderr(Stdio::inherit());
+        let output = command.output().expect("the service's program can be started");
+        assert!(output.status.success(), "`pin` ended with {}", output.status);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {

@@ -14,6 +14,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
+        crate::interrupt::check();
         if let Some(seen) = look() {
             return seen;
         }

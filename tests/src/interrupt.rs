@@ -1,0 +1,38 @@
+//! Ctrl-C in a program that has started others: every wait ends, the stack unwinds, and what was started is stopped as
+//! at any other end. Programs that do not ask for it die of the signal as usual.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// What unwinds then.
+#[derive(Debug)]
+pub struct Interrupted;
+
+/// From now on SIGINT and SIGTERM end the waits in [`crate::wait`].
+///
+/// # Errors
+/// The system refuses.
+pub fn watch() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        });
+        INTERRUPTED.store(true, Ordering::SeqCst);
+    });
+    Ok(())
+}
+
+/// Unwinds with [`Interrupted`] when one of these signals has come.
+pub fn check() {
+    if INTERRUPTED.load(Ordering::SeqCst) {
+        std::panic::resume_unwind(Box::new(Interrupted));
+    }
+}

@@ -1,0 +1,49 @@
+//! What stands between an agent and a service: something that only counts, or something that takes away whatever has
+//! been added to the API since the original service.
+
+use crate::api::Api;
+use crate::http::{Headers, Request};
+use crate::scripted::{Reply, Scripted, Seen};
+
+/// The header with which a client asks for what the original did not know: it ignored it.
+const ADDED: &str = "Prefer";
+/// The last words of the paths that the original's routes do not have.
+const ADDED_PATHS: [&str; 3] = ["events", "openapi.json", "healthz"];
+
+/// A service whose requests can be counted.
+#[must_use]
+pub fn recorded(service: Api) -> Scripted {
+    Scripted::start(move |seen, _| forward(service, seen.clone()))
+}
+
+/// The original service, as far as a client can see: ours answers as that one did (`conformance`), so it is enough to
+/// take away what is new.
+#[must_use]
+pub fn old(service: Api) -> Scripted {
+    Scripted::start(move |seen, _| {
+        if seen.path.rsplit('/').next().is_some_and(|last| ADDED_PATHS.contains(&last)) {
+            return Reply::of(404, "text/html", "<h1>Page not found</h1>");
+        }
+        let mut request = seen.clone();
+        request.headers.remove(ADDED);
+        match forward(service, request) {
+            // The original's list of an unknown pin's keys was empty, not absent.
+            Reply::Answer(404, ..) if seen.method == "GET" && seen.path.ends_with("/keys") => {
+                Reply::json(200, &serde_json::json!([]))
+            }
+            reply => reply,
+        }
+    })
+}
+
+fn forward(service: Api, request: Seen) -> Reply {
+    let Seen { method, path, mut headers, body } = request;
+    for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection"] {
+        headers.remove(name);
+    }
+    let body = (!body.is_empty()).then_some(body);
+    match service.send(&Request { method, path, headers, body, chunked: false }) {
+        Ok(answer) => Reply::Answer(answer.status, answer.headers, answer.body),
+        Err(e) => Reply::Answer(502, Headers::default(), e.to_string().into_bytes()),
+    }
+}
