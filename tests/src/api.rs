@@ -66,6 +66,15 @@ impl Api {
         assert_eq!(answer.status, 201, "{key}: {}", answer.text());
     }
 
+    /// Deletes a pin.
+    ///
+    /// # Panics
+    /// When it was not there.
+    pub fn delete_pin(&self, pin: &str) {
+        let answer = self.ask(&Request::new("DELETE", &format!("/api/v1/clusters/{pin}")));
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
     /// The value of a key; `None` when it is not there.
     ///
     /// # Panics

@@ -13,6 +13,9 @@ use crate::wait::until;
 /// Where a guest keeps its context, unless a test says otherwise.
 pub const USER_DATA: &str = "/user-data";
 
+/// Where Debian has what a test may run an agent under.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A guest with a context.
 #[derive(Debug)]
 pub struct Guest {
@@ -107,19 +110,27 @@ impl Guest {
     pub fn run_with_input(&self, args: &[&str], input: &[u8]) -> Finished {
         self.write("/stdin", input);
         let input = File::open(self.path("/stdin")).expect("written above");
-        self.launch(args, input.into()).finish()
+        self.launch(Command::new(binaries::agent()), args, input.into()).finish()
     }
 
-    /// Starts the agent: `contextualize` and what else works on the user-data gets `--user-data`.
+    /// Runs the agent to its end under another program, which gets its command line after its own arguments.
+    #[must_use]
+    pub fn run_under(&self, program: &[&str], args: &[&str]) -> Finished {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(binaries::agent());
+        self.launch(command, args, Stdio::null()).finish()
+    }
+
+    /// Starts the agent on the guest's user-data.
     #[must_use]
     pub fn start(&self, args: &[&str]) -> Agent {
-        self.launch(args, Stdio::null())
+        self.launch(Command::new(binaries::agent()), args, Stdio::null())
     }
 
-    fn launch(&self, args: &[&str], input: Stdio) -> Agent {
-        let mut command = Command::new(binaries::agent());
-        command.env_clear().arg("--root").arg(self.root()).stdin(input);
-        command.args(["--user-data", USER_DATA]).args(args);
+    fn launch(&self, mut command: Command, args: &[&str], input: Stdio) -> Agent {
+        // No proxy of this machine, and nothing else that is not the guest's.
+        command.env_clear().env("PATH", PATH).stdin(input);
+        command.arg("--root").arg(self.root()).args(["--user-data", USER_DATA]).args(args);
         let secret = pin_of(&self.context());
         let secret = secret.filter(|pin| !args.iter().any(|arg| arg.contains(pin)));
         Agent { process: Process::start(&self.name, &mut command), secret }

@@ -1,0 +1,55 @@
+//! User-data that is too much, or no text at all: a clear outcome, no panic, bounded memory.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use worlds::fixtures;
+use worlds::guest::{Guest, USER_DATA};
+use worlds::scripted::{Reply, Scripted};
+
+use crate::{PIN, fails};
+
+/// Runs the agent with as much address space as a small guest can spare.
+const SMALL: &str = "ulimit -v 262144";
+
+#[track_caller]
+fn ends_in_bounds(content: &[u8], statuses: &[i32]) {
+    let guest = Guest::new("guest", content);
+    let finished =
+        guest.run_under(&["sh", "-c", &format!("{SMALL} && exec \"$@\""), "sh"], &["contextualize"]);
+    assert!(statuses.contains(&finished.status), "{}: {}", finished.status, finished.stderr);
+    assert!(!finished.stderr.is_empty() && !finished.stderr.contains("panicked"), "{}", finished.stderr);
+    assert!(guest.read(USER_DATA) == content, "the file has changed");
+}
+
+#[test]
+fn a_bomb_in_gzip_does_not_go_off() {
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+    let block = vec![b'\n'; 1 << 20];
+    for _ in 0..1024 {
+        bomb.write_all(&block).expect("memory takes every byte");
+    }
+    ends_in_bounds(&bomb.finish().expect("memory takes every byte"), &[65]);
+}
+
+#[test]
+fn ten_megabytes_and_binary_rubbish_have_an_outcome() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let rubbish: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(1 << 20).collect();
+    ends_in_bounds(&rubbish, &[0, 65]);
+    let lines = "one line of many\n".repeat(10 << 20 >> 4);
+    ends_in_bounds(lines.as_bytes(), &[0, 65]);
+    let one_line = vec![b'#'; 10 << 20];
+    ends_in_bounds(&one_line, &[0, 65]);
+    let placeholders = "###MASTER_IP_PLACEHOLDER###".repeat(100_000);
+    ends_in_bounds(placeholders.as_bytes(), &[0, 65]);
+}
+
+#[test]
+fn a_section_that_never_ends_is_refused() {
+    let service = Scripted::start(|_, _| Reply::status(500));
+    let context = fixtures::slave(PIN, &service.url()).replace("[ucernvm-end]\n", "");
+    fails(&Guest::new("slave", context), 65, &["[ucernvm-begin]"]);
+    assert_eq!(service.connections(), 0);
+}

@@ -1,0 +1,104 @@
+//! Values that would do something in a script that root runs, and placeholders that nobody fills.
+
+use worlds::fixtures;
+use worlds::guest::Guest;
+use worlds::service::Service;
+
+use crate::{fails, files, has_one_sentence};
+
+const UNSAFE: [&str; 13] = [
+    "two\nlines",
+    "bell\u{7}",
+    "escape\u{1b}[2J",
+    "tab\there",
+    "$(reboot)",
+    "`reboot`",
+    "a; reboot",
+    "a | b",
+    "'quoted'",
+    "\"quoted\"",
+    "# comment",
+    "{flow: map}",
+    "na\u{ef}ve",
+];
+
+/// A slave that needs the key `k3s_token` besides the address.
+fn k3s_node(pin: &str, url: &str) -> Guest {
+    let context = fixtures::cloud_config(pin, url);
+    Guest::new("k3s-node", fixtures::with_settings(&context, &["cvm_cluster_timeout=3"]))
+}
+
+fn ready_cluster(service: &Service) -> String {
+    let pin = service.api().new_pin();
+    service.api().create_key(&pin, "master_ip", "192.0.2.1");
+    service.api().create_key(&pin, "master_ready", "192.0.2.1");
+    pin
+}
+
+#[test]
+fn an_unsafe_value_is_refused_by_the_slave_and_never_shown() {
+    let service = Service::start();
+    for value in UNSAFE {
+        let pin = ready_cluster(&service);
+        service.api().create_key(&pin, "k3s_token", value);
+        let guest = k3s_node(&pin, &service.url());
+        let finished = guest.run(&["contextualize"]);
+        finished.expect(76).says("k3s_token").says("base64");
+        has_one_sentence(&finished);
+        assert!(!finished.stderr.contains(value), "the value is shown");
+        assert!(guest.context().contains("###K3S_TOKEN_PLACEHOLDER###"), "{value:?} was substituted");
+    }
+}
+
+#[test]
+fn an_unsafe_value_is_refused_by_publish() {
+    let service = Service::start();
+    let pin = service.api().new_pin();
+    let guest = Guest::new("master", fixtures::master(&pin, &service.url()));
+    for value in UNSAFE {
+        let finished = guest.run_with_input(&["publish", "k3s_token", "-"], value.as_bytes());
+        finished.expect(65).says("k3s_token").says("base64");
+        has_one_sentence(&finished);
+    }
+    assert_eq!(service.api().value(&pin, "k3s_token"), None);
+}
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    let service = Service::start();
+    for address in
+        ["http://192.0.2.1/", "a/b", "-", "192.0.2.1,192.0.2.2", "&&&", "a_b!", "%eth0"]
+    {
+        let pin = service.api().new_pin();
+        service.api().create_key(&pin, "master_ip", address);
+        // Whatever an old master says when it is ready.
+        service.api().create_key(&pin, "master_ready", "true");
+        let guest = Guest::new("slave", fixtures::slave(&pin, &service.url()));
+        fails(&guest, 76, &["master_ip"]);
+    }
+}
+
+#[test]
+fn the_signs_of_sed_are_nothing_special() {
+    let service = Service::start();
+    let pin = ready_cluster(&service);
+    service.api().create_key(&pin, "k3s_token", "a/b@c=d:e+f.g-h_i,j~k%l m");
+    let guest = k3s_node(&pin, &service.url());
+    guest.run(&["contextualize"]).expect(0);
+    assert!(guest.context().contains("token: \"a/b@c=d:e+f.g-h_i,j~k%l m\""), "{}", guest.context());
+}
+
+#[test]
+fn somebody_elses_placeholder_is_named_and_everything_else_substituted() {
+    let service = Service::start();
+    let pin = ready_cluster(&service);
+    let before =
+        fixtures::slave(&pin, &service.url()).replace("[amiconfig]", "db=###DB_PLACEHOLDER###\n[amiconfig]");
+    let before = fixtures::with_settings(&before, &["cvm_cluster_timeout=3"]);
+    let guest = Guest::new("slave", &before);
+    let finished = guest.run(&["contextualize"]);
+    finished.expect(75).says("db");
+    has_one_sentence(&finished);
+    assert_eq!(guest.context(), before.replace("###MASTER_IP_PLACEHOLDER###", "192.0.2.1"));
+    assert_eq!(files(guest.root()), ["user-data"]);
+}
