@@ -66,9 +66,7 @@ fn an_unsafe_value_is_refused_by_publish() {
 #[test]
 fn an_address_that_is_none_is_refused() {
     let service = Service::start();
-    for address in
-        ["http://192.0.2.1/", "a/b", "-", "192.0.2.1,192.0.2.2", "&&&", "a_b!", "%eth0"]
-    {
+    for address in ["http://192.0.2.1/", "a/b", "-", "192.0.2.1,192.0.2.2", "&&&", "a_b!", "%eth0"] {
         let pin = service.api().new_pin();
         service.api().create_key(&pin, "master_ip", address);
         // Whatever an old master says when it is ready.
