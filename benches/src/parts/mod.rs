@@ -2,6 +2,7 @@
 //! whatever the machine does meanwhile happens to all of them.
 
 mod agent;
+mod expiry;
 mod gets;
 mod guest;
 mod instructions;
@@ -32,6 +33,16 @@ impl Plan {
     fn crowd(&self, size: usize) -> usize {
         if self.quick { size / 20 } else { size }
     }
+
+    /// What a small service holds.
+    fn few_pins(&self) -> usize {
+        1000
+    }
+
+    /// What a large one holds.
+    fn many_pins(&self) -> usize {
+        if self.quick { 10_000 } else { 1_000_000 }
+    }
 }
 
 /// A part of a run.
@@ -44,12 +55,13 @@ pub(crate) struct Part {
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const PARTS: [Part; 8] = [
+pub(crate) const PARTS: [Part; 9] = [
     Part { name: "gets", run: gets::run },
     Part { name: "instructions", run: instructions::run },
     Part { name: "writes", run: writes::run },
     Part { name: "waiters", run: waiters::run },
     Part { name: "pins", run: pins::run },
+    Part { name: "expiry", run: expiry::run },
     Part { name: "pairs", run: pairs::run },
     Part { name: "agent", run: agent::run },
     Part { name: "size", run: size::run },

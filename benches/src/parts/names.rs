@@ -16,7 +16,7 @@ pub(crate) const BEFORE: &str = "before";
 pub(crate) const DURING: &str = "while they expire";
 
 pub(crate) fn writes(clients: usize) -> String {
-    format!("durable writes, {clients} clients")
+    format!("durable writes, {clients} at a time")
 }
 
 pub(crate) fn waiters(size: usize) -> String {

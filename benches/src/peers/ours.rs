@@ -40,7 +40,9 @@ pub(crate) fn launch(
     let program = bench.built("cernvm-pairing-server", build)?;
     let address = free_address()?;
     let mut command = bench.command(&program);
-    command.args(["serve", "--listen", &address.to_string(), "--data-dir"]).arg(data);
+    command
+        .args(["serve", "--listen", &address.to_string(), "--max-connections", "19900", "--data-dir"])
+        .arg(data);
     if let Some(certificate) = tls {
         command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
     }
