@@ -1,15 +1,17 @@
-//! What each command does, but for `contextualize`, `check` and `doctor`, which have files of their own.
+//! What each command does, but for `contextualize` and `doctor`, which have files of their own.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::backoff::SystemClock;
+use crate::check::Severity;
 use crate::cli::ValueSource;
 use crate::error::Error;
 use crate::phase::{Guest, PIN_HAS_EXPIRED};
 use crate::root::Root;
 use crate::session::Session;
 use crate::settings::{Found, Role, Settings};
-use crate::{get, master, publish};
+use crate::{check, get, master, publish};
 
 /// `master-ready`: tells the slaves that this master has booted.
 ///
@@ -49,6 +51,20 @@ pub fn publish(root: &Root, user_data: &[PathBuf], key: &str, value: ValueSource
 pub fn get(root: &Root, user_data: &[PathBuf], key: &str, wait: bool) -> Result<String, Error> {
     let settings = cluster(root, user_data)?;
     get::get(&mut Session::new(&settings, SystemClock::default())?, key, wait)
+}
+
+/// `check FILE...`: prints what is wrong with contexts; bad context (65) when one of them will not work.
+///
+/// # Errors
+/// As [`check::check`].
+pub fn check(files: &[PathBuf]) -> Result<ExitCode, Error> {
+    let findings = check::check(files)?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    println!("{} files, {errors} errors, {} warnings", files.len(), findings.len() - errors);
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(crate::error::BAD_CONTEXT) })
 }
 
 /// The cluster that this guest belongs to, for commands that make no sense without one.

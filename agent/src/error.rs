@@ -95,13 +95,16 @@ pub enum Error {
     },
 }
 
+/// EX_DATAERR of sysexits.h: a context, or a value, that cannot be right.
+pub const BAD_CONTEXT: u8 = 65;
+
 impl Error {
     /// The exit status: sysexits.h where one fits.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
-            Self::Context { .. } | Self::UnsafeValue { ours: true, .. } => 65,
+            Self::Context { .. } | Self::UnsafeValue { ours: true, .. } => BAD_CONTEXT,
             Self::Unreachable { .. } => 69,
             Self::File { .. } => 74,
             Self::TimedOut { .. } => 75,

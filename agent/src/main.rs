@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     let args = cli::parse(std::env::args_os().skip(1));
     console::init(args.as_ref().is_ok_and(|args| args.verbose));
     match args.and_then(run) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             log::error!("{error}; {}", error.next_step());
             ExitCode::from(error.exit_status())
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(Args { root, user_data, command, .. }: Args) -> Result<(), Error> {
+fn run(Args { root, user_data, command, .. }: Args) -> Result<ExitCode, Error> {
     match command {
         Command::Contextualize(target) => log::info!("{}", phase::contextualize(&root, &user_data, target)?),
         Command::MasterReady => log::info!("{}", commands::master_ready(&root, &user_data)?),
@@ -26,9 +26,10 @@ fn run(Args { root, user_data, command, .. }: Args) -> Result<(), Error> {
             log::info!("{}", commands::publish(&root, &user_data, &key, value)?);
         }
         Command::Get { key, wait } => println!("{}", commands::get(&root, &user_data, &key, wait)?),
-        Command::Check(_) | Command::Doctor => unreachable!(),
+        Command::Check(files) => return commands::check(&files),
+        Command::Doctor => unreachable!(),
         Command::Help => print!("{}", cli::HELP),
         Command::Version => println!("cernvm-cluster-agent {}", env!("CARGO_PKG_VERSION")),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
