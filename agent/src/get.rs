@@ -27,3 +27,34 @@ pub fn get<S: Service, C: Clock>(
     value::check(key, &value, Origin::Received)?;
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::fake::{Reply, Stage, done, missing, value, waited};
+
+    #[track_caller]
+    fn check(wait: bool, script: Vec<(&'static str, Reply)>, expected: Result<&str, u8>) {
+        let result = get(&mut Stage::script(1500, script).session, "a", wait);
+        assert_eq!(result.as_deref().map_err(|error| error.exit_status()), expected);
+    }
+
+    #[test]
+    fn gives_a_value_or_says_that_there_is_none() {
+        check(false, vec![("cluster", done()), ("get a", value("b"))], Ok("b"));
+        check(false, vec![("cluster", done()), ("get a", missing())], Err(75));
+        check(false, vec![("cluster", missing())], Err(77));
+        check(false, vec![("cluster", done()), ("get a", value("$(reboot)"))], Err(76));
+    }
+
+    #[test]
+    fn waits_when_told_to() {
+        let script = vec![
+            ("cluster", done()),
+            ("get a wait=50", waited(50, 50)),
+            ("get a wait=50", missing()),
+            ("get a wait=50", value("b")),
+        ];
+        check(true, script, Ok("b"));
+    }
+}

@@ -203,3 +203,171 @@ pub(crate) fn look_again<S: Service, C: Clock>(
 fn shown(other: &str) -> String {
     other.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Kind;
+    use crate::client::fake::{Reply, Stage, done, exists, failed, missing, value};
+
+    const RULE: AddressRule = AddressRule::Literal(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)));
+
+    /// Boots a master at 10.0.0.5 with a service that is asked exactly this.
+    fn pushed(script: Vec<(&'static str, Reply)>) -> Result<IpAddr, Error> {
+        push(&mut Stage::script(1500, script).session, &RULE)
+    }
+
+    /// The same master after its boot.
+    fn readied(script: Vec<(&'static str, Reply)>) -> Result<IpAddr, Error> {
+        ready(&mut Stage::script(1500, script).session, &RULE)
+    }
+
+    #[test]
+    fn pushes_its_address() {
+        let script = vec![("cluster", done()), ("create master_ip=10.0.0.5", done())];
+        assert_eq!(pushed(script).unwrap().to_string(), "10.0.0.5");
+    }
+
+    #[test]
+    fn is_content_with_its_own_address_from_an_earlier_try() {
+        pushed(vec![
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", failed(Kind::Timeout)),
+            ("create master_ip=10.0.0.5", exists()),
+            ("get master_ip", value("10.0.0.5")),
+        ])
+        .unwrap();
+    }
+
+    #[test]
+    fn withdraws_ready_before_it_takes_another_masters_place() {
+        for withdrawn in [done(), missing()] {
+            pushed(vec![
+                ("cluster", done()),
+                ("create master_ip=10.0.0.5", exists()),
+                ("get master_ip", value("10.0.0.4")),
+                ("delete master_ready", withdrawn),
+                ("replace master_ip=10.0.0.5", done()),
+            ])
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn begins_again_when_the_other_address_goes_meanwhile() {
+        pushed(vec![
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", exists()),
+            ("get master_ip", missing()),
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", exists()),
+            ("get master_ip", value("10.0.0.4")),
+            ("delete master_ready", done()),
+            ("replace master_ip=10.0.0.5", missing()),
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", done()),
+        ])
+        .unwrap();
+    }
+
+    #[test]
+    fn ends_at_once_when_the_pin_is_gone() {
+        let error = pushed(vec![
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", missing()),
+            ("cluster", missing()),
+        ])
+        .unwrap_err();
+        assert_eq!(error.exit_status(), 77);
+    }
+
+    #[test]
+    fn lets_the_boot_go_on_after_thirty_seconds() {
+        let mut stage = Stage::new(&["pair"], 1500, |_| failed(Kind::Connect));
+        assert_eq!(push(&mut stage.session, &RULE).unwrap_err().exit_status(), 69);
+        assert!(stage.session.clock().now() <= PUSH_LIMIT);
+        let mut stage = Stage::new(&["pair"], 1500, |_| (failed(Kind::Timeout).0, 1000));
+        assert_eq!(push(&mut stage.session, &RULE).unwrap_err().exit_status(), 69);
+        assert!(stage.session.clock().now() <= PUSH_LIMIT);
+    }
+
+    #[test]
+    fn says_that_it_is_ready_once_its_address_is_there() {
+        readied(vec![
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", done()),
+            ("create master_ready=10.0.0.5", done()),
+            ("get master_ip", value("10.0.0.5")),
+        ])
+        .unwrap();
+    }
+
+    #[test]
+    fn renews_ready_of_an_earlier_boot_and_of_an_old_master() {
+        readied(vec![
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", exists()),
+            ("get master_ip", value("10.0.0.5")),
+            ("create master_ready=10.0.0.5", exists()),
+            ("get master_ready", value("10.0.0.5")),
+            ("get master_ip", value("10.0.0.5")),
+        ])
+        .unwrap();
+        readied(vec![
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", exists()),
+            ("get master_ip", value("10.0.0.5")),
+            ("create master_ready=10.0.0.5", exists()),
+            ("get master_ready", value("yes")),
+            ("replace master_ready=10.0.0.5", done()),
+            ("get master_ip", value("10.0.0.5")),
+        ])
+        .unwrap();
+    }
+
+    #[test]
+    fn overwrites_nothing_of_another_master() {
+        let error = readied(vec![
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", exists()),
+            ("get master_ip", value("10.0.0.4")),
+        ])
+        .unwrap_err();
+        assert_eq!(error.exit_status(), 76);
+        let text = error.to_string();
+        assert!(text.contains("10.0.0.4") && text.contains("10.0.0.5"), "{text}");
+    }
+
+    #[test]
+    fn gives_back_what_it_took_from_a_master_that_came_in_between() {
+        let beginning = || {
+            vec![
+                ("cluster", done()),
+                ("create master_ip=10.0.0.5", done()),
+                ("create master_ready=10.0.0.5", exists()),
+            ]
+        };
+        let mut ready = beginning();
+        ready.extend([
+            ("get master_ready", value("10.0.0.4")),
+            ("replace master_ready=10.0.0.5", done()),
+            ("get master_ip", value("10.0.0.4")),
+            ("replace master_ready=10.0.0.4", done()),
+        ]);
+        assert_eq!(readied(ready).unwrap_err().exit_status(), 76);
+        // An old value would make the other master ready before it is.
+        let mut old = beginning();
+        old.extend([
+            ("get master_ready", value("yes")),
+            ("replace master_ready=10.0.0.5", done()),
+            ("get master_ip", value("10.0.0.4")),
+        ]);
+        assert_eq!(readied(old).unwrap_err().exit_status(), 76);
+    }
+
+    #[test]
+    fn shows_nothing_that_could_steer_a_console() {
+        assert_eq!(shown("10.0.0.4\u{1b}[2J\n"), "10.0.0.4[2J");
+        assert_eq!(shown(&"x".repeat(1000)).len(), SHOWN);
+    }
+}

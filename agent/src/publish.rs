@@ -80,6 +80,30 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::fake::{Stage, done, exists, missing};
+
+    #[test]
+    fn puts_a_key_in_place_of_one_that_is_there() {
+        for (script, exit) in [
+            (vec![("cluster", done()), ("create token=abc", done())], 0),
+            (vec![("cluster", done()), ("create token=abc", exists()), ("replace token=abc", done())], 0),
+            (
+                vec![
+                    ("cluster", done()),
+                    ("create token=abc", exists()),
+                    ("replace token=abc", missing()),
+                    ("cluster", done()),
+                    ("create token=abc", done()),
+                ],
+                0,
+            ),
+            (vec![("cluster", done()), ("create token=abc", missing()), ("cluster", missing())], 77),
+            (vec![("cluster", missing())], 77),
+        ] {
+            let result = publish(&mut Stage::script(1500, script).session, "token", "abc");
+            assert_eq!(result.map_or_else(|error| error.exit_status(), |()| 0), exit);
+        }
+    }
 
     #[track_caller]
     fn check(input: &[u8], expected: Result<&str, &str>) {

@@ -202,3 +202,222 @@ fn not_in_time<S: Service, C: Clock>(session: &Session<S, C>, key: &str, patienc
     };
     Error::TimedOut { what: absent(key), tried: patience.tried(session.clock()), next: next.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Kind;
+    use crate::client::fake::{Reply, Stage, done, failed, missing, value, waited};
+
+    fn gathered(stage: &mut Stage, keys: &[&str]) -> Result<Gathered, Error> {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        gather(&mut stage.session, &keys)
+    }
+
+    /// What a slave makes of these values of `master_ready` and `master_ip`, when it looks once.
+    fn once(ready: &'static str, address: &'static str) -> Result<String, Error> {
+        let script =
+            vec![("cluster", done()), ("get master_ready", value(ready)), ("get master_ip", value(address))];
+        let mut stage = Stage::script(1500, script);
+        look(&mut stage.session, &[]).map(|mut gathered| gathered.values.remove("master_ip").unwrap())
+    }
+
+    #[test]
+    fn takes_the_address_that_is_ready() {
+        for (ready, address) in [
+            ("10.0.0.5", "10.0.0.5"),
+            ("2001:db8::5", "2001:0DB8:0::5"),
+            ("yes", "10.0.0.5"),
+            ("true", "master.example.org"),
+            ("", "10.0.0.5"),
+        ] {
+            assert_eq!(once(ready, address).unwrap(), address, "{ready}");
+        }
+        for (ready, address) in [("10.0.0.4", "10.0.0.5"), ("10.0.0.5", "master"), ("::1", "127.0.0.1")] {
+            let error = once(ready, address).unwrap_err();
+            assert_eq!(error.exit_status(), 75, "{error}");
+        }
+    }
+
+    #[test]
+    fn takes_nothing_that_is_not_an_address() {
+        for address in ["$(reboot)", "10.0.0.5; reboot", "", "10.0.0.5\n"] {
+            let error = once("yes", address).unwrap_err();
+            assert_eq!(error.exit_status(), 76);
+            assert!(!error.to_string().contains("reboot"), "{error}");
+        }
+    }
+
+    #[test]
+    fn waits_where_the_service_can_and_then_takes_what_is_there() {
+        let mut stage = Stage::script(
+            1500,
+            vec![
+                ("cluster", done()),
+                ("get master_ready wait=50", waited(50, 50)),
+                ("get master_ready wait=50", waited(50, 50)),
+                ("get master_ready wait=50", (value("10.0.0.5").0, 20)),
+                ("get master_ip", value("10.0.0.5")),
+                ("get token wait=50", (value("abc").0, 3)),
+                ("get more wait=50", value("x")),
+            ],
+        );
+        let gathered = gathered(&mut stage, &["token", "master_ip", "more"]).unwrap();
+        let values: Vec<_> = gathered.values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(values, [("master_ip", "10.0.0.5"), ("more", "x"), ("token", "abc")]);
+        assert!(gathered.into_shortfall().is_none());
+        // Nothing but the waits themselves took time.
+        assert_eq!(stage.seen().last().unwrap().at, Duration::from_secs(123));
+    }
+
+    #[test]
+    fn polls_an_old_service_without_asking_it_twice() {
+        let mut polls = 0;
+        let mut stage = Stage::new(&["pair"], 1500, move |line| match line {
+            "pair cluster" => done(),
+            "pair get master_ip" => value("10.0.0.5"),
+            _ => {
+                polls += 1;
+                if polls < 20 { missing() } else { value("yes") }
+            }
+        });
+        gathered(&mut stage, &[]).unwrap();
+        let seen = stage.seen();
+        let lines: Vec<&str> = seen.iter().map(|seen| seen.line.as_str()).take(3).collect();
+        assert_eq!(lines, ["pair cluster", "pair get master_ready wait=50", "pair get master_ready wait=50"]);
+        assert_eq!(stage.count("pair get master_ready"), 20);
+        let minutes = usize::try_from(seen.last().unwrap().at.as_secs() / 60).unwrap();
+        assert!((2..=minutes + 1).contains(&stage.count("pair cluster")), "once a minute: {seen:?}");
+    }
+
+    /// The times between the beginnings of the looks at `master_ready`.
+    fn spacings(stage: &Stage) -> Vec<Duration> {
+        let seen = stage.seen();
+        let looks: Vec<_> = seen.iter().filter(|seen| seen.line.contains("master_ready")).collect();
+        looks.windows(2).map(|pair| pair[1].at - pair[0].at).collect()
+    }
+
+    #[test]
+    fn never_begins_two_waits_on_a_key_within_a_second() {
+        let cases: [(&str, fn() -> Reply); 6] = [
+            ("an old service", missing),
+            ("a service that grants nothing", || waited(0, 0)),
+            ("one that comes back at once", || waited(50, 0)),
+            ("one that breaks off", || failed(Kind::Connect)),
+            ("one that is overloaded", || failed(Kind::Status(503, Some(Duration::ZERO)))),
+            ("a master that is ready elsewhere", || value("10.0.0.4")),
+        ];
+        for (what, reply) in cases {
+            let mut stage = Stage::new(&["pair"], 300, move |line| match line {
+                "pair cluster" => done(),
+                "pair get master_ip" => value("10.0.0.5"),
+                _ => reply(),
+            });
+            let error = gathered(&mut stage, &[]).unwrap_err();
+            assert!([69, 75].contains(&error.exit_status()), "{what}: {error}");
+            let spacings = spacings(&stage);
+            assert!(spacings.len() > 5, "{what}");
+            assert!(
+                spacings.iter().all(|spacing| *spacing >= Duration::from_secs(1)),
+                "{what}: {spacings:?}"
+            );
+            assert!(stage.seen().last().unwrap().at < Duration::from_secs(300), "{what}");
+        }
+    }
+
+    #[test]
+    fn goes_on_waiting_when_the_service_was_gone_for_a_while() {
+        let mut stage = Stage::script(
+            1500,
+            vec![
+                ("cluster", done()),
+                ("get master_ready wait=50", failed(Kind::Connect)),
+                ("get master_ready wait=50", failed(Kind::Connect)),
+                ("get master_ready wait=50", waited(50, 50)),
+                ("get master_ready wait=50", value("10.0.0.5")),
+                ("get master_ip", failed(Kind::Timeout)),
+                ("get master_ip", value("10.0.0.5")),
+            ],
+        );
+        gathered(&mut stage, &[]).unwrap();
+    }
+
+    #[test]
+    fn ends_at_once_when_the_pin_goes_while_it_waits() {
+        let mut stage = Stage::script(
+            1500,
+            vec![
+                ("cluster", done()),
+                ("get master_ready wait=50", waited(50, 20)),
+                ("cluster", done()),
+                ("get master_ready wait=50", waited(50, 30)),
+                ("cluster", missing()),
+            ],
+        );
+        let error = gathered(&mut stage, &[]).unwrap_err();
+        assert_eq!(error.exit_status(), 77);
+        assert!(error.to_string().contains("http://pair no longer knows the pin enic…"), "{error}");
+    }
+
+    #[test]
+    fn gives_up_at_the_deadline_and_says_what_it_waited_for() {
+        for holds in [true, false] {
+            let mut stage = Stage::new(&["pair"], 120, move |line| match line.split_once("wait=") {
+                _ if line == "pair cluster" => done(),
+                Some((_, wait)) if holds => {
+                    let wait = wait.parse().unwrap();
+                    waited(wait, wait)
+                }
+                _ => missing(),
+            });
+            let error = gathered(&mut stage, &[]).unwrap_err();
+            assert_eq!(error.exit_status(), 75);
+            assert!(error.to_string().starts_with("the master is not ready yet after 1"), "{error}");
+            assert!(stage.seen().iter().all(|seen| seen.at + seen.limit <= Duration::from_secs(120)));
+        }
+    }
+
+    #[test]
+    fn gives_what_came_when_another_key_is_missing() {
+        let mut stage = Stage::new(&["pair"], 1500, |line| match line.split_once("wait=") {
+            _ if line == "pair cluster" => done(),
+            _ if line.contains("master_") => value("10.0.0.5"),
+            _ if line.contains("good") => value("abc"),
+            _ if line.contains("evil") => value("`reboot`"),
+            Some((_, wait)) => waited(50, wait.parse().unwrap()),
+            None => missing(),
+        });
+        let gathered = gathered(&mut stage, &["absent", "evil", "good", "gone"]).unwrap();
+        let names = |map: Vec<&String>| map.into_iter().cloned().collect::<Vec<_>>().join(" ");
+        assert_eq!(names(gathered.values.keys().collect()), "good master_ip");
+        assert_eq!(names(gathered.missing.keys().collect()), "absent evil gone");
+        assert!(stage.seen().iter().all(|seen| seen.at <= Duration::from_secs(61)), "60 s for all of them");
+        assert_eq!(gathered.into_shortfall().unwrap().exit_status(), 76);
+    }
+
+    #[test]
+    fn names_every_key_that_is_missing() {
+        let mut stage = Stage::new(&["pair"], 1500, |line| match line {
+            "pair cluster" => done(),
+            _ if line.contains("master_") => value("10.0.0.5"),
+            _ => missing(),
+        });
+        let one = gathered(&mut stage, &["absent"]).unwrap().into_shortfall().unwrap();
+        assert!(one.to_string().starts_with("there is no key 'absent' yet after"), "{one}");
+        let two = gathered(&mut stage, &["absent", "gone"]).unwrap().into_shortfall().unwrap();
+        assert!(two.to_string().contains("'absent', 'gone'"), "{two}");
+        assert_eq!((one.exit_status(), two.exit_status()), (75, 75));
+    }
+
+    #[test]
+    fn looks_for_a_new_master_within_the_time_that_a_cache_allows() {
+        let mut stage = Stage::new(&["pair"], 1500, |_| (failed(Kind::Timeout).0, 1000));
+        let error = look_for_master(&mut stage.session, Duration::from_secs(3)).unwrap_err();
+        assert_eq!(error.exit_status(), 69);
+        assert_eq!(stage.session.clock().now(), Duration::from_secs(3));
+
+        let mut stage = Stage::script(1500, vec![("cluster", done()), ("get master_ready", missing())]);
+        let error = look_for_master(&mut stage.session, Duration::from_secs(3)).unwrap_err();
+        assert_eq!(error.exit_status(), 75);
+    }
+}

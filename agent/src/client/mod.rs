@@ -9,6 +9,8 @@ use crate::url::ServiceUrl;
 
 mod connector;
 mod failure;
+#[cfg(test)]
+pub(crate) mod fake;
 mod http;
 mod proxy;
 mod redirect;
