@@ -128,7 +128,7 @@ impl Reader<'_> {
             {
                 return Headers::parse(&self.bytes[start..before]);
             }
-            if !is_header_line(text, before == start) {
+            if !is_header_line(text) {
                 self.at = before;
                 break;
             }
@@ -160,10 +160,22 @@ impl Reader<'_> {
                 Line::Ends => return Ok(()),
                 Line::Closes => closed = true,
                 Line::Opens if !closed => {
+                    self.skip_repeated_boundaries();
                     let headers = self.headers();
                     self.body(headers)?;
                 }
                 Line::Opens | Line::Content => {}
+            }
+        }
+    }
+
+    /// Boundaries right after one another are one; even a closing one is passed over then.
+    fn skip_repeated_boundaries(&mut self) {
+        loop {
+            let before = self.at;
+            if !matches!(self.next(), Line::Opens | Line::Closes) {
+                self.at = before;
+                return;
             }
         }
     }
@@ -177,8 +189,8 @@ impl Reader<'_> {
             let before = self.at;
             match self.next() {
                 Line::Content => {}
-                // The end of the bytes, not a boundary: the last line end is the leaf's own.
-                Line::Ends if before == self.bytes.len() => break before,
+                // No boundary anywhere: the last line end is the leaf's own.
+                Line::Ends if self.boundaries.is_empty() => break before,
                 Line::Ends | Line::Opens | Line::Closes => {
                     self.at = before;
                     break start + without_line_end(&self.bytes[start..before]).len();
@@ -205,12 +217,12 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
 }
 
 /// Whether a line belongs to headers: `name:`, or the continuation of one.
-fn is_header_line(line: &[u8], first: bool) -> bool {
+fn is_header_line(line: &[u8]) -> bool {
     if line.starts_with(b" ") || line.starts_with(b"\t") {
-        return !first;
+        return true;
     }
     let name = line.iter().position(|b| *b == b':');
-    name.is_some_and(|length| length > 0 && line[..length].iter().all(u8::is_ascii_graphic))
+    name.is_some_and(|length| line[..length].iter().all(u8::is_ascii_graphic))
 }
 
 impl Headers {
@@ -294,16 +306,16 @@ mod tests {
 
     #[test]
     fn lets_a_leaf_that_nothing_ends_go_to_the_end() {
-        check(&format!("{TOP}--==A==\n\none\ntwo\n"), &["one\ntwo\n"]);
+        check(&format!("{TOP}--==A==\n\none\ntwo\n"), &["one\ntwo"]);
         check("MIME-Version: 1.0\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n", &["#!/bin/sh\n"]);
         check(TOP, &[]);
     }
 
     #[test]
     fn ends_headers_at_the_first_line_that_is_none() {
-        check(&format!("{TOP}--==A==\n#!/bin/sh\n: x\n--==A==--\n"), &["#!/bin/sh\n: x"]);
+        check(&format!("{TOP}--==A==\n: x\n#!/bin/sh\n: x\n--==A==--\n"), &["#!/bin/sh\n: x"]);
         check(&format!("{TOP}--==A==\nA: b\n c: d\n#!/bin/sh\n--==A==--\n"), &["#!/bin/sh"]);
-        check(&format!("{TOP}--==A==\n--==A==\n\none\n--==A==--\n"), &["", "one"]);
+        check(&format!("{TOP}--==A==\n--==A==\n\none\n--==A==--\n"), &["one"]);
     }
 
     #[test]
