@@ -3,7 +3,6 @@
 pub mod address;
 pub mod backoff;
 pub mod cache;
-#![allow(missing_docs, reason = "the skeleton")]
 pub mod check;
 pub mod cli;
 pub mod client;
