@@ -204,8 +204,8 @@ impl<S: Service, C: Clock> Session<S, C> {
     pub fn say_waiting(&mut self, what: &str, patience: &Patience) {
         if self.waiting.is_due(what, self.clock.now()) {
             let line = match patience.tried(&self.clock).as_secs() {
-                0 => format!("{what}; waiting"),
-                seconds => format!("{what}; waiting for {seconds} s"),
+                0 => what.to_owned(),
+                seconds => format!("{what}, for {seconds} s so far"),
             };
             log::info!("{line}");
             tell_systemd(&line);

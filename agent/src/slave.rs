@@ -118,8 +118,8 @@ pub(crate) fn await_master<S: Service, C: Clock>(
                 value::check(MASTER_IP, &address, Origin::Received)?;
                 return Ok(address);
             }
-            Outcome::Value(_) => "the master is not ready yet with its new address",
-            _ => "the master is ready, but has no master_ip",
+            Outcome::Value(_) => "waiting until the master is ready with its new address",
+            _ => "the master is ready, but has no master_ip; waiting for it",
         };
         session.say_waiting(not_yet, patience);
         if !session.pause(&mut backoff, patience) {
@@ -149,6 +149,10 @@ pub(crate) fn await_key<S: Service, C: Clock>(
     loop {
         let began = session.clock().now();
         let wait = wait_for(patience, patience.left(session.clock()));
+        if wait > 0 {
+            // Before the request, which may be held for most of a minute.
+            session.say_waiting(&awaited(key), patience);
+        }
         let answer = match session.attempt(&Request::Get { key, wait }, patience) {
             Ok(answer) => answer,
             Err(failure) => {
@@ -160,7 +164,6 @@ pub(crate) fn await_key<S: Service, C: Clock>(
             Answer { outcome: Outcome::Value(value), .. } => return Ok(value),
             Answer { granted, .. } => granted,
         };
-        session.say_waiting(&absent(key), patience);
         let now = session.clock().now();
         let held = now.saturating_sub(began);
         let asked = Duration::from_secs(granted.unwrap_or_default().min(wait));
@@ -184,6 +187,14 @@ pub(crate) fn await_key<S: Service, C: Clock>(
 /// For how many seconds to have a request held: as long as a service may, but a second less than is left.
 fn wait_for(patience: &Patience, left: Duration) -> u64 {
     if patience.is_once() { 0 } else { left.as_secs().saturating_sub(1).min(wait::MAX_SECONDS) }
+}
+
+fn awaited(key: &str) -> String {
+    if key == MASTER_READY {
+        "waiting until the master is ready".to_owned()
+    } else {
+        format!("waiting for the key '{key}'")
+    }
 }
 
 fn absent(key: &str) -> String {
