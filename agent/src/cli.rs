@@ -246,6 +246,7 @@ fn text(word: OsString) -> Result<String, Error> {
     word.into_string().map_err(|word| Error::Usage(format!("'{}' is not UTF-8", word.to_string_lossy())))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn usage(error: lexopt::Error) -> Error {
     Error::Usage(error.to_string())
 }
