@@ -7,7 +7,7 @@
 //! two orders that lead to the same store and the same lists are looked at once.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ enum Pending {
 struct Replay {
     url: ServiceUrl,
     clock: FakeClock,
-    replies: std::vec::IntoIter<Reply>,
+    replies: VecDeque<Reply>,
     pending: Rc<RefCell<Option<Pending>>>,
 }
 
@@ -60,7 +60,7 @@ impl Service for Replay {
             Request::Replace { key, value } => Pending::Replace { key: owned(key), value: owned(value) },
             Request::Delete { key } => Pending::Delete { key: owned(key) },
         };
-        match self.replies.next() {
+        match self.replies.pop_front() {
             Some(Reply::Answer(answer, held)) => {
                 self.clock.sleep(Duration::from_secs(held));
                 Ok(answer)
@@ -104,7 +104,7 @@ impl Actor {
         let service = Replay {
             url: ServiceUrl::parse("http://pair", false).unwrap(),
             clock: clock.clone(),
-            replies: replies.to_vec().into_iter(),
+            replies: replies.iter().cloned().collect(),
             pending: Rc::clone(&pending),
         };
         let pin = Pin::parse("enico1qq0oey").unwrap();
@@ -134,13 +134,18 @@ impl Actor {
     }
 }
 
+/// The keys of the pin.
+type Store = BTreeMap<String, String>;
+/// The answers that each actor got.
+type Replies = Vec<Vec<Reply>>;
+
 /// Everything at one moment.
 #[derive(Clone)]
 struct World {
-    store: BTreeMap<String, String>,
+    store: Store,
     /// Every value that `master_ready` has had.
     was_ready: BTreeSet<String>,
-    replies: Vec<Vec<Reply>>,
+    replies: Replies,
     at: Vec<At>,
     losses_left: usize,
 }
@@ -149,7 +154,7 @@ struct Search {
     actors: Vec<Actor>,
     /// Whether the service holds requests.
     holds: bool,
-    seen: HashSet<(BTreeMap<String, String>, Vec<Vec<Reply>>)>,
+    seen: HashSet<(Store, Replies)>,
     /// How often the slave got an address, and how often it gave up.
     got: usize,
     gave_up: usize,
@@ -165,24 +170,24 @@ impl Search {
             Actor::Slave { patience: slave_patience },
         ];
         let world = World {
-            store: BTreeMap::new(),
+            store: Store::new(),
             was_ready: BTreeSet::new(),
             replies: vec![Vec::new(); actors.len()],
             at: actors.iter().map(|actor| actor.run(&[])).collect(),
             losses_left: losses,
         };
         let mut search = Self { actors, holds, seen: HashSet::new(), got: 0, gave_up: 0, broken: None };
-        search.visit(world);
+        search.visit(&world);
         search
     }
 
-    fn visit(&mut self, world: World) {
+    fn visit(&mut self, world: &World) {
         if self.broken.is_some() || !self.seen.insert((world.store.clone(), world.replies.clone())) {
             return;
         }
         for actor in 0..self.actors.len() {
             let At::Asking(asked) = &world.at[actor] else { continue };
-            for (store, reply) in self.outcomes(&world, asked) {
+            for (store, reply) in self.outcomes(world, asked) {
                 let mut next = world.clone();
                 next.was_ready.extend(store.get(MASTER_READY).cloned());
                 next.store = store;
@@ -190,13 +195,13 @@ impl Search {
                 next.replies[actor].push(reply);
                 next.at[actor] = self.actors[actor].run(&next.replies[actor]);
                 self.judge(actor, &next);
-                self.visit(next);
+                self.visit(&next);
             }
         }
     }
 
     /// What may happen to a request: what the store is then, and what comes back.
-    fn outcomes(&self, world: &World, asked: &Pending) -> Vec<(BTreeMap<String, String>, Reply)> {
+    fn outcomes(&self, world: &World, asked: &Pending) -> Vec<(Store, Reply)> {
         let mut store = world.store.clone();
         let plain = |outcome| Answer { outcome, granted: None };
         let (answer, held) = match asked {

@@ -310,7 +310,8 @@ mod tests {
 
     #[test]
     fn never_begins_two_waits_on_a_key_within_a_second() {
-        let cases: [(&str, fn() -> Reply); 6] = [
+        type Says = fn() -> Reply;
+        let cases: [(&str, Says); 6] = [
             ("an old service", missing),
             ("a service that grants nothing", || waited(0, 0)),
             ("one that comes back at once", || waited(50, 0)),
