@@ -12,6 +12,9 @@ use crate::error::Error;
 /// nothing that a shell, YAML, JSON or INI takes for syntax in the middle of a word.
 const PUNCTUATION: &str = "._-+/=:@,~%";
 
+const UNSAFE: &str = "has a character in it that a script may take for syntax (ASCII letters, digits, blanks and \
+                      ._-+/=:@,~% are safe)";
+
 /// Whose value it is that is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -50,7 +53,7 @@ fn problem(key: &str, value: &str) -> Option<&'static str> {
             c if !c.is_ascii() => Some("has a character in it that is not ASCII"),
             ' ' => None,
             c if c.is_ascii_alphanumeric() || PUNCTUATION.contains(c) => None,
-            _ => Some("has a character in it that a script may take for syntax (ASCII letters, digits, blanks and ._-+/=:@,~% are safe)"),
+            _ => Some(UNSAFE),
         })
         .or_else(|| value.is_empty().then_some("is empty"))
         .or_else(|| (value.trim() != value).then_some("begins or ends with a blank"))

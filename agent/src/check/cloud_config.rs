@@ -86,7 +86,11 @@ impl Walk<'_, '_> {
                 {
                     self.report.error(
                         self.run.place(line.number),
-                        format!("YAML takes {} for a comment here, and cloud-init drops it before it can be replaced", found.placeholder),
+                        format!(
+                            "YAML takes {} for a comment here, and cloud-init drops it \
+                             before it can be replaced",
+                            found.placeholder
+                        ),
                         format!("put it in quotes: \"{}\"", found.placeholder),
                     );
                 }
@@ -148,7 +152,8 @@ impl Walk<'_, '_> {
         if let Some(line) = item.placeholder.filter(|_| !item.deferred) {
             self.report.warning(
                 self.run.place(line),
-                "cloud-init writes this file in the network stage, before the placeholder can be replaced; the agent has it written again later",
+                "cloud-init writes this file in the network stage, before the placeholder can be replaced; \
+                 the agent has it written again later",
                 "add `defer: true` to this entry of write_files, or switch on early mode",
             );
         }

@@ -86,7 +86,8 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
     if settings.services.iter().any(|service| !service.is_secure()) {
         report.warning(
             line_of("cvm_service_url"),
-            "the service is spoken to in plain http: whoever is on the way sees the pin, and with it gets into every slave",
+            "the service is spoken to in plain http: whoever is on the way sees the pin, and with it gets into \
+             every slave",
             "use https://; cvm_service_fingerprint makes it work without a public certificate",
         );
     }

@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn ends_a_block_where_the_indentation_does() {
         check("a: |\n  # x\n~");
-        check("a: |\n  x\n # less\n~");
+        check("a: |\n  x\n ~");
         check("- a: |\n    # x\n  b: ~");
         check("- a: |\n  ~ the key stands here");
         check("a:\n  |\n  # x\nb: ~");

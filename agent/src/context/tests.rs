@@ -154,7 +154,8 @@ mod limits {
         let document = parse(gzip(&text));
         assert!(document.section().unwrap().is_some());
         let substituted = document.substitute(&values()).unwrap();
-        assert_eq!(readable(&parse(substituted.bytes)).concat(), naive(&text, &values()));
+        let wanted = String::from_utf8(text).unwrap().replace(IP, "10.77.0.2");
+        assert!(readable(&parse(substituted.bytes)).concat() == wanted.as_bytes());
     }
 
     #[test]
@@ -321,7 +322,9 @@ fn document() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn replacing_then_decoding_is_decoding_then_replacing(bytes in document(), ip in "[0-9A-Za-z=~-][0-9a-f=. -]{0,9}[0-9A-Fa-z=]") {
+    fn replacing_then_decoding_is_decoding_then_replacing(
+        bytes in document(), ip in "[0-9A-Za-z=~-][0-9a-f=. -]{0,9}[0-9A-Fa-z=]",
+    ) {
         let before = parse(bytes);
         let values: BTreeMap<_, _> = [("master_ip".to_owned(), ip)].into();
         // A value that is a boundary is refused.
@@ -341,7 +344,9 @@ proptest! {
     }
 
     #[test]
-    fn bytes_outside_placeholders_of_a_plain_text_stay(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..6)) {
+    fn bytes_outside_placeholders_of_a_plain_text_stay(
+        parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..6),
+    ) {
         let text = parts.join(IP.as_bytes());
         prop_assume!(!gzip::is_gzip(&text) && !parts.iter().any(|p| p.ends_with(b"#")));
         let substituted = parse(text).substitute(&values()).unwrap();
@@ -349,7 +354,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_document_or_an_error(bytes in document(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn any_bytes_are_a_document_or_an_error(
+        bytes in document(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
         let mut bytes = bytes;
         if !bytes.is_empty() {
             let at = at.index(bytes.len());

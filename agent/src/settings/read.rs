@@ -90,8 +90,8 @@ fn read_pin(line: &Line<'_>) -> Result<Pin, Error> {
     })
 }
 
-/// What the original takes for true (ORIGINAL: `parse_user_data` and the boot loader's own list), in any case.
-pub(crate) fn role(value: &str) -> Role {
+/// What cernvm-micro's `parse_user_data` and its `08clustercontext` take for true, in any case.
+fn role(value: &str) -> Role {
     let is_true = ["yes", "on", "true", "1"].iter().any(|word| value.eq_ignore_ascii_case(word));
     if is_true { Role::Master } else { Role::Slave }
 }
@@ -179,7 +179,8 @@ fn keys(line: &Line<'_>) -> Result<Keys, Error> {
     for name in line.value.split([',', ' ', '\t']).filter(|name| !name.is_empty()) {
         if !key::is_addressable(name) || name.len() > KEY_MAX_CHARS {
             let problem = format!(
-                "has {name:.KEY_MAX_CHARS$?} in it, but a key has letters, digits, '-' and '_' only, {KEY_MAX_CHARS} at most"
+                "has {name:.KEY_MAX_CHARS$?} in it, but a key has letters, digits, '-' and '_' only, \
+                 {KEY_MAX_CHARS} at most"
             );
             return Err(line.wrong(&problem, "write the names of keys with commas between"));
         }
@@ -304,10 +305,11 @@ mod tests {
     #[test]
     fn lets_later_lines_and_sections_override() {
         assert_eq!(settings("cvm_cluster_timeout=1\nCVM_CLUSTER_TIMEOUT=2").timeout, Duration::from_secs(2));
-        let (first, extra) =
-            (section(&format!("{PIN}\ncvm_cluster_timeout=1")), section("cvm_cluster_master=on"));
+        let first = section(&format!("{PIN}\ncvm_cluster_timeout=1\ncvm_cluster_interface=eth0"));
+        let extra = section("cvm_cluster_master=on\ncvm_cluster_timeout=2");
         let Found::Cluster(settings) = Settings::from_sections(&[first, extra]).unwrap() else { panic!() };
-        assert_eq!((settings.role, settings.timeout), (Role::Master, Duration::from_secs(1)));
+        assert_eq!((settings.role, settings.timeout), (Role::Master, Duration::from_secs(2)));
+        assert_eq!(settings.address, AddressRule::Interface("eth0".into()));
     }
 
     #[test]
@@ -413,8 +415,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn takes_any_lines(lines in "((cvm_cluster_(pin|timeout|keys|network|interface|master_ip)|cvm_service_(url|ca|fingerprint))=.{0,12}\n){0,8}") {
-            let _ = read(&lines);
+        fn takes_any_lines(
+            lines in prop::collection::vec(
+                ("cvm_(cluster_(pin|timeout|keys|network|interface|master_ip)|service_(url|ca|fingerprint))", ".{0,12}"),
+                0..8,
+            ),
+        ) {
+            let lines: Vec<_> = lines.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let _ = read(&lines.join("\n"));
         }
     }
 }
