@@ -38,6 +38,10 @@ pub fn master_ready(root: &Root, user_data: &[PathBuf]) -> Result<String, Error>
 /// # Errors
 /// As [`publish::read_value`] and [`publish::publish`].
 pub fn publish(root: &Root, user_data: &[PathBuf], key: &str, value: ValueSource) -> Result<String, Error> {
+    let value = match value {
+        ValueSource::File(file) => ValueSource::File(root.path(file)),
+        other => other,
+    };
     let value = publish::read_value(key, value)?;
     let settings = cluster(root, user_data)?;
     publish::publish(&mut Session::new(&settings, SystemClock::default())?, key, &value)?;
