@@ -16,6 +16,7 @@ pub struct Service {
     process: Option<Process>,
     options: Vec<String>,
     address: SocketAddr,
+    url: String,
     /// Its data directory is the only thing in it.
     home: TempDir,
 }
@@ -37,6 +38,7 @@ impl Service {
             process: None,
             options: options.iter().map(ToString::to_string).collect(),
             address: any_port(),
+            url: String::new(),
             home: TempDir::with_prefix("pairing-data-").expect("a temporary directory can be made"),
         };
         service.resume();
@@ -52,7 +54,7 @@ impl Service {
     /// Its base URL, as `cvm_service_url` takes it.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
     }
 
     /// Its API.
@@ -109,8 +111,9 @@ impl Service {
     /// When it does not come up.
     pub fn resume(&mut self) {
         let mut process = Process::start("service", &mut self.command());
-        let url = process.line_after("listening on http://");
-        self.address = url.parse().unwrap_or_else(|e| panic!("it listens on {url:?}: {e}"));
+        self.url = process.line_after("listening on ");
+        let address = self.url.rsplit('/').next().map(str::parse);
+        self.address = address.and_then(Result::ok).unwrap_or_else(|| panic!("it listens on {:?}", self.url));
         self.process = Some(process);
     }
 

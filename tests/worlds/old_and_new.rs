@@ -28,19 +28,26 @@ use Kind::{Agent as Ours, BusyboxWget, Curl};
 #[test]
 fn every_master_brings_up_every_slave_on_the_new_service() {
     let service = Service::start();
-    for master in [Ours, Curl, BusyboxWget] {
-        for slave in [Ours, Curl, BusyboxWget] {
-            pair(&relay::recorded(service.api()), &service, master, slave, if slave == Ours { 1 } else { 2 });
+    let wire = relay::recorded(service.api());
+    let kinds = [Ours, Curl, BusyboxWget];
+    std::thread::scope(|scope| {
+        for (master, slave) in kinds.iter().flat_map(|master| kinds.map(|slave| (*master, slave))) {
+            let (wire, service) = (&wire, &service);
+            scope.spawn(move || pair(wire, service, master, slave, if slave == Ours { 1 } else { 2 }));
         }
-    }
+    });
 }
 
 #[test]
 fn every_master_brings_up_every_slave_on_the_old_service() {
     let service = Service::with(&["--max-value-length", "1000"]);
-    for (master, slave) in [(Ours, Ours), (Ours, Curl), (Curl, Ours), (BusyboxWget, Ours)] {
-        pair(&relay::old(service.api()), &service, master, slave, 2);
-    }
+    let wire = relay::old(service.api());
+    std::thread::scope(|scope| {
+        for (master, slave) in [(Ours, Ours), (Ours, Curl), (Curl, Ours), (BusyboxWget, Ours)] {
+            let (wire, service) = (&wire, &service);
+            scope.spawn(move || pair(wire, service, master, slave, 2));
+        }
+    });
 }
 
 /// The slave first, as it may happen, then the master, then its readiness. A slave that has looked for readiness so

@@ -62,7 +62,7 @@ fn blanks_around_a_name_do_not_make_it_another_key() {
 
 #[test]
 fn a_pin_is_gone_for_everyone_the_moment_it_expires() {
-    let service = Service::with(&["--pin-lifetime", "1s"]);
+    let service = Service::with(&["--pin-lifetime", "3s"]);
     let api = service.api();
     let pin = api.new_pin();
     api.create_key(&pin, "a", "1");

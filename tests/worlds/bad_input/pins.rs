@@ -56,7 +56,7 @@ fn a_context_without_a_pin_has_nothing_to_do() {
 fn an_unknown_pin_is_said_after_one_request() {
     let service = Service::start();
     let relay = relay::recorded(service.api());
-    fails(&slave(PIN, &relay.url()), 77, &["pin", "unknown"]);
+    fails(&slave(PIN, &relay.url()), 77, &["does not know the pin"]);
     assert_eq!(relay.lines(), [format!("GET /api/v1/clusters/{PIN}")]);
 }
 
@@ -64,7 +64,7 @@ fn an_unknown_pin_is_said_after_one_request() {
 fn an_unknown_pin_is_said_after_one_request_to_an_old_service() {
     let service = Service::start();
     let relay = relay::old(service.api());
-    fails(&slave(PIN, &relay.url()), 77, &["pin", "unknown"]);
+    fails(&slave(PIN, &relay.url()), 77, &["does not know the pin"]);
     assert_eq!(relay.lines(), [format!("GET /api/v1/clusters/{PIN}")]);
 }
 
@@ -73,7 +73,7 @@ fn an_unknown_pin_is_said_to_a_master_too() {
     let service = Service::start();
     let relay = relay::recorded(service.api());
     let guest = Guest::new("master", fixtures::master(PIN, &relay.url()));
-    fails(&guest, 77, &["pin", "unknown"]);
+    fails(&guest, 77, &["does not know the pin"]);
     assert!(relay.seen().len() <= 2, "{:?}", relay.lines());
 }
 

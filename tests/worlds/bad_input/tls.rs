@@ -28,9 +28,8 @@ fn a_certificate_that_nobody_vouches_for_is_refused_at_once() {
 
 #[test]
 fn a_service_without_tls_is_not_taken_for_one_with() {
-    let service = Scripted::start(|_, _| Reply::status(200));
+    let service = Service::start();
     fails(&slave(PIN, &format!("https://{}", service.address())), 77, &["TLS"]);
-    assert!(service.connections() <= 2, "{} connections", service.connections());
 }
 
 #[test]
