@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use redb::{
-    Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable, StorageError,
+    TableDefinition, TableError,
 };
 
 use super::StoreError;
@@ -25,12 +26,16 @@ use super::state::Id;
 
 /// The version of the layout. Another one is refused.
 const FORMAT: u64 = 1;
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const RECORDS: TableDefinition<'_, Id, &[u8]> = TableDefinition::new("records");
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+pub(super) const RECORDS: TableDefinition<'_, Id, &[u8]> = TableDefinition::new("records");
 
 /// redb's cache. It only has to hold the upper levels of the tree and what one commit touches; the rest of the file
 /// is in the kernel's cache, and everything is in the state anyway.
 const CACHE_BYTES: usize = 16 << 20;
+
+/// What to do with a file that nothing can be made of.
+pub(super) const DAMAGED: &str =
+    "restore the file from a backup, or move it away to begin with an empty store";
 
 /// The open database.
 pub(super) struct Records {
@@ -91,10 +96,7 @@ impl Records {
         };
         match load() {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(StoreError::Failed(format!(
-                "{}: {why}; restore the file from a backup, or move it away to begin with an empty store",
-                self.name
-            ))),
+            Ok(Err(why)) => Err(StoreError::Failed(format!("{}: {why}; {DAMAGED}", self.name))),
             Err(err) => Err(self.explain(&err)),
         }
     }
@@ -132,6 +134,9 @@ impl Records {
                     "{}: the file is a redb database of version {version}, which is too old for this release",
                     self.name
                 )),
+                DatabaseError::Storage(StorageError::Io(err)) if err.kind() == io::ErrorKind::InvalidData => {
+                    self.foreign()
+                }
                 err => self.explain(&err.into()),
             })?;
         self.database = Some(database);
@@ -183,8 +188,8 @@ impl Records {
                 return Ok(None);
             }
             let table = transaction.open_table(META)?;
-            let version = table.get("format")?.map(|version| version.value());
-            Ok(Some(version.unwrap_or_default()))
+            let version = table.get("format")?.ok_or(Error::TableDoesNotExist(META.to_string()))?;
+            Ok(Some(version.value()))
         };
         match read() {
             Ok(Some(FORMAT)) => Ok(()),
@@ -194,9 +199,7 @@ impl Records {
                  run the release that wrote it, or move the file away to begin with an empty store",
                 self.name
             ))),
-            Err(Error::TableDoesNotExist(_) | Error::TableTypeMismatch { .. }) => Err(StoreError::Failed(
-                format!("{}: the file is a redb database, but not one of this service", self.name),
-            )),
+            Err(Error::TableDoesNotExist(_) | Error::TableTypeMismatch { .. }) => Err(self.foreign()),
             Err(err) => Err(self.explain(&err)),
         }
     }
@@ -214,8 +217,16 @@ impl Records {
             {
                 StoreError::NoSpace(text)
             }
+            Error::Corrupted(_) => StoreError::Failed(format!("{text}; {DAMAGED}")),
             _ => StoreError::Failed(text),
         }
+    }
+
+    fn foreign(&self) -> StoreError {
+        StoreError::Failed(format!(
+            "{}: the file is not one of this service; move it away, or use another data directory",
+            self.name
+        ))
     }
 
     fn cannot_sync(&self) -> StoreError {

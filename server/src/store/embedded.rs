@@ -3,9 +3,7 @@
 //! What a write promises is kept by `writer`; this is the handle that many tasks share, and the opening of the file.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -17,8 +15,9 @@ use redb::backends::FileBackend;
 use tokio::sync::oneshot;
 
 use super::batch::{Batch, Core};
-use super::database::Records;
+use super::database::{DAMAGED, Records};
 use super::device::Device;
+use super::file;
 use super::local::Local;
 use super::pins::PinKey;
 use super::record::Record;
@@ -54,10 +53,10 @@ impl Embedded {
     ) -> Result<Self, StoreError> {
         let path = dir.join(FILE_NAME);
         let name = path.display().to_string();
-        let file = open_file(dir, &path)?;
+        let file = file::open(dir, &path)?;
         let disk = FileBackend::new(file).map_err(|err| StoreError::Failed(format!("{name}: {err}")))?;
         let core = Core::new(limits, clock, observer);
-        Self::start(name, Device::new(disk), Durability::Immediate, Health::new(PAUSE), core)
+        Self::start(&name, Device::new(disk), Durability::Immediate, Health::new(PAUSE), core)
     }
 
     /// Makes a cluster older than it is, as if it had been created `by` earlier: for tests of what happens when it
@@ -73,14 +72,20 @@ impl Embedded {
 
     /// Reads the records into memory, and starts the thread that writes.
     pub(super) fn start(
-        name: String,
+        name: &str,
         device: Device,
         durability: Durability,
         health: Health,
         core: Core,
     ) -> Result<Self, StoreError> {
-        let records = Records::open(name, device, durability)?;
-        load(&core, &records)?;
+        // redb takes a file that was closed in order for whole, and panics at some kinds of damage.
+        let damaged = || StoreError::Failed(format!("{name}: the file is damaged; {DAMAGED}"));
+        let records = catch_unwind(AssertUnwindSafe(|| {
+            let records = Records::open(name.to_owned(), device, durability)?;
+            load(&core, &records)?;
+            Ok(records)
+        }))
+        .unwrap_or_else(|_| Err(damaged()))?;
         let core = Arc::new(core);
         let (queue, jobs) = mpsc::channel();
         let writer = Writer::new(core.clone(), records, health.clone());
@@ -131,35 +136,6 @@ impl Drop for Embedded {
             let _ = writer.join();
         }
     }
-}
-
-/// Opens and locks the file. It and its directory are on the disk before anything is promised of their contents.
-fn open_file(dir: &Path, path: &Path) -> Result<File, StoreError> {
-    let failed = |path: &Path, err: &io::Error| StoreError::Failed(format!("{}: {err}", path.display()));
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|err| failed(dir, &err))?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|err| failed(path, &err))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(StoreError::Failed(format!(
-                "{}: another process has it open; stop that one first, or use another data directory",
-                path.display()
-            )));
-        }
-        Err(TryLockError::Error(err)) => return Err(failed(path, &err)),
-    }
-    for made in [Some(dir), dir.parent()].into_iter().flatten() {
-        let made = if made.as_os_str().is_empty() { Path::new(".") } else { made };
-        File::open(made).and_then(|dir| dir.sync_all()).map_err(|err| failed(made, &err))?;
-    }
-    Ok(file)
 }
 
 /// Reads every record into the state. A cluster that is due is read like any other: nobody has been told anything of

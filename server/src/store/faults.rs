@@ -27,13 +27,7 @@ fn open(disk: &Disk, log: &Arc<Log>) -> Result<Embedded, StoreError> {
     let core = Core::new(Limits::default(), Arc::new(ManualClock::at(START)), log.clone());
     // The store would leave a disk that failed alone for a while.
     let health = Health::new(Duration::ZERO);
-    Embedded::start(
-        "/data/pairing.redb".to_owned(),
-        Device::new(disk.clone()),
-        Durability::Immediate,
-        health,
-        core,
-    )
+    Embedded::start("/data/pairing.redb", Device::new(disk.clone()), Durability::Immediate, health, core)
 }
 
 impl Fixture {
@@ -148,4 +142,32 @@ fn nothing_is_written_any_more_after_a_sync_that_failed() {
     let fixture = fixture.restart();
     fixture.create("third").unwrap();
     assert_eq!(fixture.restart().names().last().unwrap(), "third");
+}
+
+#[test]
+fn damage_to_the_file_is_an_error_or_overlooked_but_never_a_panic() {
+    let Fixture { disk, log, store, pin } = Fixture::new(0);
+    for name in 0..100 {
+        wait(store.create_key(&pin, &name.to_string(), "v")).unwrap();
+    }
+    drop(store);
+    let whole = disk.contents();
+    let damaged = |why: StoreError| why.to_string().contains("/data/pairing.redb: ");
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut refused = 0;
+    for _ in 0..300 {
+        let mut contents = whole.clone();
+        let at = random.usize(..contents.len());
+        let end = contents.len().min(at + random.usize(1..2000));
+        random.fill(&mut contents[at..end]);
+        disk.replace(contents);
+        refused += usize::from(open(&disk, &log).is_err_and(damaged));
+    }
+    assert!(refused > 30, "{refused}");
+    for length in [1, 100, 512, 5000, whole.len() / 2, whole.len() - 1] {
+        disk.replace(whole[..length].to_vec());
+        assert!(open(&disk, &log).is_err_and(damaged), "{length}");
+    }
+    disk.replace(whole);
+    assert_eq!(wait(open(&disk, &log).unwrap().keys(&pin)).unwrap().len(), 101);
 }

@@ -11,7 +11,8 @@
 //! 4. **In order**: a read that starts after a write was answered sees that write. No read sees a write that is not
 //!    yet durable.
 //! 5. **Expiry is exact**: from the moment [`Cluster::expires`] on, the pin is unknown to every call, also after a
-//!    restart, and also when the clock steps back after the store has once said so.
+//!    restart. The call that first finds it due buries it, durably, before it says so: the pin does not come back
+//!    when the clock steps back. A read of such a pin can thus wait for a commit, and fail as a write can.
 //! 6. **Changes are told**: the [`Observer`] hears of every change after it is durable and visible to reads, in the
 //!    order in which the changes of one pin happened. It is called on the writer's path, so it must be quick.
 //! 7. **Bounded**: at most `Limits::keys_per_pin` keys and `Limits::bytes_per_pin` bytes a pin, and
@@ -23,6 +24,7 @@ mod device;
 pub mod embedded;
 #[cfg(test)]
 mod faults;
+mod file;
 mod local;
 pub mod memory;
 #[cfg(test)]
@@ -195,10 +197,13 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes a key.
     fn delete_key<'a>(&'a self, pin: &'a Pin, name: &'a str) -> Answer<'a, ()>;
 
-    /// Forgets a bounded number of clusters that have expired, tells of each, and says when to come again: the
-    /// moment at which the next one is due, `None` when no cluster is left. Only frees room: reads are exact anyway.
+    /// Buries a bounded number of clusters that are due, in the order in which they expired, and tells of each. Says
+    /// when to come again: the moment at which the next one is due, which has passed if there was more to bury than
+    /// one call does; `None` when no cluster is left. Calls are exact without it; it frees room, and tells of the
+    /// clusters that nobody calls for.
     fn sweep(&self) -> Answer<'_, Option<Timestamp>>;
 
-    /// Whether a write would go through now: for `/readyz`.
+    /// Whether a write would go through now: for `/readyz`. The last commit answers if it was a moment ago, else one
+    /// that is made to find out.
     fn ready(&self) -> Answer<'_, ()>;
 }

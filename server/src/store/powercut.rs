@@ -84,7 +84,7 @@ impl Owner {
                 Err(_) if self.disk.has_no_power() => self.outcome.interrupted += 1,
                 Err(_) => {
                     self.outcome.unreadable += 1;
-                    self.disk.erase();
+                    self.disk.replace(Vec::new());
                 }
             }
         }
@@ -153,7 +153,7 @@ fn open(disk: &Disk, durability: Durability, observer: Arc<dyn Observer>) -> Res
     let core = Core::new(Limits::default(), Arc::new(ManualClock::at(START)), observer);
     let device = Device::new(disk.clone());
     // The store would leave a disk that failed alone for a while; these cuts come faster.
-    Embedded::start("disk".to_owned(), device, durability, Health::new(Duration::ZERO), core)
+    Embedded::start("disk", device, durability, Health::new(Duration::ZERO), core)
 }
 
 /// The keys of a pin as the store shows them.

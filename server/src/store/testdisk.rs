@@ -84,10 +84,16 @@ impl Disk {
         self.platter().powered().is_err()
     }
 
-    /// Forgets everything.
-    pub(super) fn erase(&self) {
+    /// What is on it.
+    pub(super) fn contents(&self) -> Vec<u8> {
+        self.platter().image.clone()
+    }
+
+    /// Replaces what is on it.
+    pub(super) fn replace(&self, contents: Vec<u8>) {
         let mut platter = self.platter();
-        (platter.image, platter.safe, platter.unsynced) = Default::default();
+        (platter.safe, platter.unsynced) = (contents.clone(), Vec::new());
+        platter.image = contents;
     }
 
     /// Ends all trouble.
