@@ -1,7 +1,7 @@
 //! The access log: one line for each request, and no pin in it.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use hyper::{Method, Request, StatusCode};
@@ -11,16 +11,16 @@ use crate::http::normalize;
 
 /// What the log says of a request, noted before it is answered.
 pub(crate) struct Noted {
-    peer: SocketAddr,
+    client: IpAddr,
     method: Method,
     path: String,
     since: Instant,
 }
 
 impl Noted {
-    pub(crate) fn now<B>(peer: SocketAddr, request: &Request<B>) -> Self {
+    pub(crate) fn now<B>(client: IpAddr, request: &Request<B>) -> Self {
         Self {
-            peer,
+            client,
             method: request.method().clone(),
             path: masked(request.uri().path()),
             since: Instant::now(),
@@ -28,9 +28,9 @@ impl Noted {
     }
 
     pub(crate) fn log(self, status: StatusCode) {
-        let Self { peer, method, path, since } = self;
+        let Self { client, method, path, since } = self;
         let micros = since.elapsed().as_micros();
-        log::info!("{} {method} {path} {} {micros} us", peer.ip(), status.as_u16());
+        log::info!("{client} {method} {path} {} {micros} us", status.as_u16());
     }
 }
 

@@ -9,9 +9,10 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::client::{Remote, Trust};
-use crate::config::{CONNECTIONS, Config, Storage, Tls};
+use crate::config::{self, CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
 use crate::error::Error;
 use crate::store::Limits;
+use crate::token::CreateToken;
 
 /// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
 #[derive(Debug, Parser)]
@@ -73,6 +74,19 @@ pub struct Serve {
     /// Most connections at a time.
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS, env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
     max_connections: usize,
+    /// Most connections at a time from one address; three quarters of all of them if not given.
+    #[arg(long, value_name = "N", env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
+    max_connections_per_address: Option<usize>,
+    /// Most pins that one address may make in an hour; 0 means as many as it likes.
+    #[arg(long, value_name = "N", default_value_t = CREATIONS_PER_HOUR)]
+    #[arg(env = "CERNVM_PAIRING_MAX_CREATIONS_PER_HOUR")]
+    max_creations_per_hour: u32,
+    /// File with the token that it takes to make a pin (Authorization: Bearer). Without it, anybody may make one.
+    #[arg(long, value_name = "FILE", env = "CERNVM_PAIRING_CREATE_TOKEN_FILE")]
+    create_token_file: Option<PathBuf>,
+    /// Address or network of a proxy whose X-Forwarded-For is believed; may be given several times.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "CERNVM_PAIRING_TRUSTED_PROXY")]
+    trusted_proxy: Vec<Network>,
     /// Log one line for each request.
     #[arg(long, env = "CERNVM_PAIRING_ACCESS_LOG", value_parser = FalseyValueParser::new())]
     access_log: bool,
@@ -90,6 +104,9 @@ pub struct Connect {
     /// Trust the key with this fingerprint, and nothing else: `sha256:` and 64 hexadecimal digits.
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<String>,
+    /// File with the token that the service asks of those who make pins.
+    #[arg(long, value_name = "FILE", env = "CERNVM_PAIRING_CREATE_TOKEN_FILE")]
+    create_token_file: Option<PathBuf>,
 }
 
 /// Where to write contexts.
@@ -117,14 +134,19 @@ impl Connect {
             (None, Some(fingerprint)) => Trust::Fingerprint(fingerprint.to_ascii_lowercase()),
             (None, None) => Trust::Public,
         };
-        Remote::new(&self.url, trust)
+        let token = self.create_token_file.as_deref().map(CreateToken::read).transpose()?;
+        let mut remote = Remote::new(&self.url, trust)?;
+        remote.token = token;
+        Ok(remote)
     }
 }
 
 impl Serve {
     /// The service that these flags describe.
-    #[must_use]
-    pub fn config(&self) -> Config {
+    ///
+    /// # Errors
+    /// The file of the token cannot be used.
+    pub fn config(&self) -> Result<Config, Error> {
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 Some(Tls::Files { certificate: certificate.clone(), key: key.clone() })
@@ -133,15 +155,21 @@ impl Serve {
                 .tls_self_signed
                 .then(|| Tls::SelfSigned { key: (!self.in_memory).then(|| self.data_dir.join("tls.key")) }),
         };
-        Config {
+        Ok(Config {
             storage: if self.in_memory { Storage::Memory } else { Storage::Directory(self.data_dir.clone()) },
             limits: Limits { lifetime: self.pin_lifetime, ..Limits::default() },
             value_max_chars: self.max_value_length,
             connections: self.max_connections,
+            connections_per_address: self
+                .max_connections_per_address
+                .unwrap_or_else(|| config::per_address(self.max_connections)),
+            creations_per_hour: self.max_creations_per_hour,
+            create_token: self.create_token_file.as_deref().map(CreateToken::read).transpose()?,
+            proxies: self.trusted_proxy.clone(),
             access_log: self.access_log,
             tls,
             ..Config::default()
-        }
+        })
     }
 }
 
@@ -171,7 +199,7 @@ mod tests {
     fn serve(flags: &[&str]) -> Result<Config, clap::Error> {
         let line = ["cernvm-pairing-server", "serve"].iter().chain(flags);
         match Cli::try_parse_from(line)?.command {
-            Command::Serve(serve) => Ok(serve.config()),
+            Command::Serve(serve) => Ok(serve.config().unwrap()),
             other => panic!("{other:?}"),
         }
     }
@@ -206,6 +234,18 @@ mod tests {
         ] {
             assert!(serve(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn believes_proxies_and_asks_for_tokens_only_when_told_to() {
+        let by_default = serve(&[]).unwrap();
+        assert!(by_default.proxies.is_empty() && by_default.create_token.is_none());
+        assert_eq!(by_default.connections_per_address, 12_288);
+        let flags = ["--trusted-proxy", "127.0.0.1,10.0.0.0/8", "--max-connections", "100"];
+        let told = serve(&flags).unwrap();
+        assert_eq!(told.proxies, ["127.0.0.1".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(told.connections_per_address, 75);
+        assert!(serve(&["--trusted-proxy", "proxy.example.org"]).is_err());
     }
 
     #[test]

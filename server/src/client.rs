@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_LENGTH, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HOST};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use protocol::Pin;
@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::error::Error;
 use crate::tls;
+use crate::token::CreateToken;
 
 /// How long making a pin may take in all. A person waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -43,12 +44,13 @@ pub enum Trust {
 }
 
 /// A service somewhere.
-#[derive(Debug)]
 pub struct Remote {
     /// Its URL, without a slash at the end.
     pub url: String,
     /// Whom to believe that they are it.
     pub trust: Trust,
+    /// What it asks of those who make pins.
+    pub token: Option<CreateToken>,
     host: String,
     port: u16,
     /// `None`: plain HTTP.
@@ -75,7 +77,7 @@ impl Remote {
             uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("there is no host in it"))?;
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tls = secure.then(|| config(&trust)).transpose()?;
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), trust, host: host.to_owned(), port, tls })
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), trust, token: None, host: host.to_owned(), port, tls })
     }
 
     /// Makes a cluster, and gives its pin.
@@ -109,12 +111,15 @@ impl Remote {
         let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
         let connection = tokio::spawn(connection);
         let uri: Uri = self.url.parse().expect("it was parsed before");
-        let request = Request::post(format!("{}/api/v1/clusters", uri.path().trim_end_matches('/')))
+        let mut request = Request::post(format!("{}/api/v1/clusters", uri.path().trim_end_matches('/')))
             .header(HOST, format!("{}:{}", self.host, self.port))
             .header(ACCEPT, "application/json")
             .header(CONTENT_LENGTH, 0)
             .body(Empty::<Bytes>::new())
             .expect("a host that is part of a URL can be in a header");
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.header());
+        }
         let answer = requests.send_request(request).await.map_err(failed)?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;

@@ -4,11 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
+pub use crate::origin::Network;
+pub use crate::pace::CREATIONS_PER_HOUR;
 use crate::store::Limits;
 pub use crate::tls::Tls;
+use crate::token::CreateToken;
 
 /// Connections by default: a cluster of 10,000 waiting slaves and room for others, in some 300 MB.
 pub const CONNECTIONS: usize = 16_384;
+
+/// Connections by default that one address may have of so many in all: a whole cluster may sit behind one, and a
+/// quarter is left for everybody else.
+#[must_use]
+pub fn per_address(connections: usize) -> usize {
+    (connections / 4 * 3).max(1)
+}
 
 /// What can be set. What nobody tunes is a named constant where it is used.
 #[derive(Clone)]
@@ -19,8 +29,16 @@ pub struct Config {
     pub limits: Limits,
     /// Longest value, in characters.
     pub value_max_chars: usize,
-    /// Most connections at a time; more wait until the kernel's queue for them is full.
+    /// Most connections at a time; more are answered 503.
     pub connections: usize,
+    /// Most of them from one address, other than those of `proxies`.
+    pub connections_per_address: usize,
+    /// Most pins that an address may make in an hour; 0: as many as it likes.
+    pub creations_per_hour: u32,
+    /// What it takes to make a pin; `None`: nothing.
+    pub create_token: Option<CreateToken>,
+    /// Whose word on where a request comes from (`X-Forwarded-For`) is taken.
+    pub proxies: Vec<Network>,
     /// How connections are protected; `None`: not at all.
     pub tls: Option<Tls>,
     /// Whether each request has its line in the log.
@@ -46,6 +64,10 @@ impl Default for Config {
             limits: Limits::default(),
             value_max_chars: protocol::limits::VALUE_MAX_CHARS,
             connections: CONNECTIONS,
+            connections_per_address: per_address(CONNECTIONS),
+            creations_per_hour: CREATIONS_PER_HOUR,
+            create_token: None,
+            proxies: Vec::new(),
             tls: None,
             access_log: false,
             clock: Arc::new(SystemClock),

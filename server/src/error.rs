@@ -45,6 +45,13 @@ pub enum Error {
         problem: String,
     },
 
+    /// A file that holds no token.
+    #[error("{}: its first line is no token", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// The system does not give what a service needs.
     #[error("cannot start: {0}")]
     System(io::Error),
@@ -99,6 +106,7 @@ impl Error {
             Self::Tls { .. } => {
                 "give the certificate with its chain and the key that belongs to it, in PEM, or use --tls-self-signed"
             }
+            Self::Token { .. } => "write 16 or more visible ASCII characters into it, as `openssl rand -hex 16` makes them",
             Self::System(_) => "look at the limits of this process (ulimit -a)",
             Self::Url { .. } => "give a URL such as http://127.0.0.1:8000 or https://pairing.example.org",
             Self::Untrusted { .. } => {
@@ -123,7 +131,7 @@ impl Error {
             // EX_NOPERM
             Self::Untrusted { .. } => 77,
             // EX_CONFIG
-            Self::Tls { .. } => 78,
+            Self::Tls { .. } | Self::Token { .. } => 78,
         }
     }
 }

@@ -37,7 +37,7 @@ fn run(command: &Command) -> Result<(), Error> {
 }
 
 async fn serve(args: &Serve) -> Result<(), Error> {
-    let mut config = args.config();
+    let mut config = args.config()?;
     config.connections = system::connections(config.connections);
     let listeners = system::listeners(&args.listen)?;
     let stop = system::asked_to_stop()?;

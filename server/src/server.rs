@@ -9,8 +9,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::config::{Config, Storage};
+use crate::connections::Connections;
 use crate::error::Error;
 use crate::listen::{self, Gate};
+use crate::origin::Proxies;
+use crate::pace::Pace;
 use crate::service::Service;
 use crate::store::Store;
 use crate::store::embedded::Embedded;
@@ -43,10 +46,18 @@ impl Server {
             Storage::Directory(dir) => Arc::new(Embedded::open(dir, limits, clock, hub.clone())?),
             Storage::Memory => Arc::new(Memory::new(limits, clock, hub.clone())),
         };
-        let service =
-            Arc::new(Service { store, hub, clock: config.clock, value_max_chars: config.value_max_chars });
+        let service = Arc::new(Service {
+            store,
+            hub,
+            clock: config.clock,
+            value_max_chars: config.value_max_chars,
+            pace: Pace::new(config.creations_per_hour),
+            create_token: config.create_token,
+        });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
-        let gate = Arc::new(Gate::new(service.clone(), config.connections, acceptor, config.access_log));
+        let connections = Connections::new(config.connections, config.connections_per_address);
+        let proxies = Proxies(config.proxies);
+        let gate = Arc::new(Gate::new(service.clone(), acceptor, connections, proxies, config.access_log));
         Ok(Self { service, deliveries, gate, certificate })
     }
 
@@ -72,6 +83,7 @@ impl Server {
         }
         let background = [
             tokio::spawn(hub::deliver(deliveries)),
+            tokio::spawn(gate.connections.clone().watch()),
             tokio::spawn(expiry::sweep(service.store.clone(), service.clock.clone())),
         ];
         shutdown.await;

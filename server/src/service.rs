@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::http::Refusal;
 use crate::hub::Hub;
+use crate::pace::Pace;
 use crate::store::Store;
+use crate::token::CreateToken;
 
 /// The service behind the endpoints.
 pub(crate) struct Service {
@@ -17,6 +19,10 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     /// Longest value, in characters.
     pub(crate) value_max_chars: usize,
+    /// How fast one address may guess and make pins.
+    pub(crate) pace: Pace,
+    /// What it takes to make a pin, if anything.
+    pub(crate) create_token: Option<CreateToken>,
 }
 
 impl Service {
@@ -36,6 +42,7 @@ impl Service {
 #[cfg(test)]
 pub(crate) mod testing {
     use std::collections::HashMap;
+    use std::net::Ipv4Addr;
 
     use http_body_util::{BodyExt, Full};
     use hyper::Request;
@@ -43,6 +50,7 @@ pub(crate) mod testing {
 
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
+    use crate::pace::CREATIONS_PER_HOUR;
     use crate::store::Limits;
     use crate::store::memory::Memory;
     use crate::{http, hub};
@@ -72,8 +80,14 @@ pub(crate) mod testing {
             let (hub, deliveries) = Hub::new(100);
             let store = Arc::new(Memory::new(limits, clock.clone(), hub.clone()));
             let pin = store.create_cluster().await.unwrap().pin;
-            let value_max_chars = protocol::limits::VALUE_MAX_CHARS;
-            let service = Arc::new(Service { store, hub, clock: clock.clone(), value_max_chars });
+            let service = Arc::new(Service {
+                store,
+                hub,
+                clock: clock.clone(),
+                value_max_chars: protocol::limits::VALUE_MAX_CHARS,
+                pace: Pace::new(CREATIONS_PER_HOUR),
+                create_token: None,
+            });
             Self { service, clock, pin, delivery: tokio::spawn(hub::deliver(deliveries)) }
         }
 
@@ -106,7 +120,7 @@ pub(crate) mod testing {
                 request = request.header(name, value);
             }
             let request = request.body(Full::from(body.to_owned())).unwrap();
-            let answer = http::answer(&self.service, request).await;
+            let answer = http::answer(&self.service, Ipv4Addr::LOCALHOST.into(), request).await;
             let (head, body) = answer.into_parts();
             let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap().to_owned();
             Asked {

@@ -11,11 +11,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 
 use crate::error::Error;
-use crate::listen;
+use crate::listen::{self, APOLOGIES};
 use crate::tls::Certificate;
 
-/// Files that are open besides connections: the store, listeners, the runtime's own, and some to spare.
-const OTHER_FILES: usize = 64;
+/// Files that are open besides connections: the store, listeners, the runtime's own, some to spare, and connections
+/// that are told that there is no room.
+const OTHER_FILES: usize = 64 + APOLOGIES;
 
 /// The sockets that systemd hands over; where there are none, new ones on these addresses.
 ///

@@ -2,7 +2,6 @@
 
 use protocol::Pin;
 
-use super::wait::{self, Wait};
 use crate::http::{Fields, Refusal, Reply};
 use crate::service::Service;
 use crate::store::{StoreError, Update};
@@ -16,19 +15,9 @@ pub(crate) async fn create(service: &Service, pin: &Pin, fields: Fields) -> Resu
     Ok(Reply::KeyCreated(service.store.create_key(pin, &name, &value).await?))
 }
 
-/// Shows a key; waits for it when it is not there and the client is ready to.
-pub(crate) async fn show(
-    service: &Service,
-    pin: &Pin,
-    name: &str,
-    wait: Option<Wait>,
-) -> Result<Reply, Refusal> {
-    match (service.store.key(pin, name).await, wait) {
-        (Err(StoreError::UnknownKey), Some(wait)) => {
-            Ok(Reply::Key(wait::for_key(service, pin, name, wait).await?))
-        }
-        (found, _) => Ok(Reply::Key(found?)),
-    }
+/// Shows a key. Waiting for one that is not there is `wait.rs`'s business.
+pub(crate) async fn show(service: &Service, pin: &Pin, name: &str) -> Result<Reply, Refusal> {
+    Ok(Reply::Key(service.store.key(pin, name).await?))
 }
 
 /// Sets name and value.

@@ -63,7 +63,7 @@ pub(crate) async fn for_key(
     let patience = Duration::from_secs(wait.seconds).min(expires.since(service.clock.now()));
     match timeout(patience, waiter.woken()).await {
         Ok(Wake::Set(key)) => Ok(key),
-        Ok(Wake::Gone) | Err(_) => Err(Refusal::NotFound),
+        Ok(Wake::Gone) | Err(_) => Err(Refusal::UnknownKey),
         Ok(Wake::ShuttingDown) => Err(Refusal::ShuttingDown),
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use protocol::bodies::{Cluster, KeyValue};
@@ -91,6 +92,9 @@ pub(super) fn render(
         Err(refusal) => {
             if let Some(seconds) = refusal.retry_after() {
                 headers.insert(RETRY_AFTER, seconds.into());
+            }
+            if let Refusal::TokenMissing = refusal {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             let body = match format {
                 Format::Json => refusal.to_json(),
@@ -178,7 +182,7 @@ pub(super) fn nothing_there(path: &str) -> Response<AnswerBody> {
     if !path.starts_with("/api/v1/") {
         return line(StatusCode::NOT_FOUND, "There is nothing here. The pairing page is /cluster_pairing.");
     }
-    let mut response = Response::new(Refusal::NotFound.to_json().into());
+    let mut response = Response::new(Refusal::UnknownPin.to_json().into());
     *response.status_mut() = StatusCode::NOT_FOUND;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response.headers_mut().insert(CACHE_CONTROL, NOT_TO_BE_KEPT);

@@ -10,8 +10,12 @@ mod negotiation;
 mod refusal;
 mod routes;
 
+use std::net::IpAddr;
+
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use protocol::Pin;
 
 pub(crate) use answers::{AnswerBody, Reply};
 pub(crate) use body::RequestBody;
@@ -19,17 +23,57 @@ pub(crate) use fields::Fields;
 pub(crate) use refusal::Refusal;
 pub(crate) use routes::normalize;
 
-use crate::api::wait::{PREFERENCE_APPLIED, Wait};
+use crate::api::wait::{self, PREFERENCE_APPLIED, Wait};
 use crate::api::{clusters, keys};
 use crate::service::Service;
 use body::decode;
+use negotiation::Format;
 use routes::{Endpoint, Route};
 
-/// Answers one request.
-pub(crate) async fn answer(service: &Service, request: Request<impl RequestBody>) -> Response<AnswerBody> {
+/// Answers one request of a client.
+pub(crate) async fn answer(
+    service: &Service,
+    client: IpAddr,
+    request: Request<impl RequestBody>,
+) -> Response<AnswerBody> {
+    match look(service, client, request).await {
+        Next::Answer(answer) => answer,
+        Next::Hold(held) => {
+            let Held { pin, key, wait, format, methods } = *held;
+            let found = wait::for_key(service, &pin, &key, wait).await.map(Reply::Key);
+            finish(service, client, found, format, methods, Some(wait)).await
+        }
+    }
+}
+
+/// The answer to a connection that there is no room for.
+pub(crate) fn no_room() -> Response<AnswerBody> {
+    answers::render(Err(Refusal::TooManyConnections), Format::Json, HeaderValue::from_static(""))
+}
+
+/// What becomes of a request.
+enum Next {
+    /// It is answered.
+    Answer(Response<AnswerBody>),
+    /// It is held.
+    Hold(Box<Held>),
+}
+
+/// What is kept of a request that is held: nothing that it came with, since the buffer that holds its head would be
+/// most of what a waiter costs.
+struct Held {
+    pin: Pin,
+    key: Box<str>,
+    wait: Wait,
+    format: Format,
+    methods: HeaderValue,
+}
+
+/// Answers a request, unless it is to be held.
+async fn look(service: &Service, client: IpAddr, request: Request<impl RequestBody>) -> Next {
     let (head, body) = request.into_parts();
     let path = routes::normalize(head.uri.path());
-    match routes::find(&path) {
+    Next::Answer(match routes::find(&path) {
         None => answers::nothing_there(&path),
         Some(Route::Root) => answers::see("/cluster_pairing"),
         Some(Route::Health) => answers::line(StatusCode::OK, "alive"),
@@ -37,25 +81,47 @@ pub(crate) async fn answer(service: &Service, request: Request<impl RequestBody>
             Ok(()) => answers::line(StatusCode::OK, "ready"),
             Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
         },
-        Some(Route::Api(endpoint)) => api(service, &head, body, endpoint).await,
-    }
+        Some(Route::Api(endpoint)) => return api(service, client, &head, body, endpoint).await,
+    })
 }
 
 /// Answers a request to an endpoint of the API.
 async fn api(
     service: &Service,
+    client: IpAddr,
     head: &Parts,
     body: impl RequestBody,
     endpoint: Endpoint<'_>,
-) -> Response<AnswerBody> {
+) -> Next {
     let wait = Wait::asked_for(head).filter(|_| matches!(endpoint, Endpoint::Key(..)));
     let (formats, methods) = (endpoint.formats(), endpoint.methods());
     let format = negotiation::negotiate(&head.headers, formats);
     let outcome = match format {
         None => Err(Refusal::NotAcceptable),
-        Some(_) => perform(service, head, body, endpoint, wait).await,
+        Some(_) => perform(service, client, head, body, &endpoint).await,
     };
-    let mut answer = answers::render(outcome, format.unwrap_or(formats[0]), methods);
+    let format = format.unwrap_or(formats[0]);
+    match (outcome, wait, endpoint) {
+        (Err(Refusal::UnknownKey), Some(wait), Endpoint::Key(pin, key)) => {
+            Next::Hold(Box::new(Held { pin, key: key.into(), wait, format, methods }))
+        }
+        (outcome, ..) => Next::Answer(finish(service, client, outcome, format, methods, wait).await),
+    }
+}
+
+/// Puts the answer of an endpoint together.
+async fn finish(
+    service: &Service,
+    client: IpAddr,
+    outcome: Result<Reply, Refusal>,
+    format: Format,
+    methods: HeaderValue,
+    wait: Option<Wait>,
+) -> Response<AnswerBody> {
+    if matches!(outcome, Err(Refusal::UnknownPin)) {
+        service.pace.unknown_pin(client).await;
+    }
+    let mut answer = answers::render(outcome, format, methods);
     if let Some(wait) = wait {
         answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
     }
@@ -65,29 +131,29 @@ async fn api(
 /// The contract, as a table.
 async fn perform(
     service: &Service,
+    client: IpAddr,
     Parts { method, headers, .. }: &Parts,
     body: impl RequestBody,
-    endpoint: Endpoint<'_>,
-    wait: Option<Wait>,
+    endpoint: &Endpoint<'_>,
 ) -> Result<Reply, Refusal> {
     use Endpoint::{Cluster, Clusters, Key, Keys};
     match (method, endpoint) {
-        (&Method::POST, Clusters) => clusters::create(service).await,
+        (&Method::POST, Clusters) => clusters::create(service, client, headers).await,
 
-        (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, &pin).await,
-        (&Method::DELETE, Cluster(pin)) => clusters::delete(service, &pin).await,
+        (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, pin).await,
+        (&Method::DELETE, Cluster(pin)) => clusters::delete(service, pin).await,
 
-        (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, &pin).await,
-        (&Method::POST, Keys(pin)) => keys::create(service, &pin, decode(headers, body).await?).await,
+        (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, pin).await,
+        (&Method::POST, Keys(pin)) => keys::create(service, pin, decode(headers, body).await?).await,
 
-        (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, &pin, key, wait).await,
+        (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, pin, key).await,
         (&Method::PUT, Key(pin, key)) => {
-            keys::replace(service, &pin, key, decode(headers, body).await?).await
+            keys::replace(service, pin, key, decode(headers, body).await?).await
         }
         (&Method::PATCH, Key(pin, key)) => {
-            keys::change(service, &pin, key, decode(headers, body).await?).await
+            keys::change(service, pin, key, decode(headers, body).await?).await
         }
-        (&Method::DELETE, Key(pin, key)) => keys::delete(service, &pin, key).await,
+        (&Method::DELETE, Key(pin, key)) => keys::delete(service, pin, key).await,
 
         (&Method::OPTIONS, endpoint) => Ok(Reply::Options(endpoint.formats())),
         (method, _) => Err(Refusal::MethodNotAllowed(method.clone())),

@@ -11,7 +11,9 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("Not found.")]
-    NotFound,
+    UnknownPin,
+    #[error("Not found.")]
+    UnknownKey,
     #[error("Could not satisfy the request Accept header.")]
     NotAcceptable,
     #[error("Method \"{0}\" not allowed.")]
@@ -45,6 +47,12 @@ pub(crate) enum Refusal {
     TooManyBytes,
     #[error("The service has as many clusters as it may have. Try again later.")]
     TooManyPins,
+    #[error("This address has made as many clusters as it may for now. Try again in {0} seconds.")]
+    TooManyCreations(u64),
+    #[error("Making a cluster takes the token that the service's admin has given out (Authorization: Bearer).")]
+    TokenMissing,
+    #[error("The service has as many connections as it may have. Try again later.")]
+    TooManyConnections,
     #[error("Too many requests wait already. Try again later.")]
     TooManyWaiters,
     #[error("The service is shutting down. Try again in a moment.")]
@@ -79,7 +87,7 @@ impl Refusal {
             // Not 409, which tells an agent that its key is there.
             | Self::TooManyKeys
             | Self::TooManyBytes => StatusCode::BAD_REQUEST,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnknownPin | Self::UnknownKey => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
@@ -87,18 +95,23 @@ impl Refusal {
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::StoreFailed => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::TooManyPins | Self::TooManyWaiters | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TokenMissing => StatusCode::UNAUTHORIZED,
+            Self::TooManyCreations(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyPins | Self::TooManyWaiters | Self::TooManyConnections | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
     /// Seconds after which it is worth asking again, where that is known. Agents add their own jitter.
-    pub(super) fn retry_after(&self) -> Option<u16> {
+    pub(super) fn retry_after(&self) -> Option<u64> {
         match self {
             // A restart takes about that long.
             Self::ShuttingDown => Some(1),
             // Waits end after 50 seconds at most, so room comes up all the time.
-            Self::TooManyWaiters => Some(10),
+            Self::TooManyWaiters | Self::TooManyConnections => Some(10),
+            Self::TooManyCreations(seconds) => Some(*seconds),
             // Room comes up when an admin acts or pins expire.
             Self::TooManyPins | Self::NoSpace => Some(60),
             _ => None,
@@ -127,7 +140,8 @@ impl From<FieldErrors> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::UnknownPin | StoreError::UnknownKey => Self::NotFound,
+            StoreError::UnknownPin => Self::UnknownPin,
+            StoreError::UnknownKey => Self::UnknownKey,
             StoreError::KeyExists => Self::KeyExists,
             StoreError::TooManyKeys => Self::TooManyKeys,
             StoreError::TooManyBytes => Self::TooManyBytes,

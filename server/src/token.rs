@@ -1,0 +1,89 @@
+//! The token that it takes to make a pin, where an admin wants one: the first line of a file.
+
+use std::fs;
+use std::path::Path;
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use subtle::ConstantTimeEq as _;
+
+use crate::error::Error;
+
+/// Shortest token, in bytes: 16 random ones cannot be guessed.
+const SHORTEST: usize = 16;
+
+/// A token. It has no `Debug`, so that it gets into no log.
+#[derive(Clone)]
+pub struct CreateToken(String);
+
+impl CreateToken {
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// The file cannot be read, or what is in it is no token.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(|source| Error::file("read", path, source))?;
+        let token = text.lines().next().unwrap_or_default().trim();
+        if token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::Token { path: path.to_owned() });
+        }
+        Ok(Self(token.to_owned()))
+    }
+
+    /// The `Authorization` header that gives it.
+    #[must_use]
+    pub fn header(&self) -> HeaderValue {
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", self.0)).expect("visible ASCII makes a header");
+        value.set_sensitive(true);
+        value
+    }
+
+    /// Whether a request gives it (RFC 6750 section 2.1).
+    pub(crate) fn is_given(&self, headers: &HeaderMap) -> bool {
+        headers.get(AUTHORIZATION).is_some_and(|given| {
+            let (scheme, token) = given.as_bytes().split_at(given.len().min("Bearer ".len()));
+            // SECURITY: how long the comparison takes must not tell how much of the token is right.
+            scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(token.ct_eq(self.0.as_bytes()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<CreateToken, Error> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        CreateToken::read(file.path())
+    }
+
+    #[test]
+    fn takes_the_first_line_if_it_is_long_enough() {
+        assert_eq!(read("0123456789abcdef\nmore\n").unwrap().header(), "Bearer 0123456789abcdef");
+        for wrong in ["", "\n0123456789abcdef", "0123456789abcde", "0123456789 abcdef", "0123456789abcdeü"] {
+            assert!(matches!(read(wrong), Err(Error::Token { .. })), "{wrong:?}");
+        }
+        assert!(matches!(CreateToken::read(Path::new("/nowhere")), Err(Error::File { .. })));
+    }
+
+    #[test]
+    fn knows_who_has_it() {
+        let token = read("0123456789abcdef").unwrap();
+        for (header, given) in [
+            ("Bearer 0123456789abcdef", true),
+            ("bearer 0123456789abcdef", true),
+            ("Bearer 0123456789abcdeF", false),
+            ("Bearer 0123456789abcdef ", false),
+            ("Bearer 0123456789abcde", false),
+            ("Bearer", false),
+            ("Basic 0123456789abcdef", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(header).unwrap())]);
+            assert_eq!(token.is_given(&headers), given, "{header:?}");
+        }
+        assert!(!token.is_given(&HeaderMap::new()));
+    }
+}
