@@ -29,4 +29,7 @@ install: ## the static programs, units and examples below DESTDIR
 	packaging/install.sh agent target/x86_64-unknown-linux-musl/agent/cernvm-cluster-agent
 	packaging/install.sh server target/x86_64-unknown-linux-musl/release/cernvm-pairing-server
 
-.PHONY: help build demo test lint static install
+bench: ## the service and the agent beside their peers, on a quiet machine; ARGS=--quick for a look at it
+	benches/run.sh $(ARGS)
+
+.PHONY: help build demo test lint static install bench

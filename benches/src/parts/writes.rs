@@ -8,7 +8,7 @@ use crate::peers::{Build, Peer};
 use crate::trouble::{Outcome, Trouble};
 
 pub(super) fn run(run: &mut Run) -> Outcome<()> {
-    let subjects = [Peer::Ours(Build::Host), Peer::Redis, Peer::Etcd];
+    let subjects = [Peer::Ours(Build::Host), Peer::Ours(Build::Musl), Peer::Redis, Peer::Etcd];
     for clients in names::WRITERS {
         run.interleave(&names::writes(clients), &subjects, |bench, plan, peer| {
             let server = peer.start(bench)?;
