@@ -18,8 +18,9 @@ usage: cernvm-cluster-agent [--root DIR] [--verbose] COMMAND ...
       master: put master_ip under the pin; slave: wait until the master is
       ready and substitute the placeholders in each FILE (default: the
       user-data FILE itself)
-  contextualize --cloud-init | --bootloader
+  contextualize --cloud-init [FILE]... | --bootloader
       the same for what cloud-init, or the µCernVM boot loader, has laid down
+      (FILE: parts of the user-data that cloud-init has not looked at yet)
   master-ready
       tell the slaves that this master has booted (does nothing on a slave)
   publish KEY VALUE | KEY @FILE | KEY -
@@ -99,8 +100,11 @@ pub enum Target {
         /// False with `--no-wait`: look once.
         wait: bool,
     },
-    /// In what cloud-init's later stages read.
-    CloudInit,
+    /// For cloud-init's instance, with its section and cache.
+    CloudInit {
+        /// The files of the early mode; empty: what cloud-init's later stages read.
+        files: Vec<PathBuf>,
+    },
     /// In the µCernVM boot loader's user-data.
     Bootloader,
 }
@@ -190,7 +194,7 @@ impl Words {
     fn target(&self, rest: &mut impl Iterator<Item = OsString>) -> Result<Target, Error> {
         match (self.cloud_init, self.bootloader) {
             (true, true) => Err(Error::Usage("--cloud-init and --bootloader exclude each other".into())),
-            (true, false) => Ok(Target::CloudInit),
+            (true, false) => Ok(Target::CloudInit { files: rest.map(PathBuf::from).collect() }),
             (false, true) => Ok(Target::Bootloader),
             (false, false) => {
                 Ok(Target::Files { files: rest.map(PathBuf::from).collect(), wait: !self.no_wait })
@@ -270,7 +274,11 @@ mod tests {
         };
         assert_eq!(command("contextualize"), files(&[], true));
         assert_eq!(command("contextualize --no-wait a b"), files(&["a", "b"], false));
-        assert_eq!(command("contextualize --cloud-init"), Command::Contextualize(Target::CloudInit));
+        let cloud_init = |files: &[&str]| {
+            Command::Contextualize(Target::CloudInit { files: files.iter().map(PathBuf::from).collect() })
+        };
+        assert_eq!(command("contextualize --cloud-init"), cloud_init(&[]));
+        assert_eq!(command("contextualize --cloud-init part"), cloud_init(&["part"]));
         assert_eq!(command("contextualize --bootloader"), Command::Contextualize(Target::Bootloader));
         assert_eq!(command("master-ready"), Command::MasterReady);
         for (word, value) in [
@@ -297,7 +305,7 @@ mod tests {
             ("check", "needs a file"),
             ("master-ready --wait", "belongs to 'get'"),
             ("contextualize --cloud-init --bootloader", "exclude each other"),
-            ("contextualize --cloud-init file", "does not take 'file'"),
+            ("contextualize --bootloader file", "does not take 'file'"),
             ("doctor now", "does not take 'now'"),
             ("--frob", "--frob"),
         ] {

@@ -21,19 +21,37 @@ pub fn agent() -> PathBuf {
     find("cernvm-cluster-agent", &["agent/src", "protocol/src"])
 }
 
+/// The agent as it is shipped, linked statically.
+///
+/// # Panics
+/// When it has not been built, or not since its source changed.
+#[must_use]
+pub fn static_agent() -> PathBuf {
+    let target = "x86_64-unknown-linux-musl";
+    find_built_by(
+        &format!("cargo build --package cernvm-cluster-agent --target {target}"),
+        &format!("../{target}/debug/cernvm-cluster-agent"),
+        &["agent/src", "protocol/src"],
+    )
+}
+
 /// `cargo test` builds the binaries of its own package only, so these may be missing, or old, which is worse.
 fn find(name: &str, sources: &[&str]) -> PathBuf {
+    find_built_by("cargo build --workspace", name, sources)
+}
+
+fn find_built_by(build: &str, name: &str, sources: &[&str]) -> PathBuf {
     let path = profile_dir().join(name);
     let built = path.metadata().and_then(|file| file.modified());
     let built = built.unwrap_or_else(|e| {
-        panic!("cannot find {} ({e}): run `cargo build --workspace` first", path.display())
+        panic!("cannot find {} ({e}): run `{build}` first", path.display())
     });
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for source in sources {
         let changed = newest(&workspace.join(source));
         assert!(
             changed <= Some(built),
-            "{} is older than {source}: run `cargo build --workspace` first",
+            "{} is older than {source}: run `{build}` first",
             path.display()
         );
     }

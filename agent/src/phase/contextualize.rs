@@ -32,15 +32,12 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: Target) -> Resu
     match target {
         Target::Files { files, wait } => {
             let guest = Guest::find(root, user_data)?;
-            let files = if files.is_empty() {
-                guest.user_data.clone()
-            } else {
-                files.iter().map(|file| root.path(file)).collect()
-            };
+            let files = if files.is_empty() { guest.user_data.clone() } else { below(root, &files) };
             run(&guest, &files, wait)
         }
-        Target::CloudInit => match cloud_init::guest(root)? {
-            Some(guest) => run(&guest, &cloud_init::files(root), true),
+        Target::CloudInit { files } => match cloud_init::guest(root)? {
+            Some(guest) if files.is_empty() => run(&guest, &cloud_init::files(root), true),
+            Some(guest) => run(&guest, &below(root, &files), true),
             None => Ok("cloud-init has no instance with user-data: nothing to do".to_owned()),
         },
         Target::Bootloader => {
@@ -52,6 +49,10 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: Target) -> Resu
             outcome
         }
     }
+}
+
+fn below(root: &Root, files: &[PathBuf]) -> Vec<PathBuf> {
+    files.iter().map(|file| root.path(file)).collect()
 }
 
 fn run(guest: &Guest, files: &[PathBuf], wait: bool) -> Result<String, Error> {
