@@ -60,6 +60,15 @@ fn replace_followed(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put(&target, bytes, found.mode(), Some((found.uid(), found.gid())))
 }
 
+/// Opens a log to write at its end, made when it is not there.
+///
+/// # Errors
+/// `File`, when that is not possible.
+pub fn append(path: &Path) -> Result<File, Error> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    opened.map_err(|source| cannot_write(path, source))
+}
+
 fn only_regular(target: &Path) -> io::Result<fs::Metadata> {
     let found = target.metadata()?;
     if found.is_file() {

@@ -2,19 +2,28 @@
 
 use std::process::ExitCode;
 
-use cluster_agent::cli::{self, Args, Command};
+use cluster_agent::cli::{self, Args, Command, Target};
+use cluster_agent::console::{self, Style};
 use cluster_agent::error::Error;
-use cluster_agent::{commands, console, phase};
+use cluster_agent::{commands, files, phase};
 
 fn main() -> ExitCode {
     let args = cli::parse(std::env::args_os().skip(1));
-    console::init(args.as_ref().is_ok_and(|args| args.verbose));
-    match args.and_then(run) {
-        Ok(status) => status,
-        Err(error) => {
-            log::error!("{error}; {}", error.next_step());
-            ExitCode::from(error.exit_status())
+    console::init(style(&args), args.as_ref().is_ok_and(|args| args.verbose));
+    let outcome = args.and_then(run);
+    if let Err(error) = &outcome {
+        log::error!("{error}; {}", error.next_step());
+    }
+    console::finish(outcome.is_ok());
+    outcome.unwrap_or_else(|error| ExitCode::from(error.exit_status()))
+}
+
+fn style(args: &Result<Args, Error>) -> Style {
+    match args {
+        Ok(Args { root, command: Command::Contextualize(Target::Bootloader), .. }) => {
+            Style::BootLoader(files::append(&root.path(phase::BOOT_LOADER_LOG)).ok())
         }
+        _ => Style::Plain,
     }
 }
 

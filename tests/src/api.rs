@@ -38,6 +38,15 @@ impl Api {
         self.ask(&Request::new("GET", path))
     }
 
+    /// The answer to a DELETE.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn delete(&self, path: &str) -> Response {
+        self.ask(&Request::new("DELETE", path))
+    }
+
     /// A new pin.
     ///
     /// # Panics

@@ -43,17 +43,11 @@ fn find(name: &str, sources: &[&str]) -> PathBuf {
 fn find_built_by(build: &str, name: &str, sources: &[&str]) -> PathBuf {
     let path = profile_dir().join(name);
     let built = path.metadata().and_then(|file| file.modified());
-    let built = built.unwrap_or_else(|e| {
-        panic!("cannot find {} ({e}): run `{build}` first", path.display())
-    });
+    let built = built.unwrap_or_else(|e| panic!("cannot find {} ({e}): run `{build}` first", path.display()));
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for source in sources {
         let changed = newest(&workspace.join(source));
-        assert!(
-            changed <= Some(built),
-            "{} is older than {source}: run `{build}` first",
-            path.display()
-        );
+        assert!(changed <= Some(built), "{} is older than {source}: run `{build}` first", path.display());
     }
     path
 }

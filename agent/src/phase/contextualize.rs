@@ -41,12 +41,12 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: Target) -> Resu
             None => Ok("cloud-init has no instance with user-data: nothing to do".to_owned()),
         },
         Target::Bootloader => {
-            let outcome = match bootloader::guest(root)? {
+            let outcome = bootloader::guest(root).and_then(|guest| match guest {
                 Some(guest) => run(&guest, &guest.user_data, true),
-                None => return Ok("the boot loader found no user-data: nothing to do".to_owned()),
-            };
-            bootloader::mark(root)?;
-            outcome
+                None => Ok("the boot loader found no user-data: nothing to do".to_owned()),
+            });
+            let marked = bootloader::mark(root);
+            outcome.and_then(|done| marked.map(|()| done))
         }
     }
 }

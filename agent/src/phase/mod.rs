@@ -8,6 +8,7 @@ mod write_files;
 
 use std::path::PathBuf;
 
+pub use bootloader::LOG as BOOT_LOADER_LOG;
 pub use contextualize::{PIN_HAS_EXPIRED, contextualize};
 
 use crate::context::{Document, Section};

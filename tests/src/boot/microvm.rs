@@ -85,6 +85,8 @@ pub struct MicroVm<'lab> {
     image: Image,
     name: String,
     address: Ipv4Addr,
+    /// Ends its DMI product UUID.
+    serial: u8,
     dir: PathBuf,
     running: Option<Process>,
 }
@@ -102,7 +104,13 @@ impl<'lab> MicroVm<'lab> {
             ip link set \"tap-$2\" master \"$3\" up",
             &[dir.as_os_str(), name.as_ref(), BRIDGE_NAME.as_ref()],
         );
-        Self { lab, image: image.clone(), name: name.into(), address, dir, running: None }
+        let [.., serial] = address.octets();
+        Self { lab, image: image.clone(), name: name.into(), address, serial, dir, running: None }
+    }
+
+    /// From the next boot on its disk is that of another machine.
+    pub fn become_a_clone(&mut self) {
+        self.serial = !self.serial;
     }
 
     /// Its address.
@@ -153,7 +161,7 @@ impl<'lab> MicroVm<'lab> {
         let [.., number] = self.address.octets();
         command.args(["-accel", "tcg", "-cpu", "qemu64", "-m", "192", "-nodefaults", "-no-reboot"]);
         command.args(["-display", "none", "-monitor", "none", "-serial", "stdio"]);
-        command.args(["-uuid", &format!("7b1c3c53-0000-4000-8000-0000000000{number:02x}")]);
+        command.args(["-uuid", &format!("7b1c3c53-0000-4000-8000-0000000000{:02x}", self.serial)]);
         command.arg("-kernel").arg(&self.image.kernel);
         command.arg("-initrd").arg(self.dir.join("initramfs.cpio"));
         let address = self.address;
@@ -209,5 +217,18 @@ impl<'lab> MicroVm<'lab> {
         let read = command.args(["-R", &format!("cat {path}")]).arg(disk).output().expect("nsenter starts");
         let missing = String::from_utf8_lossy(&read.stderr).contains("File not found");
         (!missing).then(|| String::from_utf8_lossy(&read.stdout).into_owned())
+    }
+
+    /// The permissions of a file of its disk.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    #[must_use]
+    pub fn mode(&self, path: &str) -> u32 {
+        let disk = self.dir.join("disk");
+        let said = self.lab.sh("debugfs -R \"stat $1\" \"$2\"", &[path.as_ref(), disk.as_os_str()]);
+        let mode = said.split_once("Mode:").and_then(|(_, rest)| rest.split_whitespace().next());
+        let mode = mode.and_then(|mode| u32::from_str_radix(mode, 8).ok());
+        mode.unwrap_or_else(|| panic!("{path}: {said}"))
     }
 }

@@ -113,13 +113,17 @@ fn script(name: &str) -> String {
 pub(crate) fn slave(section: &str) -> String {
     let mut parts = Parts::new();
     parts.plain("text/x-ucernvm", section);
-    parts.plain("text/cloud-config", &CLOUD_CONFIG_PART.replace("BASE64", &BASE64_STANDARD.encode(PLACEHOLDER)));
+    parts.plain(
+        "text/cloud-config",
+        &CLOUD_CONFIG_PART.replace("BASE64", &BASE64_STANDARD.encode(PLACEHOLDER)),
+    );
     parts.plain("text/part-handler", PART_HANDLER);
     parts.plain("text/x-payload", PLACEHOLDER);
     parts.plain("text/cloud-boothook", &script("boothook"));
     parts.plain("text/x-shellscript", &script("script"));
     parts.add("text/x-shellscript", "base64", &BASE64_STANDARD.encode(script("script_base64")));
-    let quoted = format!("#!/bin/sh\n# caf=C3=A9\necho \"{PLACEHOLDER}\" =\n>{SEEN}/script_quoted_printable\n");
+    let quoted =
+        format!("#!/bin/sh\n# caf=C3=A9\necho \"{PLACEHOLDER}\" =\n>{SEEN}/script_quoted_printable\n");
     parts.add("text/x-shellscript; charset=utf-8", "quoted-printable", &quoted);
     let in_archive = script("script_in_archive").replace('\n', "\n      ");
     parts.plain(

@@ -29,11 +29,25 @@ const NEW_SLAVE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 23);
 /// What comes of a slave's first boot, in the order of the consumers: all is right but for what cloud-init has done
 /// before its network stage is over, and for what its YAML parser has taken for a comment.
 const FIRST_BOOT: [Outcome; 19] = [
-    Placeholder, Placeholder, Placeholder, Placeholder, // bootcmd, boothook, part-handler, its payload
-    Right, Right, Right, Right, // write_files
-    Right, Right, Nothing, Right, // runcmd, the third unquoted
-    Right, Right, Right, Right, Right, // scripts
-    Right, Right, // per boot, per instance
+    Placeholder,
+    Placeholder,
+    Placeholder,
+    Placeholder, // bootcmd, boothook, part-handler, its payload
+    Right,
+    Right,
+    Right,
+    Right, // write_files
+    Right,
+    Right,
+    Nothing,
+    Right, // runcmd, the third unquoted
+    Right,
+    Right,
+    Right,
+    Right,
+    Right, // scripts
+    Right,
+    Right, // per boot, per instance
 ];
 /// What comes of early mode: all is right.
 const EARLY: [Outcome; 19] = [Right; 19];
@@ -222,8 +236,9 @@ fn a_replaced_master_is_found_by_new_slaves_and_rebooted_ones() {
             assert!(consumers::is_contextualized(machine.root(), &OTHER_MASTER.to_string()));
         }
         // What cloud-init does once an instance stays as it was done; what it does at every boot has the new address.
-        for (consumer, (old, new)) in
-            consumers::CONSUMERS.iter().zip(outcomes(&slave, MASTER).iter().zip(outcomes(&slave, OTHER_MASTER)))
+        for (consumer, (old, new)) in consumers::CONSUMERS
+            .iter()
+            .zip(outcomes(&slave, MASTER).iter().zip(outcomes(&slave, OTHER_MASTER)))
         {
             match *consumer {
                 "script_per_boot" => assert_eq!(new, Right),
@@ -278,7 +293,8 @@ fn a_pin_that_nobody_knows_does_not_stop_a_boot() {
         assert!(slave.console().contains("make a new pin"), "{}", slave.console());
         // Everything ran, with what was there.
         let mut expected = FIRST_BOOT.map(|outcome| if outcome == Right { Placeholder } else { outcome });
-        expected[consumers::CONSUMERS.iter().position(|name| *name == "runcmd_other_key").expect("it is one")] =
+        expected
+            [consumers::CONSUMERS.iter().position(|name| *name == "runcmd_other_key").expect("it is one")] =
             Outcome::Wrong;
         assert_eq!(outcomes(&slave, MASTER), expected);
     }
