@@ -19,10 +19,10 @@ pub struct Process {
     stderr: Lines,
 }
 
-/// The lines of one of a program's outputs, as they come.
+/// One of a program's outputs, as it comes; a line that is not ended yet counts.
 #[derive(Debug)]
 struct Lines {
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -43,13 +43,13 @@ impl Process {
     /// What it has printed so far on standard output.
     #[must_use]
     pub fn stdout(&self) -> String {
-        self.stdout.text()
+        self.stdout.text().trim_end_matches('\n').to_owned()
     }
 
     /// What it has printed so far on standard error.
     #[must_use]
     pub fn stderr(&self) -> String {
-        self.stderr.text()
+        self.stderr.text().trim_end_matches('\n').to_owned()
     }
 
     /// Waits for a line of its standard output that begins so, and gives the rest of the line.
@@ -61,7 +61,9 @@ impl Process {
         let name = self.name.clone();
         until(&format!("{name} says {beginning:?}"), || {
             let ended = self.has_ended();
-            let found = self.stdout().lines().find_map(|line| Some(line.strip_prefix(beginning)?.to_owned()));
+            let said = self.stdout.text();
+            let mut whole = said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            let found = whole.find_map(|line| Some(line.strip_prefix(beginning)?.to_owned()));
             assert!(found.is_some() || !ended, "{name} ended without saying {beginning:?}");
             found
         })
@@ -121,18 +123,24 @@ impl Lines {
         let reader = std::thread::spawn(move || {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
-            while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-                println!("{name}: {text}");
-                sink.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-                line.clear();
+            while let Ok(read) = stream.fill_buf().map(<[u8]>::to_vec)
+                && !read.is_empty()
+            {
+                stream.consume(read.len());
+                sink.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&read);
+                line.extend_from_slice(&read);
+                while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+                    println!("{name}: {}", String::from_utf8_lossy(&line[..end]));
+                    line.drain(..=end);
+                }
             }
         });
         Self { seen, reader: Some(reader) }
     }
 
     fn text(&self) -> String {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&seen).into_owned()
     }
 
     /// Waits until everything is read, which is soon after the program has ended.
