@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::edit::{self, Edit};
+use super::mime::{self, Leaf, TooManyParts};
 use super::text::{Content, Text};
-use super::{Document, MAX_DECODED_BYTES, gzip, mime};
+use super::{Document, MAX_DECODED_BYTES, gzip};
 use crate::error::Error;
 use crate::placeholder::{self, Placeholder};
 
@@ -93,20 +94,26 @@ impl<'v> Pass<'v> {
     }
 }
 
-/// SECURITY: a value alone on its line can be a boundary, and then what follows would be headers, or nothing at all.
+/// SECURITY: a value alone on its line can be a boundary, and one in a part's headers can end them. Then what follows
+/// would be another part, or none.
 fn keeps_its_parts(text: &Text, edits: &[Edit<'_>]) -> Result<(), Error> {
-    if edits.is_empty() || text.leaves.is_empty() || gzip::is_gzip(&text.bytes) {
+    if edits.is_empty() || gzip::is_gzip(&text.bytes) {
         return Ok(());
     }
-    let after = mime::leaves(&edit::apply(&text.bytes, edits)).ok().flatten().unwrap_or_default();
+    let bodies = |leaves: Result<Option<Vec<Leaf>>, TooManyParts>| {
+        leaves.ok().flatten().map(|leaves| leaves.into_iter().map(|leaf| leaf.body).collect::<Vec<_>>())
+    };
     let mut moved = edit::Moved::new(edits);
-    let expected = text.leaves.iter().map(|leaf| moved.to(leaf.span.start)..moved.to(leaf.span.end));
-    if expected.eq(after.into_iter().map(|leaf| leaf.body)) {
+    let before = bodies(mime::leaves(&text.bytes));
+    let expected = before.map(|bodies| -> Vec<_> {
+        bodies.into_iter().map(|body| moved.to(body.start)..moved.to(body.end)).collect()
+    });
+    if bodies(mime::leaves(&edit::apply(&text.bytes, edits))) == expected {
         return Ok(());
     }
     Err(Error::Context {
         place: text.name.clone(),
-        problem: "a value would be a boundary between its MIME parts".into(),
-        next: "publish another value".into(),
+        problem: "a value would be a boundary between its MIME parts, or end the headers of one".into(),
+        next: "keep placeholders out of MIME headers, or publish another value".into(),
     })
 }

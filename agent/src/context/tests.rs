@@ -276,6 +276,18 @@ mod substitution {
     }
 
     #[test]
+    fn refuses_a_value_that_ends_headers() {
+        let values: BTreeMap<_, _> = [("master_ip".to_owned(), "A a".to_owned())].into();
+        let text = |part: &str| format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n{part}\n--b--\n");
+        let error = parse(text(&format!("{IP}X: y\nA: b\n\nz")).into()).substitute(&values).unwrap_err();
+        assert!(error.to_string().contains("headers"), "{error}");
+        // One that was a multipart without parts before, and a part after.
+        let empty = text(&format!("{IP}Content-Type: multipart/mixed; boundary=c\n"));
+        assert!(parse(empty.into()).substitute(&values).is_err());
+        assert!(parse(text(&format!("X: {IP}\n\nz")).into()).substitute(&values).is_ok());
+    }
+
+    #[test]
     fn takes_a_part_that_is_not_what_it_claims_as_it_stands() {
         let text = format!("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n#!/bin/sh {IP}\n");
         assert!(check(text.into(), &["master_ip"]).ends_with(b"\n\n#!/bin/sh 10.77.0.2\n"));
@@ -326,6 +338,8 @@ proptest! {
         bytes in document(), ip in "[0-9A-Za-z=~-][0-9a-f=. -]{0,9}[0-9A-Fa-z=]",
     ) {
         let before = parse(bytes);
+        // Text that claims to be base64 may be just that once a value is in it.
+        prop_assume!(before.opaque_parts().is_empty());
         let values: BTreeMap<_, _> = [("master_ip".to_owned(), ip)].into();
         // A value that is a boundary is refused.
         if let Ok(substituted) = before.substitute(&values) {
