@@ -88,7 +88,7 @@ fn a_service_that_dies_and_comes_back_is_waited_for() {
     let long = section(&service.url(), &pin).replace("timeout=5", "timeout=300");
     let guest = guest_of_cloud_init(&long);
     let mut agent = guest.start(&CONTEXTUALIZE);
-    agent.wait_until_it_says("the master is not ready yet");
+    agent.wait_until_it_says("waiting until the master is ready");
     service.kill();
     agent.wait_until_it_says("trying again");
     service.resume();
