@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::url::ServiceUrl;
 
 mod connector;
+mod crypto;
 mod failure;
 #[cfg(test)]
 pub(crate) mod fake;

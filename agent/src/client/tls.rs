@@ -16,6 +16,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::crypto;
 use super::failure::{Failure, Kind};
 use crate::settings::Trust;
 
@@ -24,7 +25,7 @@ use crate::settings::Trust;
 /// # Errors
 /// In words, when none of the CAs of the context can serve as one.
 pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(crypto::provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::WebPki => {
             let roots = webpki_roots::TLS_SERVER_ROOTS.to_vec();
@@ -44,7 +45,7 @@ pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
     };
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .expect("ring has cipher suites for TLS 1.2 and 1.3")
+        .expect("the provider has cipher suites for TLS 1.2 and 1.3")
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
@@ -157,7 +158,7 @@ impl ServerCertVerifier for PublicKey {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        if ring::digest::digest(&ring::digest::SHA256, &key).as_ref() == self.expected {
+        if crypto::sha256(&key) == self.expected {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())
@@ -300,8 +301,7 @@ mod tests {
     impl Shown {
         fn fingerprint(&self) -> Trust {
             let spki = self.key.subject_public_key_info();
-            let digest = ring::digest::digest(&ring::digest::SHA256, &spki);
-            Trust::Fingerprint(digest.as_ref().try_into().unwrap())
+            Trust::Fingerprint(crypto::sha256(&spki))
         }
     }
 
