@@ -1,0 +1,34 @@
+//! Has the shipped agent linked smaller: it rides in an initramfs.
+
+use std::env;
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=unwind-tables.ld");
+    if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("musl") || !is_agent_profile() {
+        return;
+    }
+    // A compiler that links takes the linker's own arguments by `-Wl,`; a linker takes them as they are.
+    let bare = env::var("RUSTC_LINKER").is_ok_and(|linker| linker.ends_with("ld"));
+    let script = format!("{}/unwind-tables.ld", env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    for words in [
+        // A static program relocates itself; these are the same relocations in a thirtieth of the room.
+        ["-z", "pack-relative-relocs"].as_slice(),
+        &["--no-eh-frame-hdr"],
+        &["-T", &script],
+    ] {
+        if bare {
+            words.iter().for_each(|word| println!("cargo:rustc-link-arg-bins={word}"));
+        } else {
+            println!("cargo:rustc-link-arg-bins=-Wl,{}", words.join(","));
+        }
+    }
+}
+
+/// Whether this is the profile `agent`, whose programs abort where others unwind. Cargo tells a build script that only
+/// by the directory that it may write to: `<target>/<triple>/<profile>/build/<package>/out`.
+fn is_agent_profile() -> bool {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    out.ancestors().nth(3).is_some_and(|profile| profile.ends_with("agent"))
+}
