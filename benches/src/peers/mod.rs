@@ -154,7 +154,10 @@ impl Bench {
         let host = program.parent().map_or_else(PathBuf::new, Path::to_owned);
         let musl = target.join("x86_64-unknown-linux-musl");
         let small = [musl.join("agent"), target.join("agent")];
-        let small = small.into_iter().find(|dir| dir.exists()).unwrap_or_else(|| host.clone());
+        let small = small
+            .into_iter()
+            .find(|dir| dir.join("cernvm-cluster-agent").exists())
+            .unwrap_or_else(|| host.clone());
         let musl = musl.join(host.file_name().unwrap_or_default());
         let scratch = tempfile::tempdir_in(out).doing_on("make a directory in", out)?;
         let answer = String::from(DEFAULT_ANSWER);
