@@ -25,7 +25,7 @@ pub(super) fn run(run: &mut Run) -> Outcome<()> {
 
 fn once(run: &mut Run, repeat: usize) -> Outcome<()> {
     let span = Duration::from_secs(if run.plan.quick { 1 } else { 10 });
-    let room = Duration::from_secs(if run.plan.quick { 20 } else { 240 });
+    let room = Duration::from_secs(if run.plan.quick { 20 } else { 120 });
     let dir = run.bench.directory()?;
     let data = dir.path().join("data");
     let expiry = Duration::from_secs((now()? + room).as_secs());
