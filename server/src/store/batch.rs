@@ -133,6 +133,7 @@ impl<'a> Batch<'a> {
         name: String,
         value: String,
     ) -> Result<Arc<Key>, StoreError> {
+        let owner = PinKey::of(pin).ok_or(StoreError::UnknownPin)?;
         let (now, limits) = (self.now, self.core.limits);
         let id = self.draft.next_id;
         let entry = self.live(pin)?;
@@ -146,12 +147,9 @@ impl<'a> Batch<'a> {
             return Err(StoreError::TooManyBytes);
         }
         let key = Arc::new(Key { name, value, created: now, modified: now });
-        let cluster = entry.id;
-        // Most clusters have two keys and there may be millions: no room to spare.
-        entry.keys.reserve_exact(1);
-        entry.keys.push(Numbered { id, key: key.clone() });
+        entry.push(Numbered { id, key: key.clone() });
         self.draft.next_id += 1;
-        self.draft.records.insert(id, Some(Record::Key { cluster, key: key.clone() }));
+        self.draft.records.insert(id, Some(Record::Key { pin: owner, key: key.clone() }));
         self.draft.changes.push((pin.clone(), Change::KeySet(key.clone())));
         Ok(key)
     }
@@ -162,6 +160,7 @@ impl<'a> Batch<'a> {
         name: &str,
         update: Update,
     ) -> Result<Arc<Key>, StoreError> {
+        let owner = PinKey::of(pin).ok_or(StoreError::UnknownPin)?;
         let (now, limits) = (self.now, self.core.limits);
         let entry = self.live(pin)?;
         let at = entry.position(name).ok_or(StoreError::UnknownKey)?;
@@ -183,10 +182,10 @@ impl<'a> Batch<'a> {
         if others + key.name.len() + key.value.len() > limits.bytes_per_pin {
             return Err(StoreError::TooManyBytes);
         }
-        let (id, cluster) = (entry.keys[at].id, entry.id);
+        let id = entry.keys[at].id;
         let key = Arc::new(key);
         entry.keys[at].key = key.clone();
-        self.draft.records.insert(id, Some(Record::Key { cluster, key: key.clone() }));
+        self.draft.records.insert(id, Some(Record::Key { pin: owner, key: key.clone() }));
         let change = if renamed {
             Change::KeyRenamed { from: name.to_owned(), key: key.clone() }
         } else {

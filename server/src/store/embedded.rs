@@ -2,7 +2,6 @@
 //!
 //! What a write promises is kept by `writer`; this is the handle that many tasks share, and the opening of the file.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -19,9 +18,8 @@ use super::database::{DAMAGED, Records};
 use super::device::Device;
 use super::file;
 use super::local::Local;
-use super::pins::PinKey;
 use super::record::Record;
-use super::state::{Entry, Id, Numbered};
+use super::state::{Entry, Numbered};
 use super::writer::{Health, Job, PAUSE, Write, Writer};
 use super::{Limits, Observer, StoreError};
 use crate::clock::Clock;
@@ -141,28 +139,22 @@ impl Drop for Embedded {
 /// Reads every record into the state. A cluster that is due is read like any other: nobody has been told anything of
 /// it yet, and whoever asks for it will bury it.
 fn load(core: &Core, records: &Records) -> Result<(), StoreError> {
-    let mut clusters: HashMap<Id, (PinKey, Entry)> = HashMap::new();
-    let mut next_id = 0;
+    let mut ledger = core.state.ledger();
     records.load(|id, record| {
-        next_id = id + 1;
+        ledger.next_id = id + 1;
         match record {
             Record::Cluster { pin, created, expires } => {
-                clusters.insert(id, (pin, Entry { id, created, expires, keys: Vec::new() }));
+                let entry = Entry { id, created, expires, keys: Vec::new() };
+                core.state.publish(&mut ledger, pin, Some(entry));
             }
-            Record::Key { cluster, key } => {
-                let (_, entry) = clusters.get_mut(&cluster).ok_or("its cluster is missing")?;
-                entry.keys.reserve_exact(1);
-                entry.keys.push(Numbered { id, key });
+            Record::Key { pin, key } => {
+                if !core.state.restore(&mut ledger, pin, Numbered { id, key }) {
+                    return Err("its cluster is missing".to_owned());
+                }
             }
         }
         Ok(())
-    })?;
-    let mut ledger = core.state.ledger();
-    ledger.next_id = next_id;
-    for (pin, entry) in clusters.into_values() {
-        core.state.publish(&mut ledger, pin, Some(entry));
-    }
-    Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -138,6 +138,6 @@ mod tests {
         };
         check(b"", "it is cut short");
         check(b"\x09", "it is of kind 9, which this version does not know");
-        check(&[b"\x02", [0; 26].as_slice()].concat(), "its cluster is missing");
+        check(&[b"\x02enico1qq0oey", [0; 18].as_slice()].concat(), "its cluster is missing");
     }
 }

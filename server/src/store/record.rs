@@ -6,7 +6,7 @@
 //! | bytes of a cluster | | bytes of a key | |
 //! |---|---|---|---|
 //! | 1 | `1` | 1 | `2` |
-//! | 12 | pin | 8 | number of its cluster |
+//! | 12 | pin | 12 | pin |
 //! | 8 | created, microseconds since 1970 | 8 | created |
 //! | 8 | expires | 8 | modified |
 //! | | | 2 | length of the name in bytes |
@@ -18,7 +18,6 @@ use protocol::Pin;
 
 use super::Key;
 use super::pins::PinKey;
-use super::state::Id;
 use crate::clock::Timestamp;
 
 const CLUSTER: u8 = 1;
@@ -28,7 +27,7 @@ const KEY: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record {
     Cluster { pin: PinKey, created: Timestamp, expires: Timestamp },
-    Key { cluster: Id, key: Arc<Key> },
+    Key { pin: PinKey, key: Arc<Key> },
 }
 
 /// Bytes that are no record.
@@ -57,10 +56,10 @@ impl Record {
                 bytes.extend(expires.0.to_le_bytes());
                 bytes
             }
-            Self::Key { cluster, key } => {
-                let mut bytes = Vec::with_capacity(27 + key.name.len() + key.value.len());
+            Self::Key { pin, key } => {
+                let mut bytes = Vec::with_capacity(31 + key.name.len() + key.value.len());
                 bytes.push(KEY);
-                bytes.extend(cluster.to_le_bytes());
+                bytes.extend(pin.bytes());
                 bytes.extend(key.created.0.to_le_bytes());
                 bytes.extend(key.modified.0.to_le_bytes());
                 let length = u16::try_from(key.name.len()).expect("a name has at most 100 characters");
@@ -77,8 +76,7 @@ impl Record {
         let [kind] = take(&mut rest)?;
         match kind {
             CLUSTER => {
-                let pin: [u8; Pin::MADE_LENGTH] = take(&mut rest)?;
-                let pin = PinKey::from_bytes(pin).ok_or(Malformed::Pin)?;
+                let pin = pin(&mut rest)?;
                 let created = Timestamp(u64::from_le_bytes(take(&mut rest)?));
                 let expires = Timestamp(u64::from_le_bytes(take(&mut rest)?));
                 if !rest.is_empty() {
@@ -87,13 +85,13 @@ impl Record {
                 Ok(Self::Cluster { pin, created, expires })
             }
             KEY => {
-                let cluster = u64::from_le_bytes(take(&mut rest)?);
+                let pin = pin(&mut rest)?;
                 let created = Timestamp(u64::from_le_bytes(take(&mut rest)?));
                 let modified = Timestamp(u64::from_le_bytes(take(&mut rest)?));
                 let length = usize::from(u16::from_le_bytes(take(&mut rest)?));
                 let (name, value) = rest.split_at_checked(length).ok_or(Malformed::Short)?;
                 let (name, value) = (text(name)?, text(value)?);
-                Ok(Self::Key { cluster, key: Arc::new(Key { name, value, created, modified }) })
+                Ok(Self::Key { pin, key: Arc::new(Key { name, value, created, modified }) })
             }
             kind => Err(Malformed::Kind(kind)),
         }
@@ -106,6 +104,11 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Malformed> {
     Ok(*taken)
 }
 
+fn pin(rest: &mut &[u8]) -> Result<PinKey, Malformed> {
+    let pin: [u8; Pin::MADE_LENGTH] = take(rest)?;
+    PinKey::from_bytes(pin).ok_or(Malformed::Pin)
+}
+
 fn text(bytes: &[u8]) -> Result<String, Malformed> {
     str::from_utf8(bytes).map(str::to_owned).map_err(|_| Malformed::Text)
 }
@@ -116,14 +119,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn records() -> impl Strategy<Value = Record> {
-        let cluster = ("[a-z0-9]{12}", any::<u64>(), any::<u64>()).prop_map(|(pin, created, expires)| {
-            let pin = PinKey::of(&Pin::parse(&pin).unwrap()).unwrap();
+        let pin = || "[a-z0-9]{12}".prop_map(|pin| PinKey::of(&Pin::parse(&pin).unwrap()).unwrap());
+        let cluster = (pin(), any::<u64>(), any::<u64>()).prop_map(|(pin, created, expires)| {
             Record::Cluster { pin, created: Timestamp(created), expires: Timestamp(expires) }
         });
-        let key = (any::<u64>(), any::<u64>(), any::<u64>(), "\\PC{0,100}", "\\PC*").prop_map(
-            |(cluster, created, modified, name, value)| {
+        let key = (pin(), any::<u64>(), any::<u64>(), "\\PC{0,100}", "\\PC*").prop_map(
+            |(pin, created, modified, name, value)| {
                 let (created, modified) = (Timestamp(created), Timestamp(modified));
-                Record::Key { cluster, key: Arc::new(Key { name, value, created, modified }) }
+                Record::Key { pin, key: Arc::new(Key { name, value, created, modified }) }
             },
         );
         prop_oneof![cluster, key]
@@ -148,7 +151,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong_with_bytes() {
-        let key = [&[KEY][..], &[0; 24], &[3, 0], b"nam"].concat();
+        let key = [&[KEY][..], b"enico1qq0oey", &[0; 16], &[3, 0], b"nam"].concat();
         for (bytes, wrong) in [
             (&b""[..], Malformed::Short),
             (b"\0", Malformed::Kind(0)),

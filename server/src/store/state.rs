@@ -46,6 +46,13 @@ impl Entry {
         self.keys.iter().position(|numbered| numbered.key.name == name)
     }
 
+    /// Adds the youngest key.
+    pub(super) fn push(&mut self, key: Numbered) {
+        // Most clusters have two keys and there may be millions: no room to spare.
+        self.keys.reserve_exact(1);
+        self.keys.push(key);
+    }
+
     /// Bytes of names and values together.
     pub(super) fn bytes(&self) -> usize {
         self.keys.iter().map(|numbered| numbered.key.name.len() + numbered.key.value.len()).sum()
@@ -128,6 +135,14 @@ impl State {
         if let Some(before) = before.filter(|before| Some(before.expires) != expires) {
             ledger.due.remove(&(before.expires, pin));
         }
+    }
+
+    /// Adds a key that was kept. False if its cluster is not there.
+    pub(super) fn restore(&self, _: &mut Ledger, pin: PinKey, key: Numbered) -> bool {
+        let mut shard = self.shard_mut(pin);
+        let Some(entry) = shard.get_mut(&pin) else { return false };
+        entry.push(key);
+        true
     }
 
     fn shard(&self, pin: PinKey) -> RwLockReadGuard<'_, Shard> {
