@@ -14,4 +14,5 @@ pub mod process;
 pub mod relay;
 pub mod scripted;
 pub mod service;
+pub mod together;
 pub mod wait;

@@ -10,6 +10,7 @@ use worlds::process::Process;
 use worlds::relay;
 use worlds::scripted::Scripted;
 use worlds::service::Service;
+use worlds::together::together;
 use worlds::wait::until;
 
 /// Where documentation keeps its addresses (RFC 5737).
@@ -30,11 +31,8 @@ fn every_master_brings_up_every_slave_on_the_new_service() {
     let service = Service::start();
     let wire = relay::recorded(service.api());
     let kinds = [Ours, Curl, BusyboxWget];
-    std::thread::scope(|scope| {
-        for (master, slave) in kinds.iter().flat_map(|master| kinds.map(|slave| (*master, slave))) {
-            let (wire, service) = (&wire, &service);
-            scope.spawn(move || pair(wire, service, master, slave, if slave == Ours { 1 } else { 2 }));
-        }
+    together(kinds.iter().flat_map(|master| kinds.map(|slave| (*master, slave))), |(master, slave)| {
+        pair(&wire, &service, master, slave, if slave == Ours { 1 } else { 2 });
     });
 }
 
@@ -42,11 +40,8 @@ fn every_master_brings_up_every_slave_on_the_new_service() {
 fn every_master_brings_up_every_slave_on_the_old_service() {
     let service = Service::with(&["--max-value-length", "1000"]);
     let wire = relay::old(service.api());
-    std::thread::scope(|scope| {
-        for (master, slave) in [(Ours, Ours), (Ours, Curl), (Curl, Ours), (BusyboxWget, Ours)] {
-            let (wire, service) = (&wire, &service);
-            scope.spawn(move || pair(wire, service, master, slave, 2));
-        }
+    together([(Ours, Ours), (Ours, Curl), (Curl, Ours), (BusyboxWget, Ours)], |(master, slave)| {
+        pair(&wire, &service, master, slave, 2);
     });
 }
 

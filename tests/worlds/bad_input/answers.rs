@@ -3,6 +3,7 @@
 use serde_json::json;
 use worlds::http::Headers;
 use worlds::scripted::{Reply, Scripted, Seen};
+use worlds::together::together;
 
 use crate::{PIN, fails, slave};
 
@@ -19,14 +20,13 @@ fn cluster() -> Reply {
     Reply::json(200, &json!({"pin": PIN, "creation_time": "2026-01-01T00:00:00Z"}))
 }
 
-/// Makes a service give this reply to everything, then to requests for a key only.
-#[track_caller]
+/// Makes a service give this reply to everything, and another to requests for a key only.
 fn check(reply: &Reply, status: i32, words: &[&str]) {
     let always = reply.clone();
-    let service = Scripted::start(move |_, _| always.clone());
-    fails(&slave(PIN, &service.url()), status, words);
-    let service = service_with(reply.clone());
-    fails(&slave(PIN, &service.url()), status, words);
+    let services = [Scripted::start(move |_, _| always.clone()), service_with(reply.clone())];
+    together(services, |service| {
+        fails(&slave(PIN, &service.url()), status, words);
+    });
 }
 
 #[test]
@@ -120,22 +120,14 @@ fn an_answer_of_another_kind_makes_no_sense() {
 
 #[test]
 fn only_what_can_heal_is_tried_again() {
-    for (status, heals) in [
-        (500, true),
-        (502, true),
-        (503, true),
-        (429, true),
-        (408, true),
-        (400, false),
-        (401, false),
-        (410, false),
-        (418, false),
-    ] {
+    let heal = [408, 425, 429, 500, 502, 503, 504].map(|status| (status, true));
+    let stay = [400, 401, 403, 410, 418].map(|status| (status, false));
+    together(heal.into_iter().chain(stay), |(status, heals)| {
         let service = Scripted::start(move |_, _| Reply::status(status));
         fails(&slave(PIN, &service.url()), if heals { 69 } else { 76 }, &[&status.to_string()]);
         let requests = service.seen().len();
         assert_eq!(requests > 1, heals, "{status}: {requests} requests");
-    }
+    });
 }
 
 #[test]

@@ -15,9 +15,9 @@ pub(crate) fn headline(text: &str) {
     println!("\n{}", ink(Ink::Bold, &format!("== {text}")));
 }
 
-/// A command, as it would be typed in a guest or on the user's machine.
-pub(crate) fn command(line: &str) {
-    println!("{}", ink(Ink::Bold, &format!("$ {line}")));
+/// A command, as it would be typed on some machine.
+pub(crate) fn command(machine: &str, line: &str) {
+    println!("{}", ink(Ink::Bold, &format!("{machine}$ {line}")));
 }
 
 /// A context that nobody has touched yet.

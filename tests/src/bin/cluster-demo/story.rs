@@ -37,7 +37,9 @@ pub(crate) fn tell() {
     }
 
     show::headline("The slaves boot first, and wait");
-    show::command("cernvm-cluster-agent contextualize      # in each slave");
+    for slave in &slaves {
+        show::command(slave.name(), "cernvm-cluster-agent contextualize");
+    }
     let mut waiting: Vec<_> = slaves.iter().map(|slave| slave.start(&["contextualize"])).collect();
     waiting.iter_mut().for_each(|agent| agent.wait_until_it_says("wait"));
 
@@ -71,7 +73,7 @@ pub(crate) fn tell() {
 }
 
 fn new_pin(service: &Service) -> String {
-    show::command(&format!("cernvm-pairing-server pin --url {}", service.url()));
+    show::command("you", &format!("cernvm-pairing-server pin --url {}", service.url()));
     let pin = service.pin_by_command();
     println!("{pin}");
     pin
@@ -94,11 +96,11 @@ fn run(guest: &Guest, args: &[&str], input: Option<&str>) {
     let typed = format!("cernvm-cluster-agent {}", args.join(" "));
     let finished = match input {
         None => {
-            show::command(&typed);
+            show::command(guest.name(), &typed);
             guest.run(args)
         }
         Some(input) => {
-            show::command(&format!("make-token | {typed}"));
+            show::command(guest.name(), &format!("print-token | {typed}"));
             guest.run_with_input(args, input.as_bytes())
         }
     };
