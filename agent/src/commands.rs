@@ -1,4 +1,4 @@
-//! What each command does, but for `contextualize` and `doctor`, which have files of their own.
+//! What each command does, but for `contextualize`, which has files of their own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use crate::phase::{Guest, PIN_HAS_EXPIRED};
 use crate::root::Root;
 use crate::session::Session;
 use crate::settings::{Found, Role, Settings};
-use crate::{check, get, master, publish};
+use crate::{check, doctor, get, master, publish};
 
 /// `master-ready`: tells the slaves that this master has booted.
 ///
@@ -69,6 +69,16 @@ pub fn check(files: &[PathBuf]) -> Result<ExitCode, Error> {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     println!("{} files, {errors} errors, {} warnings", files.len(), findings.len() - errors);
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(crate::error::BAD_CONTEXT) })
+}
+
+/// `doctor`: prints what is well and what is wrong, and gives the exit status of the worst.
+#[must_use]
+pub fn doctor(root: &Root, user_data: &[PathBuf]) -> ExitCode {
+    let findings = doctor::examine(root, user_data);
+    for finding in &findings {
+        println!("{finding}");
+    }
+    doctor::exit_code(&findings)
 }
 
 /// The cluster that this guest belongs to, for commands that make no sense without one.

@@ -9,6 +9,7 @@ pub mod client;
 pub mod commands;
 pub mod console;
 pub mod context;
+pub mod doctor;
 pub mod error;
 pub mod files;
 pub mod get;

@@ -36,7 +36,7 @@ fn run(Args { root, user_data, command, .. }: Args) -> Result<ExitCode, Error> {
         }
         Command::Get { key, wait } => println!("{}", commands::get(&root, &user_data, &key, wait)?),
         Command::Check(files) => return commands::check(&files),
-        Command::Doctor => unreachable!(),
+        Command::Doctor => return Ok(commands::doctor(&root, &user_data)),
         Command::Help => print!("{}", cli::HELP),
         Command::Version => println!("cernvm-cluster-agent {}", env!("CARGO_PKG_VERSION")),
     }

@@ -130,7 +130,7 @@ pub(crate) fn await_master<S: Service, C: Clock>(
 
 /// Whether a `master_ready` of this value is that of the master at `address`. An old master's value, which is not an
 /// address, counts for any.
-fn is_ready_for(ready: &str, address: &str) -> bool {
+pub(crate) fn is_ready_for(ready: &str, address: &str) -> bool {
     match ready.parse::<IpAddr>() {
         Ok(ready) => address.parse() == Ok(ready),
         Err(_) => true,

@@ -10,10 +10,11 @@ use crate::placeholder::Placeholder;
 use crate::settings::{Found, Keys, Role, Settings};
 
 /// Every setting that there is.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "cvm_cluster_pin",
     "cvm_cluster_master",
     "cvm_cluster_timeout",
+    "cvm_cluster_early",
     "cvm_cluster_keys",
     "cvm_cluster_master_ip",
     "cvm_cluster_interface",

@@ -4,11 +4,13 @@
 //! the contract is a [`Failure`] that says so.
 
 use std::env;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use protocol::bodies::{Cluster, KeyValue};
 use protocol::{Pin, key, limits, wait};
-use ureq::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use ureq::http::{self, HeaderMap, Method};
 
 use super::connector::{self, Log, Reached};
@@ -36,6 +38,7 @@ pub struct HttpService {
     pin: Pin,
     agent: ureq::Agent,
     log: Log,
+    answered_at: Option<SystemTime>,
 }
 
 impl HttpService {
@@ -59,7 +62,13 @@ impl HttpService {
             .proxy(proxy::of(&url, |name| env::var(name).ok()));
         let log = Log::default();
         let agent = connector::agent(config, tls, log.clone());
-        Ok(Self { url, pin, agent, log })
+        Ok(Self { url, pin, agent, log, answered_at: None })
+    }
+
+    /// When the last answer was made by the service's clock, where the service said so.
+    #[must_use]
+    pub fn time_of_answer(&self) -> Option<SystemTime> {
+        self.answered_at
     }
 
     /// The request as HTTP has it.
@@ -192,6 +201,7 @@ impl Service for HttpService {
         for _ in 0..=MAX_REDIRECTS {
             let left = limit.saturating_sub(started.elapsed());
             let response = self.exchange(&head, &url, left)?;
+            self.answered_at = date(response.headers());
             let status = response.status().as_u16();
             if !redirect::is_redirect(status) {
                 return self.read(request, response);
@@ -250,6 +260,11 @@ fn nonsense(cause: String) -> Failure {
 /// `Retry-After` in seconds (RFC 9110 section 10.2.3); a date there is ignored, since this VM's clock may be wrong.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// `Date` (RFC 9110 section 6.6.1).
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
 fn media_type(headers: &HeaderMap) -> &str {

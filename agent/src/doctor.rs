@@ -1,0 +1,298 @@
+//! `doctor`: inside a guest, what is wrong with its cluster, and what to do about it.
+//!
+//! It goes the way of a booting agent once, step by step, as far as it leads. It waits for nobody, writes nothing, and
+//! asks every service of the context.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use protocol::key::{MASTER_IP, MASTER_READY};
+
+use crate::address;
+use crate::client::{Failure, HttpService, Kind, Outcome, Request, Service as _};
+use crate::error::Error;
+use crate::phase::Guest;
+use crate::root::Root;
+use crate::settings::{Found, Role, Settings};
+use crate::slave;
+use crate::url::ServiceUrl;
+use crate::value::{self, Origin};
+
+/// Longest time for a request.
+const LIMIT: Duration = Duration::from_secs(15);
+/// A clock that is wrong by less is nobody's trouble: an answer takes a while, and HTTP's dates have whole seconds.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+/// What a machine that cannot be helped by waiting is told about its master.
+const LOOK_AT_MASTER: &str =
+    "look at the master's console: it must have the same pin, reach the service and finish its boot";
+
+/// One line of the diagnosis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// This is as it should be.
+    Well(String),
+    /// This is not.
+    Wrong {
+        /// What is wrong.
+        what: String,
+        /// What to do about it.
+        next: String,
+        /// The exit status of a run that fails for this reason.
+        status: u8,
+    },
+}
+
+impl Finding {
+    fn wrong(status: u8, what: impl Into<String>, next: &str) -> Self {
+        Self::Wrong { what: what.into(), next: next.to_owned(), status }
+    }
+
+    fn status(&self) -> u8 {
+        match self {
+            Self::Well(_) => 0,
+            Self::Wrong { status, .. } => *status,
+        }
+    }
+}
+
+impl From<Error> for Finding {
+    fn from(error: Error) -> Self {
+        Self::wrong(error.exit_status(), error.to_string(), error.next_step())
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Well(what) => write!(f, "ok  {what}"),
+            Self::Wrong { what, next, .. } => write!(f, "!!  {what}\n    next: {next}"),
+        }
+    }
+}
+
+/// The exit status of a diagnosis: that of the worst finding, which is the one with the highest number.
+#[must_use]
+pub fn exit_code(findings: &[Finding]) -> ExitCode {
+    ExitCode::from(findings.iter().map(Finding::status).max().unwrap_or(0))
+}
+
+/// Looks at everything that a booting agent depends on.
+#[must_use]
+pub fn examine(root: &Root, user_data: &[PathBuf]) -> Vec<Finding> {
+    let settings = match settings(root, user_data) {
+        Ok(settings) => settings,
+        Err(finding) => return vec![finding],
+    };
+    let role = match settings.role {
+        Role::Master => "the master",
+        Role::Slave => "a slave",
+    };
+    let mut findings =
+        vec![Finding::Well(format!("this is {role} of the cluster with pin {}", settings.pin))];
+    for url in &settings.services {
+        examine_service(url, &settings, &mut findings);
+    }
+    findings
+}
+
+fn settings(root: &Root, user_data: &[PathBuf]) -> Result<Settings, Finding> {
+    match Guest::find(root, user_data).and_then(|guest| guest.settings())? {
+        Found::Cluster(settings) => Ok(settings),
+        Found::NoPin { place } => Err(Finding::wrong(
+            crate::error::BAD_CONTEXT,
+            format!("{place}: the ucernvm section has no cvm_cluster_pin"),
+            "add cvm_cluster_pin= and the pin of the cluster to the context, and launch this VM again",
+        )),
+        Found::NoSection => Err(Finding::wrong(
+            crate::error::BAD_CONTEXT,
+            "there is no ucernvm section, neither with cloud-init, nor with the boot loader, nor with amiconfig",
+            "launch this VM with a context that has one, or name the file that has it with --user-data",
+        )),
+    }
+}
+
+fn examine_service(url: &ServiceUrl, settings: &Settings, findings: &mut Vec<Finding>) {
+    let mut service = match HttpService::new(url.clone(), settings.pin.clone(), &settings.trust) {
+        Ok(service) => service,
+        Err(error) => return findings.push(error.into()),
+    };
+    let began = Instant::now();
+    let answer = service.send(&Request::Cluster, LIMIT);
+    if let Some(reached) = service.reached() {
+        let how = if reached.through_proxy { ", through a proxy" } else { "" };
+        findings.push(Finding::Well(format!("{url} is reached from {}{how}", reached.local)));
+    }
+    findings.extend(service.time_of_answer().map(|time| clock(time, SystemTime::now())));
+    let outcome = match answer {
+        Ok(answer) => answer.outcome,
+        Err(failure) => return findings.push(unreachable(failure, url, began.elapsed())),
+    };
+    if outcome != Outcome::Done {
+        let problem =
+            format!("{url} does not know the pin {}: it is mistyped, expired or deleted", settings.pin);
+        return findings.push(Error::UnknownPin(problem).into());
+    }
+    let tls = if url.is_secure() { "is trusted and " } else { "" };
+    findings.push(Finding::Well(format!("{url} {tls}knows the pin")));
+    match keys(&mut service) {
+        Ok(keys) => findings.push(match settings.role {
+            Role::Slave => for_slave(keys),
+            Role::Master => match address::choose(&settings.address, service.reached()) {
+                Ok(own) => for_master(keys, &own.address.to_string()),
+                Err(error) => error.into(),
+            },
+        }),
+        Err(failure) => findings.push(failure.into_error(url, began.elapsed()).into()),
+    }
+}
+
+/// Why a service is not reached: that there is no way to its host is told from that nobody answers there.
+fn unreachable(failure: Failure, url: &ServiceUrl, tried: Duration) -> Finding {
+    if matches!(failure.kind, Kind::Connect | Kind::Timeout)
+        && let Ok(addresses) = (url.host(), url.port()).to_socket_addrs()
+        && let addresses = addresses.collect::<Vec<_>>()
+        && !addresses.iter().any(has_route)
+    {
+        let hosts: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+        let what = format!("cannot reach the pairing service {url}: no route leads to {}", hosts.join(", "));
+        let status = failure.into_error(url, tried).exit_status();
+        return Finding::wrong(status, what, "give this VM an address and a default route: see `ip route`");
+    }
+    failure.into_error(url, tried).into()
+}
+
+/// Whether the kernel knows a way there. Connecting a UDP socket sends nothing.
+fn has_route(address: &SocketAddr) -> bool {
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    UdpSocket::bind(any).is_ok_and(|socket| socket.connect(address).is_ok())
+}
+
+/// This machine's clock beside the service's.
+fn clock(service: SystemTime, here: SystemTime) -> Finding {
+    let (off, side) = match here.duration_since(service) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    if off <= CLOCK_TOLERANCE {
+        return Finding::Well("this VM's clock agrees with the service's".to_owned());
+    }
+    let what = format!("this VM's clock is {} {side} the service's", in_words(off));
+    Finding::Wrong { what, next: "set this VM's clock (NTP), or the service's".to_owned(), status: 77 }
+}
+
+/// A span as people say it, in the largest unit of which there are two: `90 min`, `36 h`, `400 days`.
+fn in_words(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// The keys that every cluster has; `None` where one is not there.
+struct Keys {
+    address: Option<String>,
+    ready: Option<String>,
+}
+
+fn keys(service: &mut HttpService) -> Result<Keys, Failure> {
+    let mut get = |key| match service.send(&Request::Get { key, wait: 0 }, LIMIT)?.outcome {
+        Outcome::Value(value) => Ok(Some(value)),
+        _ => Ok(None),
+    };
+    Ok(Keys { address: get(MASTER_IP)?, ready: get(MASTER_READY)? })
+}
+
+fn for_slave(keys: Keys) -> Finding {
+    let Some(address) = keys.address else {
+        return Finding::wrong(75, "the master has not come yet: there is no master_ip", LOOK_AT_MASTER);
+    };
+    if let Err(error) = value::check(MASTER_IP, &address, Origin::Received) {
+        return error.into();
+    }
+    match keys.ready {
+        Some(ready) if slave::is_ready_for(&ready, &address) => {
+            Finding::Well(format!("the master, {address}, is ready"))
+        }
+        _ => Finding::wrong(75, format!("the master, {address}, is not ready yet"), LOOK_AT_MASTER),
+    }
+}
+
+fn for_master(keys: Keys, own: &str) -> Finding {
+    match (keys.address, keys.ready) {
+        (None, _) => Finding::wrong(
+            75,
+            format!("the slaves cannot learn this master's address, {own}, yet: there is no master_ip"),
+            "run `cernvm-cluster-agent master-ready`, or reboot",
+        ),
+        (Some(address), _) if address != own => Finding::wrong(
+            76,
+            format!("the slaves learn another master's address, not this one's, {own}"),
+            "give this master a pin of its own, or reboot it to take the other's place",
+        ),
+        (Some(address), Some(ready)) if slave::is_ready_for(&ready, &address) => {
+            Finding::Well(format!("the slaves know that this master, {own}, is ready"))
+        }
+        _ => Finding::wrong(
+            75,
+            format!("the slaves are not told yet that this master, {own}, is ready"),
+            "see `systemctl status cernvm-master-ready`: it runs when everything else has started",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn says_by_how_much_a_clock_is_off() {
+        let year = 365 * 86_400;
+        for (service, here, expected) in [
+            (1_000, 1_060, "ok  this VM's clock agrees with the service's"),
+            (1_060, 1_000, "ok  this VM's clock agrees with the service's"),
+            (1_000, 1_061, "!!  this VM's clock is 61 s ahead of the service's"),
+            (10_000, 4_600, "!!  this VM's clock is 90 min behind the service's"),
+            (0, 129_600, "!!  this VM's clock is 36 h ahead of the service's"),
+            (56 * year, year, "!!  this VM's clock is 20075 days behind the service's"),
+        ] {
+            let said = clock(at(service), at(here)).to_string();
+            assert_eq!(said.lines().next(), Some(expected));
+        }
+    }
+
+    #[track_caller]
+    fn check(finding: &Finding, status: u8, begins: &str) {
+        assert_eq!(finding.status(), status, "{finding}");
+        assert!(finding.to_string().starts_with(begins), "{finding}");
+    }
+
+    fn found(address: &str, ready: &str) -> Keys {
+        let there = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+        Keys { address: there(address), ready: there(ready) }
+    }
+
+    #[test]
+    fn says_how_far_the_master_is() {
+        check(&for_slave(found("", "")), 75, "!!  the master has not come yet");
+        check(&for_slave(found("10.0.0.5", "")), 75, "!!  the master, 10.0.0.5, is not ready yet");
+        check(&for_slave(found("10.0.0.5", "10.0.0.4")), 75, "!!  the master, 10.0.0.5, is not ready yet");
+        check(&for_slave(found("10.0.0.5", "10.0.0.5")), 0, "ok  the master, 10.0.0.5, is ready");
+        check(&for_slave(found("10.0.0.5", "true")), 0, "ok  the master, 10.0.0.5, is ready");
+        check(&for_slave(found("$(reboot)", "true")), 76, "!!  the value of 'master_ip'");
+        let own = "10.0.0.5";
+        check(&for_master(found("", ""), own), 75, "!!  the slaves cannot learn");
+        check(&for_master(found(own, ""), own), 75, "!!  the slaves are not told yet");
+        check(&for_master(found("10.0.0.4", "10.0.0.4"), own), 76, "!!  the slaves learn another");
+        check(&for_master(found(own, own), own), 0, "ok  the slaves know");
+    }
+}
