@@ -50,16 +50,16 @@ impl Wait {
 /// The key did not come in time, the pin is unknown or went meanwhile, or the service cannot hold the request.
 pub(crate) async fn for_key(
     service: &Service,
-    pin: &Pin,
-    name: &str,
+    pin: Pin,
+    name: Box<str>,
     wait: Wait,
 ) -> Result<Arc<Key>, Refusal> {
-    let mut waiter = service.hub.wait(pin, name)?;
-    match service.store.key(pin, name).await {
+    let mut waiter = service.hub.wait(&pin, &name)?;
+    match service.store.key(&pin, &name).await {
         Err(StoreError::UnknownKey) => {}
         found => return Ok(found?),
     }
-    let expires = service.store.cluster(pin).await?.expires;
+    let expires = service.store.cluster(&pin).await?.expires;
     let patience = Duration::from_secs(wait.seconds).min(expires.since(service.clock.now()));
     match timeout(patience, waiter.woken()).await {
         Ok(Wake::Set(key)) => Ok(key),

@@ -74,28 +74,40 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const VARIES_WITH: HeaderValue = HeaderValue::from_static("Accept, Cookie");
 /// What a pin stands for changes from one moment to the next, and is nobody else's business.
 const NOT_TO_BE_KEPT: HeaderValue = HeaderValue::from_static("no-store");
-/// Headers that an answer may have, with the two that hyper adds: room is made for them once.
-const HEADERS: usize = 8;
+
+/// The headers that all answers of an endpoint have, put together once.
+pub(super) struct Headers {
+    alone: HeaderMap,
+    text: HeaderMap,
+    json: HeaderMap,
+}
+
+impl Headers {
+    /// For an endpoint with these methods.
+    pub(super) fn new(methods: &'static str) -> Self {
+        let alone = HeaderMap::from_iter([
+            (ALLOW, HeaderValue::from_static(methods)),
+            (VARY, VARIES_WITH),
+            (CACHE_CONTROL, NOT_TO_BE_KEPT),
+        ]);
+        let with = |content_type| {
+            let mut headers = alone.clone();
+            headers.insert(CONTENT_TYPE, content_type);
+            headers
+        };
+        Self { text: with(TEXT), json: with(JSON), alone }
+    }
+}
 
 /// The answer of an API endpoint.
 pub(super) fn render(
-    outcome: Result<Reply, Refusal>,
+    outcome: &Result<Reply, Refusal>,
     format: Format,
-    methods: HeaderValue,
+    headers: &Headers,
 ) -> Response<AnswerBody> {
-    let mut headers = HeaderMap::with_capacity(HEADERS);
-    headers.insert(ALLOW, methods);
-    headers.insert(VARY, VARIES_WITH);
-    headers.insert(CACHE_CONTROL, NOT_TO_BE_KEPT);
     let (status, body) = match outcome {
         Ok(reply) => (reply.status(), reply.render(format)),
         Err(refusal) => {
-            if let Some(seconds) = refusal.retry_after() {
-                headers.insert(RETRY_AFTER, seconds.into());
-            }
-            if let Refusal::TokenMissing = refusal {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
             let body = match format {
                 Format::Json => refusal.to_json(),
                 // An error has no line `key: value`, and clients that asked for one go by the status.
@@ -104,16 +116,37 @@ pub(super) fn render(
             (refusal.status(), body)
         }
     };
-    if !body.is_empty() {
-        let content_type = match format {
-            Format::Text => TEXT,
-            Format::Json => JSON,
-        };
-        headers.insert(CONTENT_TYPE, content_type);
-    }
+    let headers = match format {
+        _ if body.is_empty() => &headers.alone,
+        Format::Text => &headers.text,
+        Format::Json => &headers.json,
+    };
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    *response.headers_mut() = headers.clone();
+    if let Err(refusal) = outcome {
+        explain(refusal, response.headers_mut());
+    }
+    response
+}
+
+/// Adds what a client should know of a refusal besides its words.
+fn explain(refusal: &Refusal, headers: &mut HeaderMap) {
+    if let Some(seconds) = refusal.retry_after() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if let Refusal::TokenMissing = refusal {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+}
+
+/// The answer to a connection that there is no room for.
+pub(crate) fn no_room() -> Response<AnswerBody> {
+    let refusal = Refusal::TooManyConnections;
+    let mut response = Response::new(refusal.to_json().into());
+    *response.status_mut() = refusal.status();
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    explain(&refusal, response.headers_mut());
     response
 }
 

@@ -12,12 +12,10 @@ mod routes;
 
 use std::net::IpAddr;
 
-use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use protocol::Pin;
 
-pub(crate) use answers::{AnswerBody, Reply};
+pub(crate) use answers::{AnswerBody, Reply, no_room};
 pub(crate) use body::RequestBody;
 pub(crate) use fields::Fields;
 pub(crate) use refusal::Refusal;
@@ -27,7 +25,6 @@ use crate::api::wait::{self, PREFERENCE_APPLIED, Wait};
 use crate::api::{clusters, keys};
 use crate::service::Service;
 use body::decode;
-use negotiation::Format;
 use routes::{Endpoint, Route};
 
 /// Answers one request of a client.
@@ -36,100 +33,65 @@ pub(crate) async fn answer(
     client: IpAddr,
     request: Request<impl RequestBody>,
 ) -> Response<AnswerBody> {
-    match look(service, client, request).await {
-        Next::Answer(answer) => answer,
-        Next::Hold(held) => {
-            let Held { pin, key, wait, format, methods } = *held;
-            let found = wait::for_key(service, &pin, &key, wait).await.map(Reply::Key);
-            finish(service, client, found, format, methods, Some(wait)).await
-        }
-    }
-}
-
-/// The answer to a connection that there is no room for.
-pub(crate) fn no_room() -> Response<AnswerBody> {
-    answers::render(Err(Refusal::TooManyConnections), Format::Json, HeaderValue::from_static(""))
-}
-
-/// What becomes of a request.
-enum Next {
-    /// It is answered.
-    Answer(Response<AnswerBody>),
-    /// It is held.
-    Hold(Box<Held>),
-}
-
-/// What is kept of a request that is held: nothing that it came with, since the buffer that holds its head would be
-/// most of what a waiter costs.
-struct Held {
-    pin: Pin,
-    key: Box<str>,
-    wait: Wait,
-    format: Format,
-    methods: HeaderValue,
-}
-
-/// Answers a request, unless it is to be held.
-async fn look(service: &Service, client: IpAddr, request: Request<impl RequestBody>) -> Next {
     let (head, body) = request.into_parts();
     let path = routes::normalize(head.uri.path());
-    Next::Answer(match routes::find(&path) {
-        None => answers::nothing_there(&path),
-        Some(Route::Root) => answers::see("/cluster_pairing"),
-        Some(Route::Health) => answers::line(StatusCode::OK, "alive"),
-        Some(Route::Ready) => match service.ready().await {
-            Ok(()) => answers::line(StatusCode::OK, "ready"),
-            Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
-        },
-        Some(Route::Api(endpoint)) => return api(service, client, &head, body, endpoint).await,
-    })
-}
-
-/// Answers a request to an endpoint of the API.
-async fn api(
-    service: &Service,
-    client: IpAddr,
-    head: &Parts,
-    body: impl RequestBody,
-    endpoint: Endpoint<'_>,
-) -> Next {
-    let wait = Wait::asked_for(head).filter(|_| matches!(endpoint, Endpoint::Key(..)));
-    let (formats, methods) = (endpoint.formats(), endpoint.methods());
-    let format = negotiation::negotiate(&head.headers, formats);
-    let outcome = match format {
-        None => Err(Refusal::NotAcceptable),
-        Some(_) => perform(service, client, head, body, &endpoint).await,
+    let endpoint = match routes::find(&path) {
+        Some(Route::Api(endpoint)) => endpoint,
+        Some(Route::Root) => return answers::see("/cluster_pairing"),
+        Some(Route::Health) => return answers::line(StatusCode::OK, "alive"),
+        Some(Route::Ready) => return ready(service).await,
+        None => return answers::nothing_there(&path),
     };
-    let format = format.unwrap_or(formats[0]);
-    match (outcome, wait, endpoint) {
-        (Err(Refusal::UnknownKey), Some(wait), Endpoint::Key(pin, key)) => {
-            Next::Hold(Box::new(Held { pin, key: key.into(), wait, format, methods }))
-        }
-        (outcome, ..) => Next::Answer(finish(service, client, outcome, format, methods, wait).await),
+    let wait = Wait::asked_for(&head).filter(|_| matches!(endpoint, Endpoint::Key(..)));
+    let (formats, headers) = (endpoint.formats(), endpoint.headers());
+    let (format, mut outcome) = match negotiation::negotiate(&head.headers, formats) {
+        None => (formats[0], Err(Refusal::NotAcceptable)),
+        Some(format) => (format, perform(service, client, &head, body, &endpoint).await),
+    };
+    if let (Err(Refusal::UnknownKey), Some(wait), Endpoint::Key(pin, key)) = (&outcome, wait, &endpoint) {
+        let (pin, key) = (pin.clone(), Box::from(*key));
+        // The buffer that the head came in would be most of what a waiter takes.
+        drop(path);
+        drop(head);
+        outcome = Box::pin(wait::for_key(service, pin, key, wait)).await.map(Reply::Key);
     }
-}
-
-/// Puts the answer of an endpoint together.
-async fn finish(
-    service: &Service,
-    client: IpAddr,
-    outcome: Result<Reply, Refusal>,
-    format: Format,
-    methods: HeaderValue,
-    wait: Option<Wait>,
-) -> Response<AnswerBody> {
-    if matches!(outcome, Err(Refusal::UnknownPin)) {
-        service.pace.unknown_pin(client).await;
+    if let Err(Refusal::UnknownPin) = outcome {
+        Box::pin(service.pace.unknown_pin(client)).await;
     }
-    let mut answer = answers::render(outcome, format, methods);
+    let mut answer = answers::render(&outcome, format, headers);
     if let Some(wait) = wait {
         answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
     }
     answer
 }
 
-/// The contract, as a table.
+async fn ready(service: &Service) -> Response<AnswerBody> {
+    match service.ready().await {
+        Ok(()) => answers::line(StatusCode::OK, "ready"),
+        Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
+    }
+}
+
+/// The contract, as a table: what only reads, and whatever else there is.
 async fn perform(
+    service: &Service,
+    client: IpAddr,
+    head: &Parts,
+    body: impl RequestBody,
+    endpoint: &Endpoint<'_>,
+) -> Result<Reply, Refusal> {
+    use Endpoint::{Cluster, Key, Keys};
+    match (&head.method, endpoint) {
+        (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, pin).await,
+        (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, pin).await,
+        (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, pin, key).await,
+        (&Method::OPTIONS, endpoint) => Ok(Reply::Options(endpoint.formats())),
+        // Boxed: what it takes to read a body would otherwise be part of every request.
+        _ => Box::pin(write(service, client, head, body, endpoint)).await,
+    }
+}
+
+async fn write(
     service: &Service,
     client: IpAddr,
     Parts { method, headers, .. }: &Parts,
@@ -139,14 +101,8 @@ async fn perform(
     use Endpoint::{Cluster, Clusters, Key, Keys};
     match (method, endpoint) {
         (&Method::POST, Clusters) => clusters::create(service, client, headers).await,
-
-        (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, pin).await,
         (&Method::DELETE, Cluster(pin)) => clusters::delete(service, pin).await,
-
-        (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, pin).await,
         (&Method::POST, Keys(pin)) => keys::create(service, pin, decode(headers, body).await?).await,
-
-        (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, pin, key).await,
         (&Method::PUT, Key(pin, key)) => {
             keys::replace(service, pin, key, decode(headers, body).await?).await
         }
@@ -154,8 +110,6 @@ async fn perform(
             keys::change(service, pin, key, decode(headers, body).await?).await
         }
         (&Method::DELETE, Key(pin, key)) => keys::delete(service, pin, key).await,
-
-        (&Method::OPTIONS, endpoint) => Ok(Reply::Options(endpoint.formats())),
         (method, _) => Err(Refusal::MethodNotAllowed(method.clone())),
     }
 }
@@ -163,6 +117,8 @@ async fn perform(
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use hyper::Request;
 
     use crate::service::testing::{Asked, World};
     use crate::store::Limits;
@@ -173,6 +129,16 @@ mod tests {
     async fn json(world: &World, method: &str, path: &str, body: &str) -> (u16, String) {
         let Asked { status, body, .. } = world.ask(method, path, JSON, body).await;
         (status, body)
+    }
+
+    /// It is part of what a waiter takes, and it is moved about for every request.
+    #[tokio::test]
+    async fn a_request_is_held_in_little_memory() {
+        let world = World::new().await;
+        let request = Request::new(http_body_util::Full::<hyper::body::Bytes>::default());
+        let held = super::answer(&world.service, std::net::Ipv4Addr::LOCALHOST.into(), request);
+        let bytes = size_of_val(&held);
+        assert!(bytes <= 1024, "{bytes}");
     }
 
     #[tokio::test]

@@ -16,18 +16,18 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    fn media_type(self) -> (&'static str, &'static str) {
+    /// Its two halves, and the whole.
+    fn media_type(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Text => ("text", "plain"),
-            Self::Json => ("application", "json"),
+            Self::Text => ("text", "plain", "text/plain"),
+            Self::Json => ("application", "json", "application/json"),
         }
     }
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (main, sub) = self.media_type();
-        write!(f, "{main}/{sub}")
+        f.write_str(self.media_type().2)
     }
 }
 
@@ -45,10 +45,15 @@ type Liking = (f32, u8);
 /// The form to answer in; `None` when the client takes none of those that are offered.
 pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
     // What nearly everybody sends; the rules below come to the same.
-    match headers.get(ACCEPT).map(HeaderValue::as_bytes) {
-        None => return offered.first().copied(),
-        Some(b"*/*") if headers.get_all(ACCEPT).iter().nth(1).is_none() => return offered.first().copied(),
-        Some(_) => {}
+    let mut accepted = headers.get_all(ACCEPT).iter().map(HeaderValue::as_bytes);
+    match (accepted.next(), accepted.next()) {
+        (None | Some(b"*/*"), None) => return offered.first().copied(),
+        (Some(one), None) => {
+            if let Some(format) = offered.iter().find(|format| format.media_type().2.as_bytes() == one) {
+                return Some(*format);
+            }
+        }
+        _ => {}
     }
     let mut best: Option<(Liking, Format)> = None;
     for &format in offered {
@@ -91,7 +96,7 @@ impl<'a> Range<'a> {
 
     /// How precisely the range names the form, from 1 for `*/*` up; `None` when it does not cover it.
     fn covers(&self, format: Format) -> Option<u8> {
-        let (main, sub) = format.media_type();
+        let (main, sub, _) = format.media_type();
         if self.main == b"*" && self.sub == b"*" {
             Some(1)
         } else if !self.main.eq_ignore_ascii_case(main.as_bytes()) {

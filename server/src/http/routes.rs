@@ -1,11 +1,12 @@
 //! Which endpoint a path means. The contract's table, and nothing of methods or answers.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use hyper::header::HeaderValue;
 use protocol::Pin;
 use protocol::key::is_addressable;
 
+use super::answers::Headers;
 use super::negotiation::Format;
 
 /// What a path means.
@@ -43,17 +44,18 @@ impl Endpoint<'_> {
         }
     }
 
-    /// Its methods, as `Allow` lists them.
-    pub(super) fn methods(&self) -> HeaderValue {
-        const CLUSTERS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
-        const CLUSTER: HeaderValue = HeaderValue::from_static("GET, DELETE, HEAD, OPTIONS");
-        const KEYS: HeaderValue = HeaderValue::from_static("GET, POST, HEAD, OPTIONS");
-        const KEY: HeaderValue = HeaderValue::from_static("GET, PUT, PATCH, DELETE, HEAD, OPTIONS");
+    /// The headers of its answers, which list its methods.
+    pub(super) fn headers(&self) -> &'static Headers {
+        static CLUSTERS: LazyLock<Headers> = LazyLock::new(|| Headers::new("POST, OPTIONS"));
+        static CLUSTER: LazyLock<Headers> = LazyLock::new(|| Headers::new("GET, DELETE, HEAD, OPTIONS"));
+        static KEYS: LazyLock<Headers> = LazyLock::new(|| Headers::new("GET, POST, HEAD, OPTIONS"));
+        static KEY: LazyLock<Headers> =
+            LazyLock::new(|| Headers::new("GET, PUT, PATCH, DELETE, HEAD, OPTIONS"));
         match self {
-            Self::Clusters => CLUSTERS,
-            Self::Cluster(_) => CLUSTER,
-            Self::Keys(_) => KEYS,
-            Self::Key(..) => KEY,
+            Self::Clusters => &CLUSTERS,
+            Self::Cluster(_) => &CLUSTER,
+            Self::Keys(_) => &KEYS,
+            Self::Key(..) => &KEY,
         }
     }
 }

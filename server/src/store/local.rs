@@ -28,74 +28,73 @@ pub(super) trait Local: Send + Sync + 'static {
 
 /// Reads from a cluster. One that is found to be due is buried before the answer says that it is unknown, so that
 /// neither a clock that steps back nor a restart brings it to life again.
-async fn read<T>(
-    store: &impl Local,
+fn read<'a, T>(
+    store: &'a impl Local,
     pin: &Pin,
-    read: impl FnOnce(PinKey, &Entry) -> Result<T, StoreError> + Send,
-) -> Result<T, StoreError> {
-    let key = PinKey::of(pin).ok_or(StoreError::UnknownPin)?;
+    read: impl FnOnce(PinKey, &Entry) -> Result<T, StoreError>,
+) -> Answer<'a, T> {
+    let Some(key) = PinKey::of(pin) else { return Answer::ready(Err(StoreError::UnknownPin)) };
     let core = store.core();
     let now = core.clock.now();
     match core.state.look(key, now, |entry| read(key, entry)) {
-        Look::Live(answer) => return answer,
-        Look::Unknown => {}
+        Look::Live(answer) => Answer::ready(answer),
+        Look::Unknown => Answer::ready(Err(StoreError::UnknownPin)),
         Look::Expired => {
             let pin = pin.clone();
-            store
-                .write(move |batch| {
+            Answer::later(async move {
+                let bury = move |batch: &mut Batch<'_>| {
                     batch.bury_seen(&pin, now);
                     Ok(())
-                })
-                .await?;
+                };
+                store.write(bury).await?;
+                Err(StoreError::UnknownPin)
+            })
         }
     }
-    Err(StoreError::UnknownPin)
 }
 
 impl<L: Local> Store for L {
     fn create_cluster(&self) -> Answer<'_, Cluster> {
-        Box::pin(self.write(|batch| batch.create_cluster()))
+        Answer::later(self.write(|batch| batch.create_cluster()))
     }
 
     fn cluster<'a>(&'a self, pin: &'a Pin) -> Answer<'a, Cluster> {
-        Box::pin(read(self, pin, |pin, entry| Ok(entry.cluster(pin))))
+        read(self, pin, |pin, entry| Ok(entry.cluster(pin)))
     }
 
     fn delete_cluster<'a>(&'a self, pin: &'a Pin) -> Answer<'a, ()> {
         let pin = pin.clone();
-        Box::pin(self.write(move |batch| batch.delete_cluster(&pin)))
+        Answer::later(self.write(move |batch| batch.delete_cluster(&pin)))
     }
 
     fn keys<'a>(&'a self, pin: &'a Pin) -> Answer<'a, Vec<Arc<Key>>> {
-        Box::pin(read(self, pin, |_, entry| {
-            Ok(entry.keys.iter().map(|numbered| numbered.key.clone()).collect())
-        }))
+        read(self, pin, |_, entry| Ok(entry.keys.iter().map(|numbered| numbered.key.clone()).collect()))
     }
 
     fn key<'a>(&'a self, pin: &'a Pin, name: &'a str) -> Answer<'a, Arc<Key>> {
-        Box::pin(read(self, pin, |_, entry| entry.key(name).cloned().ok_or(StoreError::UnknownKey)))
+        read(self, pin, |_, entry| entry.key(name).cloned().ok_or(StoreError::UnknownKey))
     }
 
     fn create_key<'a>(&'a self, pin: &'a Pin, name: &'a str, value: &'a str) -> Answer<'a, Arc<Key>> {
         let (pin, name, value) = (pin.clone(), name.to_owned(), value.to_owned());
-        Box::pin(self.write(move |batch| batch.create_key(&pin, name, value)))
+        Answer::later(self.write(move |batch| batch.create_key(&pin, name, value)))
     }
 
     fn update_key<'a>(&'a self, pin: &'a Pin, name: &'a str, update: Update) -> Answer<'a, Arc<Key>> {
         let (pin, name) = (pin.clone(), name.to_owned());
-        Box::pin(self.write(move |batch| batch.update_key(&pin, &name, update)))
+        Answer::later(self.write(move |batch| batch.update_key(&pin, &name, update)))
     }
 
     fn delete_key<'a>(&'a self, pin: &'a Pin, name: &'a str) -> Answer<'a, ()> {
         let (pin, name) = (pin.clone(), name.to_owned());
-        Box::pin(self.write(move |batch| batch.delete_key(&pin, &name)))
+        Answer::later(self.write(move |batch| batch.delete_key(&pin, &name)))
     }
 
     fn sweep(&self) -> Answer<'_, Option<Timestamp>> {
-        Box::pin(self.write(|batch| Ok(batch.sweep())))
+        Answer::later(self.write(|batch| Ok(batch.sweep())))
     }
 
     fn ready(&self) -> Answer<'_, ()> {
-        Box::pin(self.writable())
+        Answer::later(self.writable())
     }
 }

@@ -43,6 +43,7 @@ mod writer;
 use std::future::Future;
 use std::pin::Pin as Pinned;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use protocol::Pin;
@@ -169,7 +170,35 @@ impl Observer for () {
 }
 
 /// The answer of a store: a future, since a store may be on another machine.
-pub type Answer<'a, T> = Pinned<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub enum Answer<'a, T> {
+    /// It is there; `None` once it was taken. Reads of a store in memory need no box around them.
+    Ready(Option<Result<T, StoreError>>),
+    /// It will come.
+    Later(Pinned<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>),
+}
+
+impl<'a, T> Answer<'a, T> {
+    /// An answer that is there.
+    pub fn ready(answer: Result<T, StoreError>) -> Self {
+        Self::Ready(Some(answer))
+    }
+
+    /// An answer that this future gives.
+    pub fn later(answer: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Self {
+        Self::Later(Box::pin(answer))
+    }
+}
+
+impl<T: Unpin> Future for Answer<'_, T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(self: Pinned<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Ready(answer) => Poll::Ready(answer.take().expect("nobody polls after the answer")),
+            Self::Later(answer) => answer.as_mut().poll(context),
+        }
+    }
+}
 
 /// A store of clusters and their keys. The promises are at the head of this module.
 pub trait Store: Send + Sync + 'static {

@@ -168,7 +168,8 @@ fn read(store: &Embedded, pin: &Pin) -> Keys {
 type Begun<'a, T> = Pinned<Box<dyn Future<Output = T> + 'a>>;
 
 /// Sets a write under way.
-fn begin<'a, T: 'a>(mut write: Begun<'a, T>) -> Begun<'a, T> {
+fn begin<'a, T: 'a>(write: impl Future<Output = T> + 'a) -> Begun<'a, T> {
+    let mut write = Box::pin(write);
     match write.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Box::pin(ready(answer)),
         Poll::Pending => write,

@@ -485,7 +485,7 @@ pub(super) fn a_write_whose_asker_has_gone_leaves_the_store_whole<W: World>() {
         let name = format!("k{round}");
         // Begun, then dropped, as when a client hangs up.
         let mut begun = fixture.store().create_key(&pin, &name, "v");
-        let _ = begun.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let _ = std::pin::Pin::new(&mut begun).poll(&mut Context::from_waker(Waker::noop()));
         drop(begun);
         let again = fixture.create(&pin, &name, "v");
         assert!(matches!(again, Ok(_) | Err(StoreError::KeyExists)), "{again:?}");
