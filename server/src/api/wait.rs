@@ -32,7 +32,8 @@ impl Wait {
     }
 
     fn preferred(headers: &HeaderMap) -> Option<Self> {
-        let mut preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+        let preferences = headers.iter().filter(|(name, _)| **name == PREFER);
+        let mut preferences = preferences.filter_map(|(_, value)| value.to_str().ok());
         let seconds = preferences.find_map(wait::parse)?;
         Some(Self { seconds: seconds.min(wait::MAX_SECONDS) })
     }

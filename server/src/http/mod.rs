@@ -34,13 +34,22 @@ pub(crate) async fn answer(
     request: Request<impl RequestBody>,
 ) -> Response<AnswerBody> {
     let (head, body) = request.into_parts();
-    let path = routes::normalize(head.uri.path());
-    let endpoint = match routes::find(&path) {
+    let path = head.uri.path();
+    let normal;
+    let route = match routes::find(path) {
+        // No route has anything encoded in it.
+        None if path.contains('%') => {
+            normal = routes::normalize(path);
+            routes::find(&normal)
+        }
+        route => route,
+    };
+    let endpoint = match route {
         Some(Route::Api(endpoint)) => endpoint,
         Some(Route::Root) => return answers::see("/cluster_pairing"),
         Some(Route::Health) => return answers::line(StatusCode::OK, "alive"),
         Some(Route::Ready) => return ready(service).await,
-        None => return answers::nothing_there(&path),
+        None => return answers::nothing_there(&routes::normalize(path)),
     };
     let wait = Wait::asked_for(&head).filter(|_| matches!(endpoint, Endpoint::Key(..)));
     let (formats, headers) = (endpoint.formats(), endpoint.headers());
@@ -51,7 +60,6 @@ pub(crate) async fn answer(
     if let (Err(Refusal::UnknownKey), Some(wait), Endpoint::Key(pin, key)) = (&outcome, wait, &endpoint) {
         let (pin, key) = (pin.clone(), Box::from(*key));
         // The buffer that the head came in would be most of what a waiter takes.
-        drop(path);
         drop(head);
         outcome = Box::pin(wait::for_key(service, pin, key, wait)).await.map(Reply::Key);
     }

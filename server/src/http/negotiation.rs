@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, HeaderMap};
 
 /// A form that an answer can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ type Liking = (f32, u8);
 /// The form to answer in; `None` when the client takes none of those that are offered.
 pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
     // What nearly everybody sends; the rules below come to the same.
-    let mut accepted = headers.get_all(ACCEPT).iter().map(HeaderValue::as_bytes);
+    let mut accepted = headers.iter().filter(|(name, _)| **name == ACCEPT).map(|(_, value)| value.as_bytes());
     match (accepted.next(), accepted.next()) {
         (None | Some(b"*/*"), None) => return offered.first().copied(),
         (Some(one), None) => {
@@ -125,6 +125,8 @@ fn weight(text: &[u8]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     const KEY: &[Format] = &[Format::Text, Format::Json];
