@@ -17,6 +17,12 @@ test: ## all tests; installs what they need when you are root, and names it when
 	$(CARGO) test --workspace --locked
 	tests/scripts/boot
 
+boot-full: ## Debian 12 and 13 as full virtual machines, master and slave at once: the time line of each; needs root
+	tests/scripts/boot boot-full
+
+boot-times: ## what the agent adds to a slave's boot; needs root
+	tests/scripts/boot boot-times
+
 lint: ## format, clippy, and what may be in the dependency tree
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
@@ -32,4 +38,4 @@ install: ## the static programs, units and examples below DESTDIR
 bench: ## the service and the agent beside their peers, on a quiet machine; ARGS=--quick for a look at it
 	benches/run.sh $(ARGS)
 
-.PHONY: help build demo test lint static install bench
+.PHONY: help build demo test boot-full boot-times lint static install bench

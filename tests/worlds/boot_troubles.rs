@@ -131,6 +131,18 @@ fn without_a_network_the_boot_goes_on() {
 }
 
 #[test]
+#[ignore = "needs root: makes a network without a way out"]
+fn doctor_says_that_there_is_no_route() {
+    let lab = Lab::new();
+    let guest = guest_of_cloud_init(&section(NOWHERE, "enico1qq0oey"));
+    let output = lab.command(binaries::agent()).arg("--root").arg(guest.root()).arg("doctor").output();
+    let output = output.expect("nsenter starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    assert!(said.contains("no route leads to 192.0.2.1") && said.contains("see `ip route`"), "{said}");
+}
+
+#[test]
 #[ignore = "needs root: mounts a small file system"]
 fn a_full_disk_leaves_whole_files_and_the_boot_goes_on() {
     let lab = Lab::new();

@@ -3,8 +3,6 @@
 use std::net::{Ipv4Addr, TcpListener};
 
 use worlds::api::Api;
-use worlds::binaries;
-use worlds::boot::lab::Lab;
 use worlds::guest::{Finished, Guest};
 use worlds::http::Headers;
 use worlds::scripted::{Reply, Scripted};
@@ -167,18 +165,4 @@ fn the_worst_finding_is_the_exit_status_and_every_service_is_looked_at() {
 fn become_ready(api: Api, pin: &str) {
     api.create_key(pin, "master_ip", MASTER);
     api.create_key(pin, "master_ready", MASTER);
-}
-
-#[test]
-#[ignore = "needs root: makes a network without a way out"]
-fn no_route() {
-    let lab = Lab::new();
-    // RFC 5737: an address for documentation, where nobody is.
-    let guest = Guest::new("patient", slave("http://192.0.2.1:8000", PIN));
-    let mut command = lab.command(binaries::agent());
-    command.arg("--root").arg(guest.root()).args(["--user-data", "/user-data", "doctor"]);
-    let output = command.output().expect("nsenter starts");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(69), "{said}");
-    assert!(said.contains("no route leads to 192.0.2.1") && said.contains("see `ip route`"), "{said}");
 }

@@ -4,6 +4,7 @@
 //! of them with it, even when the test is killed.
 
 pub mod debian;
+pub mod full;
 pub mod lab;
 pub mod microvm;
 pub mod nspawn;
