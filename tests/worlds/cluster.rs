@@ -25,7 +25,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let service = Service::start();
+        let service = Service::with(&["--access-log", "--log", "debug"]);
         let wire = relay::recorded(service.api());
         let pin = service.api().new_pin();
         Self { service, wire, pin }
@@ -80,6 +80,16 @@ impl World {
             (seen.method != "GET").then(|| format!("{} {key}", seen.method))
         };
         self.wire.seen().iter().filter_map(line).collect()
+    }
+}
+
+/// Whatever a test does, the service must not log the pin (the agents are held to that in `Agent::finish`).
+impl Drop for World {
+    fn drop(&mut self) {
+        let log = self.service.log();
+        if !std::thread::panicking() {
+            assert!(log.contains("/api/v1/clusters") && !log.contains(&self.pin), "the service's log:\n{log}");
+        }
     }
 }
 

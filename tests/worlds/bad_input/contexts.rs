@@ -25,12 +25,11 @@ fn ends_in_bounds(content: &[u8], statuses: &[i32]) {
 
 #[test]
 fn a_bomb_in_gzip_does_not_go_off() {
-    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
-    let block = vec![b'\n'; 1 << 20];
-    for _ in 0..1024 {
-        bomb.write_all(&block).expect("memory takes every byte");
-    }
-    ends_in_bounds(&bomb.finish().expect("memory takes every byte"), &[65]);
+    let mut member = GzEncoder::new(Vec::new(), Compression::default());
+    member.write_all(&vec![b'\n'; 16 << 20]).expect("memory takes every byte");
+    let member = member.finish().expect("memory takes every byte");
+    // A gigabyte: what gunzip makes of joined files is joined too.
+    ends_in_bounds(&member.repeat(64), &[65]);
 }
 
 #[test]
