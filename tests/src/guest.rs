@@ -21,6 +21,10 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pub struct Guest {
     name: String,
     root: TempDir,
+    /// What every command line begins with.
+    options: &'static [&'static str],
+    /// The pin, where a context has one.
+    secret: Option<String>,
 }
 
 /// An agent that runs in a guest; it ends with the value.
@@ -48,10 +52,30 @@ impl Guest {
     /// When there is no room for it.
     #[must_use]
     pub fn new(name: &str, context: impl AsRef<[u8]>) -> Self {
+        let guest = Self::make(name, &["--user-data", USER_DATA]);
+        guest.holding(&[(USER_DATA, context.as_ref())])
+    }
+
+    /// A guest on whose disk something else has laid files down: the agent has to find the context itself.
+    ///
+    /// # Panics
+    /// When there is no room for them.
+    #[must_use]
+    pub fn with_files(name: &str, files: &[(&str, &[u8])]) -> Self {
+        Self::make(name, &[]).holding(files)
+    }
+
+    fn make(name: &str, options: &'static [&'static str]) -> Self {
         let root = TempDir::with_prefix(format!("guest-{name}-")).expect("a temporary directory can be made");
-        let guest = Self { name: name.into(), root };
-        guest.write(USER_DATA, context);
-        guest
+        Self { name: name.into(), root, options, secret: None }
+    }
+
+    fn holding(mut self, files: &[(&str, &[u8])]) -> Self {
+        for (path, content) in files {
+            self.write(path, content);
+            self.secret = self.secret.or_else(|| pin_of(&String::from_utf8_lossy(content)));
+        }
+        self
     }
 
     /// What it is called.
@@ -130,10 +154,8 @@ impl Guest {
     fn launch(&self, mut command: Command, args: &[&str], input: Stdio) -> Agent {
         // No proxy of this machine, and nothing else that is not the guest's.
         command.env_clear().env("PATH", PATH).stdin(input);
-        command.arg("--root").arg(self.root()).args(["--user-data", USER_DATA]).args(args);
-        let secret = pin_of(&self.context());
-        let secret = secret.filter(|pin| !args.iter().any(|arg| arg.contains(pin)));
-        Agent { process: Process::start(&self.name, &mut command), secret }
+        command.arg("--root").arg(self.root()).args(self.options).args(args);
+        Agent { process: Process::start(&self.name, &mut command), secret: self.secret.clone() }
     }
 }
 

@@ -88,7 +88,10 @@ impl Drop for World {
     fn drop(&mut self) {
         let log = self.service.log();
         if !std::thread::panicking() {
-            assert!(log.contains("/api/v1/clusters") && !log.contains(&self.pin), "the service's log:\n{log}");
+            assert!(
+                log.contains("/api/v1/clusters") && !log.contains(&self.pin),
+                "the service's log:\n{log}"
+            );
         }
     }
 }
