@@ -23,7 +23,7 @@ pub fn get<S: Service, C: Clock>(
     wait: bool,
 ) -> Result<String, Error> {
     let patience = if wait { session.patience() } else { Patience::once(session.clock(), LIMIT) };
-    let value = slave::await_key(session, key, &patience)?;
+    let value = slave::await_key(session, key, &format!("waiting for the key '{key}'"), &patience)?;
     value::check(key, &value, Origin::Received)?;
     Ok(value)
 }

@@ -19,6 +19,8 @@ use crate::value::{self, Origin};
 const OTHER_KEYS_LIMIT: Duration = Duration::from_secs(60);
 /// Shortest time between the beginnings of two waits on one key.
 const WAIT_SPACING: Duration = Duration::from_secs(1);
+/// A request that took so long was held, whatever became of it.
+const HELD: Duration = Duration::from_secs(5);
 /// How often a service that does not hold requests is asked whether the pin still exists. One that does is asked after
 /// every answer that came too soon.
 const CONFIRM_EVERY: Duration = Duration::from_secs(60);
@@ -94,7 +96,7 @@ fn gather_within<S: Service, C: Clock>(
     gathered.values.insert(MASTER_IP.to_owned(), await_master(session, patience)?);
     let patience = patience.at_most(session.clock(), others);
     for key in keys.iter().filter(|key| *key != MASTER_IP) {
-        let result = await_key(session, key, &patience)
+        let result = await_key(session, key, &format!("waiting for the key '{key}'"), &patience)
             .and_then(|value| value::check(key, &value, Origin::Received).map(|()| value));
         match result {
             Ok(value) => drop(gathered.values.insert(key.clone(), value)),
@@ -110,10 +112,11 @@ pub(crate) fn await_master<S: Service, C: Clock>(
     patience: &Patience,
 ) -> Result<String, Error> {
     let mut backoff = Backoff::default();
+    let mut awaited = "waiting until the master is ready";
     loop {
-        let ready = await_key(session, MASTER_READY, patience)?;
+        let ready = await_key(session, MASTER_READY, awaited, patience)?;
         let there = session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, patience)?;
-        let not_yet = match there {
+        awaited = match there {
             Outcome::Value(address) if is_ready_for(&ready, &address) => {
                 value::check(MASTER_IP, &address, Origin::Received)?;
                 return Ok(address);
@@ -121,7 +124,7 @@ pub(crate) fn await_master<S: Service, C: Clock>(
             Outcome::Value(_) => "waiting until the master is ready with its new address",
             _ => "the master is ready, but has no master_ip; waiting for it",
         };
-        session.say_waiting(not_yet, patience);
+        session.say_waiting(awaited, patience);
         if !session.pause(&mut backoff, patience) {
             return Err(not_in_time(session, MASTER_READY, patience));
         }
@@ -137,10 +140,12 @@ pub(crate) fn is_ready_for(ready: &str, address: &str) -> bool {
     }
 }
 
-/// The value of a key, as it is, once it is there. Has the service hold the request if it knows how to, else polls.
+/// The value of a key, as it is, once it is there. Has the service hold the request if it knows how to, else polls; says
+/// meanwhile what is `awaited`.
 pub(crate) fn await_key<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     key: &str,
+    awaited: &str,
     patience: &Patience,
 ) -> Result<String, Error> {
     session.establish(patience)?;
@@ -151,11 +156,16 @@ pub(crate) fn await_key<S: Service, C: Clock>(
         let wait = wait_for(patience, patience.left(session.clock()));
         if wait > 0 {
             // Before the request, which may be held for most of a minute.
-            session.say_waiting(&awaited(key), patience);
+            session.say_waiting(awaited, patience);
         }
         let answer = match session.attempt(&Request::Get { key, wait }, patience) {
             Ok(answer) => answer,
             Err(failure) => {
+                if session.clock().now().saturating_sub(began) >= HELD {
+                    // It was held, then cut off: by a service that was restarted, or by something in between that
+                    // does not let a request live so long. Not the first of several failures in a row.
+                    backoff.reset();
+                }
                 session.pause_after(failure, &mut backoff, patience)?;
                 continue;
             }
@@ -187,14 +197,6 @@ pub(crate) fn await_key<S: Service, C: Clock>(
 /// For how many seconds to have a request held: as long as a service may, but a second less than is left.
 fn wait_for(patience: &Patience, left: Duration) -> u64 {
     if patience.is_once() { 0 } else { left.as_secs().saturating_sub(1).min(wait::MAX_SECONDS) }
-}
-
-fn awaited(key: &str) -> String {
-    if key == MASTER_READY {
-        "waiting until the master is ready".to_owned()
-    } else {
-        format!("waiting for the key '{key}'")
-    }
 }
 
 fn absent(key: &str) -> String {
@@ -352,6 +354,23 @@ mod tests {
             ],
         );
         gathered(&mut stage, &[]).unwrap();
+    }
+
+    #[test]
+    fn comes_back_soon_to_a_service_whose_answers_are_cut_off() {
+        let mut cuts = 0;
+        let mut stage = Stage::new(&["pair"], 3000, move |line| match line {
+            "pair cluster" => done(),
+            "pair get master_ip" => value("10.0.0.5"),
+            _ => {
+                cuts += 1;
+                if cuts < 20 { (failed(Kind::Connect).0, 30) } else { value("10.0.0.5") }
+            }
+        });
+        gathered(&mut stage, &[]).unwrap();
+        let spacings = spacings(&stage);
+        assert_eq!(spacings.len(), 19);
+        assert!(spacings.iter().all(|spacing| *spacing <= Duration::from_secs(32)), "{spacings:?}");
     }
 
     #[test]

@@ -231,7 +231,7 @@ fn first_that_connects(
         match TcpStream::connect_timeout(address, (left / others).max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == ErrorKind::TimedOut => {}
-            Err(error) => refusals.push(format!("{} from {address}", plain(&error))),
+            Err(error) => refusals.push(format!("{address}: {}", plain(&error))),
         }
     }
     if refusals.is_empty() {
