@@ -47,6 +47,7 @@ impl Service for Fake {
             Request::Delete { key } => format!("{host} delete {key}"),
         };
         self.seen.borrow_mut().push(Seen { line: line.clone(), at: self.clock.now(), limit });
+        assert!(self.seen.borrow().len() < 10_000, "asked without end: {line}");
         let (result, held) = (self.replies.borrow_mut())(&line);
         let held = Duration::from_secs(held);
         self.clock.sleep(held.min(limit));
