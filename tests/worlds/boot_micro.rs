@@ -136,7 +136,7 @@ fn a_reboot_finds_a_replaced_master_and_a_clone_does_not_inherit() {
 #[ignore = "needs root: boots machines"]
 fn a_machine_of_no_cluster_boots_as_ever() {
     let lab = Lab::new();
-    let image = Image::build(&lab, &Debian::root_of(Release::Bookworm), &binaries::static_agent());
+    let image = Image::build(&lab, &Debian::root_of(Release::Trixie), &binaries::static_agent());
     let mut machine = MicroVm::new(&lab, &image, "single", SLAVE);
     machine.seed(slave_context(""));
     machine.boot("");

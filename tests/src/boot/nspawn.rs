@@ -61,6 +61,8 @@ impl<'lab> Machine<'lab> {
         root.write("/etc/hostname", name);
         root.write("/etc/systemd/system/machine-has-booted.service", BOOTED_UNIT);
         root.sh("systemctl --quiet enable machine-has-booted.service");
+        // A getty hangs the line up when it starts, and what comes after that may not be seen any more.
+        root.sh("systemctl --quiet mask console-getty.service");
         Self {
             lab,
             name: name.into(),

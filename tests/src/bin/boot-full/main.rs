@@ -11,7 +11,7 @@ use worlds::boot::service::LabService;
 
 const MASTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 const SLAVE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 21);
-/// Under an emulated processor, beside another machine: BOOT takes about a minute where nothing else runs.
+/// Under an emulated processor, beside another machine: a boot takes about a minute where nothing else runs.
 const PATIENCE: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_millis(50);
 

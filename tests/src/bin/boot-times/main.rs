@@ -14,7 +14,7 @@ use worlds::boot::service::LabService;
 const MASTER: &str = "10.77.0.11";
 const SLAVE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 21);
 /// An odd number, so that there is one in the middle.
-const BOOTS: usize = 7;
+const BOOTS: usize = 5;
 const UNITS: &str = "cernvm-cluster-contextualization cernvm-master-ready";
 /// Where the machine leaves what systemd says of the unit.
 const REPORT: &str = "/var/lib/unit-times";
@@ -41,7 +41,7 @@ fn main() {
             "i-slave",
             format!(
                 "#cloud-config\n#[ucernvm-begin]\n#cvm_cluster_pin={pin}\n#cvm_service_url={}\n#[ucernvm-end]\n\
-                 locale: false\nruncmd:\n- echo \"###MASTER_IP_PLACEHOLDER###\"\n",
+                 locale: false\nruncmd:\n- [ echo, \"###MASTER_IP_PLACEHOLDER###\" ]\n",
                 service.url()
             ),
         );
