@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::client::{Remote, Trust};
-use crate::config::{self, CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
+use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
 use crate::error::Error;
 use crate::store::Limits;
 use crate::token::CreateToken;
@@ -160,9 +160,7 @@ impl Serve {
             limits: Limits { lifetime: self.pin_lifetime, ..Limits::default() },
             value_max_chars: self.max_value_length,
             connections: self.max_connections,
-            connections_per_address: self
-                .max_connections_per_address
-                .unwrap_or_else(|| config::per_address(self.max_connections)),
+            connections_per_address: self.max_connections_per_address,
             creations_per_hour: self.max_creations_per_hour,
             create_token: self.create_token_file.as_deref().map(CreateToken::read).transpose()?,
             proxies: self.trusted_proxy.clone(),
@@ -240,11 +238,8 @@ mod tests {
     fn believes_proxies_and_asks_for_tokens_only_when_told_to() {
         let by_default = serve(&[]).unwrap();
         assert!(by_default.proxies.is_empty() && by_default.create_token.is_none());
-        assert_eq!(by_default.connections_per_address, 12_288);
-        let flags = ["--trusted-proxy", "127.0.0.1,10.0.0.0/8", "--max-connections", "100"];
-        let told = serve(&flags).unwrap();
+        let told = serve(&["--trusted-proxy", "127.0.0.1,10.0.0.0/8"]).unwrap();
         assert_eq!(told.proxies, ["127.0.0.1".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]);
-        assert_eq!(told.connections_per_address, 75);
         assert!(serve(&["--trusted-proxy", "proxy.example.org"]).is_err());
     }
 

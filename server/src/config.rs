@@ -13,13 +13,6 @@ use crate::token::CreateToken;
 /// Connections by default: a cluster of 10,000 waiting slaves and room for others, in some 300 MB.
 pub const CONNECTIONS: usize = 16_384;
 
-/// Connections by default that one address may have of so many in all: a whole cluster may sit behind one, and a
-/// quarter is left for everybody else.
-#[must_use]
-pub fn per_address(connections: usize) -> usize {
-    (connections / 4 * 3).max(1)
-}
-
 /// What can be set. What nobody tunes is a named constant where it is used.
 #[derive(Clone)]
 pub struct Config {
@@ -31,8 +24,9 @@ pub struct Config {
     pub value_max_chars: usize,
     /// Most connections at a time; more are answered 503.
     pub connections: usize,
-    /// Most of them from one address, other than those of `proxies`.
-    pub connections_per_address: usize,
+    /// Most of them from one address, other than those of `proxies`; `None`: three quarters. A whole cluster may sit
+    /// behind one address, and some room is left for everybody else.
+    pub connections_per_address: Option<usize>,
     /// Most pins that an address may make in an hour; 0: as many as it likes.
     pub creations_per_hour: u32,
     /// What it takes to make a pin; `None`: nothing.
@@ -64,7 +58,7 @@ impl Default for Config {
             limits: Limits::default(),
             value_max_chars: protocol::limits::VALUE_MAX_CHARS,
             connections: CONNECTIONS,
-            connections_per_address: per_address(CONNECTIONS),
+            connections_per_address: None,
             creations_per_hour: CREATIONS_PER_HOUR,
             create_token: None,
             proxies: Vec::new(),

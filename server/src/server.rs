@@ -55,7 +55,8 @@ impl Server {
             create_token: config.create_token,
         });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
-        let connections = Connections::new(config.connections, config.connections_per_address);
+        let per_address = config.connections_per_address.unwrap_or((config.connections * 3 / 4).max(1));
+        let connections = Connections::new(config.connections, per_address);
         let proxies = Proxies(config.proxies);
         let gate = Arc::new(Gate::new(service.clone(), acceptor, connections, proxies, config.access_log));
         Ok(Self { service, deliveries, gate, certificate })

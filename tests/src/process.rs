@@ -79,6 +79,12 @@ impl Process {
         ended
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to stop.
     pub fn terminate(&self) {
         self.signal(Signal::SIGTERM);

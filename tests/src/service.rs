@@ -1,9 +1,10 @@
 //! The pairing service as a process, on a data directory that outlives it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::api::Api;
@@ -17,8 +18,11 @@ pub struct Service {
     options: Vec<String>,
     address: SocketAddr,
     url: String,
-    /// Its data directory is the only thing in it.
-    home: TempDir,
+    data: PathBuf,
+    /// How many files it may have open; `None`: as many as we.
+    files: Option<u32>,
+    /// Its data directory is the only thing in it, unless that is elsewhere.
+    _home: TempDir,
 }
 
 impl Service {
@@ -34,15 +38,44 @@ impl Service {
     /// When it does not come up.
     #[must_use]
     pub fn with(options: &[&str]) -> Self {
-        let mut service = Self {
+        let mut service = Self::prepared(options);
+        service.resume();
+        service
+    }
+
+    /// A fresh service whose data go to a directory of the test's.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn on(data: &Path, options: &[&str]) -> Self {
+        let mut service = Self { data: data.to_owned(), ..Self::prepared(options) };
+        service.resume();
+        service
+    }
+
+    /// A fresh service that may have so many files open.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn limited_to(files: u32, options: &[&str]) -> Self {
+        let mut service = Self { files: Some(files), ..Self::prepared(options) };
+        service.resume();
+        service
+    }
+
+    fn prepared(options: &[&str]) -> Self {
+        let home = TempDir::with_prefix("pairing-data-").expect("a temporary directory can be made");
+        Self {
             process: None,
             options: options.iter().map(ToString::to_string).collect(),
             address: any_port(),
             url: String::new(),
-            home: TempDir::with_prefix("pairing-data-").expect("a temporary directory can be made"),
-        };
-        service.resume();
-        service
+            data: home.path().join("data"),
+            files: None,
+            _home: home,
+        }
     }
 
     /// Where it listens.
@@ -79,7 +112,7 @@ impl Service {
     /// Its data directory.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.data.clone()
     }
 
     /// What it has logged since it was last started.
@@ -88,14 +121,38 @@ impl Service {
         self.process.as_ref().map(Process::stderr).unwrap_or_default()
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the service runs").id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("the service runs").signal(signal);
+    }
+
+    /// Waits for the end that it was asked for, and says how it ended.
+    ///
+    /// # Panics
+    /// When it does not run, or does not stop.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.process.take().expect("the service runs").wait()
+    }
+
     /// Stops it as systemd would, and says how it ended.
     ///
     /// # Panics
     /// When it does not run, or does not stop.
     pub fn stop(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("the service runs");
-        process.terminate();
-        process.wait()
+        self.signal(Signal::SIGTERM);
+        self.ended()
     }
 
     /// Ends it as a power cut would.
@@ -128,8 +185,15 @@ impl Service {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binaries::server());
-        command.env_clear().stdin(Stdio::null()).arg("serve").arg("--data-dir").arg(self.data_dir());
+        let mut command = match self.files {
+            None => Command::new(binaries::server()),
+            Some(files) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={files}")).arg(binaries::server());
+                command
+            }
+        };
+        command.env_clear().stdin(Stdio::null()).arg("serve").arg("--data-dir").arg(&self.data);
         command.arg("--listen").arg(self.address.to_string()).args(&self.options);
         command
     }

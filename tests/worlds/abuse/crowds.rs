@@ -1,0 +1,138 @@
+//! Many who come at once, and too many.
+
+use std::net::SocketAddr;
+
+use worlds::api::key_path;
+use worlds::http::Request;
+use worlds::service::Service;
+use worlds::wait::until;
+
+use crate::honest::Honest;
+use crate::raw::{Raw, statuses};
+
+/// Slaves that wait, behind one address.
+const WAITING: usize = 2000;
+/// Slaves behind the same address whose pin is dead.
+const DEAD: usize = 500;
+/// Connections that send a byte now and then.
+const SLOW: usize = 5000;
+
+fn get(service: SocketAddr, path: &str, headers: &str) -> Raw {
+    let mut connection = Raw::connect(service);
+    connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes());
+    connection
+}
+
+#[test]
+fn serves_every_slave_behind_an_address_where_others_ask_for_a_dead_pin() {
+    let service = Service::start();
+    let api = service.api();
+    let pin = api.new_pin();
+    let waiting: Vec<Raw> = (0..WAITING)
+        .map(|_| get(service.address(), &key_path(&pin, "master_ready"), "Prefer: wait=50\r\nConnection: close\r\n"))
+        .collect();
+    let dead: Vec<Raw> = (0..DEAD)
+        .map(|_| get(service.address(), "/api/v1/clusters/zzzzzzzzzzzz", "Connection: close\r\n"))
+        .collect();
+    // They are in the same breath now, and whoever asks for the live pin is answered at once.
+    assert_eq!(api.value(&pin, "master_ready"), None);
+    api.create_key(&pin, "master_ready", "192.0.2.1");
+    let count = |connections: Vec<Raw>, status| {
+        let served = connections.into_iter().map(|mut connection| statuses(&connection.rest()));
+        served.filter(|answers| *answers == [status]).count()
+    };
+    assert_eq!(count(waiting, 200), WAITING);
+    assert_eq!(count(dead, 404), DEAD);
+}
+
+#[test]
+fn serves_an_honest_client_beside_thousands_of_slow_ones() {
+    let service = Service::start();
+    let honest = Honest::beside(service.api());
+    let mut slow: Vec<Raw> = (0..SLOW).map(|_| Raw::connect(service.address())).collect();
+    let request = b"POST /api/v1/clusters HTTP/1.1\r\nHost: x\r\nX: ";
+    for round in 0..request.len() {
+        for connection in &mut slow {
+            connection.send(&request[round..=round]);
+        }
+        honest.is_served(1);
+    }
+    drop(slow);
+    println!("served {} times beside {SLOW} slow connections", honest.stop());
+}
+
+#[test]
+fn tells_those_for_whom_there_is_no_room_and_takes_them_when_there_is() {
+    let service = Service::with(&["--max-connections", "20", "--max-connections-per-address", "10"]);
+    let held: Vec<Raw> = (0..10).map(|_| get(service.address(), "/healthz", "")).collect();
+    let held = held.into_iter().map(|mut connection| {
+        assert_eq!(statuses(&connection.head()), [200]);
+        connection
+    });
+    let mut held: Vec<Raw> = held.collect();
+    let refused = Request::new("GET", "/healthz").send(service.address()).expect("it is told why");
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.headers.get("Retry-After").as_deref(), Some("10"));
+    assert_eq!(refused.headers.get("Connection").as_deref(), Some("close"));
+    assert!(refused.text().contains("as many connections as it may have"), "{}", refused.text());
+    // Those who are in stay in.
+    held[0].send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(held[0].head().contains("200"));
+    drop(held);
+    until("there is room again", || {
+        let answer = Request::new("GET", "/healthz").send(service.address());
+        answer.is_ok_and(|answer| answer.status == 200).then_some(())
+    });
+}
+
+#[test]
+fn lets_an_address_make_so_many_pins_and_believes_only_the_proxies_it_was_told_of() {
+    let create = |service: &Service, client: &str| {
+        let request = Request::new("POST", "/api/v1/clusters").header("X-Forwarded-For", client);
+        request.send(service.address()).expect("it answers")
+    };
+    let plain = Service::with(&["--max-creations-per-hour", "3"]);
+    for _ in 0..3 {
+        assert_eq!(create(&plain, "192.0.2.1").status, 201);
+    }
+    // Somebody who only says that he is somebody else.
+    let refused = create(&plain, "192.0.2.2");
+    assert_eq!(refused.status, 429);
+    let seconds: u64 = refused.headers.get("Retry-After").expect("it says when").parse().expect("in seconds");
+    assert!((1000..=1201).contains(&seconds), "{seconds}");
+
+    let behind = Service::with(&["--max-creations-per-hour", "3", "--trusted-proxy", "127.0.0.1", "--access-log"]);
+    for client in ["192.0.2.1", "192.0.2.2"] {
+        let made: Vec<u16> = (0..4).map(|_| create(&behind, client).status).collect();
+        assert_eq!(made, [201, 201, 201, 429], "{client}");
+    }
+    until("the log names the client", || behind.log().contains("192.0.2.2 POST").then_some(()));
+    assert!(!behind.log().contains("127.0.0.1 POST"));
+}
+
+#[test]
+fn makes_pins_for_those_who_have_the_token() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    std::fs::write(file.path(), "correct-horse-battery\n").expect("it can be written");
+    let path = file.path().to_str().expect("its name is plain");
+    let service = Service::with(&["--create-token-file", path]);
+    let create = |token: Option<&str>| {
+        let request = Request::new("POST", "/api/v1/clusters");
+        let request = match token {
+            Some(token) => request.header("Authorization", token),
+            None => request,
+        };
+        service.api().ask(&request)
+    };
+    let made = create(Some("Bearer correct-horse-battery"));
+    assert_eq!(made.status, 201);
+    for wrong in [None, Some("Bearer wrong-horse-battery"), Some("Basic correct-horse-battery")] {
+        let refused = create(wrong);
+        assert_eq!(refused.status, 401, "{wrong:?}");
+        assert_eq!(refused.headers.get("WWW-Authenticate").as_deref(), Some("Bearer"));
+    }
+    // Whoever has a pin needs no token.
+    let pin = made.json()["pin"].as_str().expect("a pin").to_owned();
+    service.api().create_key(&pin, "a", "1");
+    assert!(!service.log().contains("correct-horse"));
+}

@@ -1,0 +1,11 @@
+//! People who mean harm, and things that run out: the service stays itself, keeps what it has, and goes on serving an
+//! honest client beside them.
+//!
+//! What one connection may hold is played in a second or two; what waits for a time limit to pass is the unit tests'
+//! business, since they can move the clock.
+
+mod bytes;
+mod crowds;
+mod honest;
+mod raw;
+mod scarcity;

@@ -1,0 +1,224 @@
+//! What an admin does to a service that is in use: restarts it, stops it, gives it another certificate, has systemd
+//! hold its socket. Nobody who uses it loses anything by it.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use nix::sys::signal::Signal;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use worlds::api::{Api, key_path, keys};
+use worlds::binaries;
+use worlds::http::Request;
+use worlds::process::Process;
+use worlds::service::Service;
+use worlds::wait::until;
+
+const RESTARTS: usize = 10;
+const WRITERS: usize = 8;
+const WAITERS: usize = 8;
+/// Writes between two restarts.
+const WRITES: usize = 100;
+
+/// Asks until it is answered, as an agent does.
+fn insist(api: Api, request: &Request, retries: &AtomicUsize) -> u16 {
+    until("the service answers", || match api.send(request) {
+        Ok(answer) if answer.status < 500 => Some(answer.status),
+        Ok(answer) => {
+            assert_eq!(answer.status, 503, "{}", answer.text());
+            assert!(answer.headers.get("Retry-After").is_some());
+            retries.fetch_add(1, Ordering::SeqCst);
+            None
+        }
+        Err(_) => {
+            retries.fetch_add(1, Ordering::SeqCst);
+            None
+        }
+    })
+}
+
+#[test]
+fn loses_nothing_and_nobody_over_restarts_under_load() {
+    let mut service = Service::start();
+    let api = service.api();
+    let pins: Vec<String> = (0..WRITERS).map(|_| api.new_pin()).collect();
+    let waited_for = api.new_pin();
+    let (written, retries, stop) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let mut stored = Vec::new();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = pins
+            .iter()
+            .map(|pin| {
+                scope.spawn(|| {
+                    let mut count = 0;
+                    while !stop.load(Ordering::SeqCst) && count < 256 {
+                        let body = serde_json::json!({ "key": format!("k{count}"), "value": format!("v{count}") });
+                        let status = insist(api, &Request::new("POST", &keys(pin)).json(&body), &retries);
+                        // 409: it was written, and the answer was lost.
+                        assert!(status == 201 || status == 409, "{status}");
+                        count += 1;
+                        written.fetch_add(1, Ordering::SeqCst);
+                    }
+                    count
+                })
+            })
+            .collect();
+        let waiters: Vec<_> = (0..WAITERS)
+            .map(|_| {
+                let wait = Request::new("GET", &key_path(&waited_for, "master_ready")).header("Prefer", "wait=50");
+                scope.spawn(|| {
+                    let wait = wait;
+                    insist(api, &wait, &retries)
+                })
+            })
+            .collect();
+        for _ in 0..RESTARTS {
+            let enough = written.load(Ordering::SeqCst) + WRITES;
+            let all = WRITERS * 256;
+            until("enough is written", || (written.load(Ordering::SeqCst) >= enough.min(all)).then_some(()));
+            assert!(service.stop().success());
+            service.resume();
+        }
+        stop.store(true, Ordering::SeqCst);
+        stored.extend(writers.into_iter().map(|writer| writer.join().expect("nobody fails for good")));
+        api.create_key(&waited_for, "master_ready", "192.0.2.1");
+        for waiter in waiters {
+            assert_eq!(waiter.join().expect("nobody fails for good"), 200);
+        }
+    });
+    for (pin, count) in pins.iter().zip(stored) {
+        for n in 0..count {
+            assert_eq!(api.value(pin, &format!("k{n}")), Some(format!("v{n}")));
+        }
+    }
+    let (written, retries) = (written.into_inner(), retries.into_inner());
+    println!("{RESTARTS} restarts, {written} writes, {retries} retries, nothing lost");
+    assert!(retries >= WAITERS, "the restarts must be felt");
+}
+
+#[test]
+fn finishes_the_writes_that_are_under_way_before_it_ends() {
+    let mut service = Service::start();
+    let pin = service.api().new_pin();
+    let body = r#"{"key":"late","value":"1"}"#;
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        keys(&pin),
+        body.len()
+    );
+    let mut writing = TcpStream::connect(service.address()).expect("it accepts");
+    let mut idle = TcpStream::connect(service.address()).expect("it accepts");
+    writing.write_all(head.as_bytes()).expect("it reads");
+    let mut said = [0; 25];
+    writing.read_exact(&mut said).expect("it wants the body");
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    service.signal(Signal::SIGTERM);
+    // The end has begun when idle connections are closed.
+    assert_eq!(idle.read(&mut [0]).expect("it closes in good order"), 0);
+    writing.write_all(body.as_bytes()).expect("it still reads");
+    let mut answer = String::new();
+    writing.read_to_string(&mut answer).expect("it answers and closes");
+    assert!(answer.starts_with("HTTP/1.1 201 ") && answer.contains("connection: close"), "{answer}");
+    assert!(service.ended().success());
+    service.resume();
+    assert_eq!(service.api().value(&pin, "late").as_deref(), Some("1"));
+}
+
+/// Makes a certificate of its own authority and puts it, with its key, into the files.
+fn certify(certificate: &Path, key: &Path) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate can be made");
+    // Key first: whoever reads in between finds a pair that does not match, and keeps the old one.
+    std::fs::write(key, made.signing_key.serialize_pem()).expect("it can be written");
+    std::fs::write(certificate, made.cert.pem()).expect("it can be written");
+}
+
+/// A connection over TLS to whoever has exactly this certificate.
+fn connect(to: SocketAddr, certificate: &Path) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(certificate).expect("it was written above");
+    roots.add(certificate).expect("it is one");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for both versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::from(to.ip());
+    let tls = ClientConnection::new(Arc::new(config), name).expect("a configuration and a name do");
+    StreamOwned::new(tls, TcpStream::connect(to).expect("it accepts"))
+}
+
+/// Whether it answers on this connection.
+fn answers(stream: &mut (impl Read + Write)) -> bool {
+    let mut said = Vec::new();
+    let mut byte = [0];
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").is_ok() && {
+        while !said.ends_with(b"alive\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+            said.push(byte[0]);
+        }
+        said.starts_with(b"HTTP/1.1 200 ")
+    }
+}
+
+#[test]
+fn takes_a_new_certificate_on_sighup_and_keeps_its_connections() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    certify(&certificate, &key);
+    let flag = |path: &Path| path.to_str().expect("its name is plain").to_owned();
+    let service = Service::with(&["--tls-cert", &flag(&certificate), "--tls-key", &flag(&key)]);
+    let mut before = connect(service.address(), &certificate);
+    assert!(answers(&mut before));
+
+    certify(&certificate, &key);
+    assert!(!answers(&mut connect(service.address(), &certificate)), "it still has the old one");
+    service.signal(Signal::SIGHUP);
+    until("it has read the new one", || service.log().contains("the certificate was read again").then_some(()));
+    assert!(answers(&mut connect(service.address(), &certificate)));
+    assert!(answers(&mut before), "a connection was lost");
+
+    std::fs::write(&certificate, "rubbish").expect("it can be written");
+    service.signal(Signal::SIGHUP);
+    until("it says what is wrong", || service.log().contains("the old certificate stays in use").then_some(()));
+    assert!(answers(&mut before));
+}
+
+/// A service on a socket that somebody else holds, as systemd hands it over (sd_listen_fds(3)).
+fn activated(socket: &TcpListener, data: &Path) -> Process {
+    let handed = OwnedFd::from(socket.try_clone().expect("a socket can be shared"));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@" 3<&0 </dev/null"#])
+        .arg(binaries::server())
+        .args(["serve", "--listen", "127.0.0.1:1", "--data-dir"])
+        .arg(data)
+        .stdin(Stdio::from(handed));
+    Process::start("service", &mut command)
+}
+
+#[test]
+fn serves_on_the_socket_that_systemd_holds_and_a_restart_refuses_nobody() {
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let address = socket.local_addr().expect("it is bound");
+    let mut service = activated(&socket, dir.path());
+    assert_eq!(service.line_after("listening on "), format!("http://{address}"));
+    let api = Api(address);
+    let pin = api.new_pin();
+    api.create_key(&pin, "a", "1");
+    service.terminate();
+    assert!(service.wait().success());
+
+    // Nobody is there, and yet somebody connects.
+    let mut early = TcpStream::connect(address).expect("systemd holds the socket");
+    let _service = activated(&socket, dir.path());
+    assert!(answers(&mut early));
+    assert_eq!(api.value(&pin, "a").as_deref(), Some("1"));
+}
