@@ -77,7 +77,14 @@ impl Remote {
             uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("there is no host in it"))?;
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tls = secure.then(|| config(&trust)).transpose()?;
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), trust, token: None, host: host.to_owned(), port, tls })
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            trust,
+            token: None,
+            host: host.to_owned(),
+            port,
+            tls,
+        })
     }
 
     /// Makes a cluster, and gives its pin.

@@ -106,7 +106,9 @@ impl Error {
             Self::Tls { .. } => {
                 "give the certificate with its chain and the key that belongs to it, in PEM, or use --tls-self-signed"
             }
-            Self::Token { .. } => "write 16 or more visible ASCII characters into it, as `openssl rand -hex 16` makes them",
+            Self::Token { .. } => {
+                "write 16 or more visible ASCII characters into it, as `openssl rand -hex 16` makes them"
+            }
             Self::System(_) => "look at the limits of this process (ulimit -a)",
             Self::Url { .. } => "give a URL such as http://127.0.0.1:8000 or https://pairing.example.org",
             Self::Untrusted { .. } => {

@@ -248,17 +248,25 @@ pub(crate) fn adopt(listener: StdListener) -> Result<TcpListener, Error> {
 pub(crate) async fn accept(listener: TcpListener, gate: Arc<Gate>) {
     // Given back when there are no descriptors left, so that whoever knocks then can be told.
     let mut spare = File::open("/dev/null").ok();
+    let mut said = false;
     loop {
         let accepted = select! {
             accepted = listener.accept() => accepted,
             () = gate.stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => gate.welcome(stream, peer.ip()),
+            Ok((stream, peer)) => {
+                gate.welcome(stream, peer.ip());
+                said = false;
+            }
             // The client went away before we came.
             Err(err) if err.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(err) => {
-                log::error!("cannot accept connections: {err}");
+                // Once, and not ten times a second until it is over.
+                if !said {
+                    log::error!("cannot accept connections: {err}");
+                    said = true;
+                }
                 if out_of_files(&err) && spare.take().is_some() {
                     let _ = timeout(LAST_APOLOGY, turn_away(&listener, &gate)).await;
                 }

@@ -124,7 +124,11 @@ mod tests {
             ("2001:db8::/32", "2001:db8:1::1", true),
             ("2001:db8::/32", "2001:db9::1", false),
         ] {
-            assert_eq!(network.parse::<Network>().unwrap().contains(ip(address)), inside, "{network} {address}");
+            assert_eq!(
+                network.parse::<Network>().unwrap().contains(ip(address)),
+                inside,
+                "{network} {address}"
+            );
         }
         for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1", "proxy"] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");

@@ -58,7 +58,8 @@ fn loses_nothing_and_nobody_over_restarts_under_load() {
                 scope.spawn(|| {
                     let mut count = 0;
                     while !stop.load(Ordering::SeqCst) && count < 256 {
-                        let body = serde_json::json!({ "key": format!("k{count}"), "value": format!("v{count}") });
+                        let body =
+                            serde_json::json!({ "key": format!("k{count}"), "value": format!("v{count}") });
                         let status = insist(api, &Request::new("POST", &keys(pin)).json(&body), &retries);
                         // 409: it was written, and the answer was lost.
                         assert!(status == 201 || status == 409, "{status}");
@@ -71,7 +72,8 @@ fn loses_nothing_and_nobody_over_restarts_under_load() {
             .collect();
         let waiters: Vec<_> = (0..WAITERS)
             .map(|_| {
-                let wait = Request::new("GET", &key_path(&waited_for, "master_ready")).header("Prefer", "wait=50");
+                let wait =
+                    Request::new("GET", &key_path(&waited_for, "master_ready")).header("Prefer", "wait=50");
                 scope.spawn(|| {
                     let wait = wait;
                     insist(api, &wait, &retries)
@@ -133,7 +135,8 @@ fn finishes_the_writes_that_are_under_way_before_it_ends() {
 
 /// Makes a certificate of its own authority and puts it, with its key, into the files.
 fn certify(certificate: &Path, key: &Path) {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate can be made");
+    let made =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate can be made");
     // Key first: whoever reads in between finds a pair that does not match, and keeps the old one.
     std::fs::write(key, made.signing_key.serialize_pem()).expect("it can be written");
     std::fs::write(certificate, made.cert.pem()).expect("it can be written");
@@ -180,13 +183,17 @@ fn takes_a_new_certificate_on_sighup_and_keeps_its_connections() {
     certify(&certificate, &key);
     assert!(!answers(&mut connect(service.address(), &certificate)), "it still has the old one");
     service.signal(Signal::SIGHUP);
-    until("it has read the new one", || service.log().contains("the certificate was read again").then_some(()));
+    until("it has read the new one", || {
+        service.log().contains("the certificate was read again").then_some(())
+    });
     assert!(answers(&mut connect(service.address(), &certificate)));
     assert!(answers(&mut before), "a connection was lost");
 
     std::fs::write(&certificate, "rubbish").expect("it can be written");
     service.signal(Signal::SIGHUP);
-    until("it says what is wrong", || service.log().contains("the old certificate stays in use").then_some(()));
+    until("it says what is wrong", || {
+        service.log().contains("the old certificate stays in use").then_some(())
+    });
     assert!(answers(&mut before));
 }
 

@@ -41,8 +41,11 @@ pub(crate) fn launch(
     let address = free_address()?;
     let mut command = bench.command(&program);
     command
-        .args(["serve", "--listen", &address.to_string(), "--max-connections", "19900", "--data-dir"])
-        .arg(data);
+        .args(["serve", "--listen", &address.to_string(), "--data-dir"])
+        .arg(data)
+        // Everybody comes from one address here.
+        .args(["--max-connections", "19900", "--max-connections-per-address", "19900"])
+        .args(["--max-creations-per-hour", "0"]);
     if let Some(certificate) = tls {
         command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
     }

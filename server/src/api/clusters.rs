@@ -9,11 +9,7 @@ use crate::http::{Refusal, Reply};
 use crate::service::Service;
 
 /// Makes a cluster. A body has nothing to say about it and is not looked at.
-pub(crate) async fn create(
-    service: &Service,
-    client: IpAddr,
-    headers: &HeaderMap,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn create(service: &Service, client: IpAddr, headers: &HeaderMap) -> Result<Reply, Refusal> {
     if !service.create_token.as_ref().is_none_or(|token| token.is_given(headers)) {
         return Err(Refusal::TokenMissing);
     }

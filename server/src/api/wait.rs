@@ -73,13 +73,15 @@ pub(crate) async fn for_key(
 mod tests {
     use std::future::Future;
     use std::pin::pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use tokio::task::yield_now;
     use tokio::time::Instant;
 
     use super::*;
+    use crate::clock::Timestamp;
     use crate::service::testing::{Asked, World};
-    use crate::store::{Limits, Update};
+    use crate::store::{Answer, Cluster, Limits, Store, Update};
 
     const WAIT: &[(&str, &str)] = &[("prefer", "wait=20")];
 
@@ -106,6 +108,62 @@ mod tests {
         let world = World::new().await;
         let begun = Instant::now();
         check(&waiting(&world, world.set("master_ip", "10.0.0.1")).await, 200, "master_ip: 10.0.0.1");
+        check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 200, "master_ip: 10.0.0.1");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    /// A store in which the key is written right behind the first look at it, before the waiter has its place.
+    struct Racing {
+        store: Arc<dyn Store>,
+        looked: AtomicBool,
+    }
+
+    impl Store for Racing {
+        fn key<'a>(&'a self, pin: &'a Pin, name: &'a str) -> Answer<'a, Arc<Key>> {
+            Answer::later(async move {
+                let seen = self.store.key(pin, name).await;
+                if !self.looked.swap(true, Ordering::SeqCst) {
+                    self.store.create_key(pin, name, "10.0.0.1").await?;
+                }
+                seen
+            })
+        }
+
+        fn create_cluster(&self) -> Answer<'_, Cluster> {
+            self.store.create_cluster()
+        }
+        fn cluster<'a>(&'a self, pin: &'a Pin) -> Answer<'a, Cluster> {
+            self.store.cluster(pin)
+        }
+        fn delete_cluster<'a>(&'a self, pin: &'a Pin) -> Answer<'a, ()> {
+            self.store.delete_cluster(pin)
+        }
+        fn keys<'a>(&'a self, pin: &'a Pin) -> Answer<'a, Vec<Arc<Key>>> {
+            self.store.keys(pin)
+        }
+        fn create_key<'a>(&'a self, pin: &'a Pin, name: &'a str, value: &'a str) -> Answer<'a, Arc<Key>> {
+            self.store.create_key(pin, name, value)
+        }
+        fn update_key<'a>(&'a self, pin: &'a Pin, name: &'a str, update: Update) -> Answer<'a, Arc<Key>> {
+            self.store.update_key(pin, name, update)
+        }
+        fn delete_key<'a>(&'a self, pin: &'a Pin, name: &'a str) -> Answer<'a, ()> {
+            self.store.delete_key(pin, name)
+        }
+        fn sweep(&self) -> Answer<'_, Option<Timestamp>> {
+            self.store.sweep()
+        }
+        fn ready(&self) -> Answer<'_, ()> {
+            self.store.ready()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn misses_no_key_that_comes_between_the_look_and_the_wait() {
+        let mut world = World::new().await;
+        let service = Arc::get_mut(&mut world.service).unwrap();
+        service.store = Arc::new(Racing { store: service.store.clone(), looked: AtomicBool::new(false) });
+        let begun = Instant::now();
         check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 200, "master_ip: 10.0.0.1");
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }

@@ -111,9 +111,7 @@ async fn write(
         (&Method::POST, Clusters) => clusters::create(service, client, headers).await,
         (&Method::DELETE, Cluster(pin)) => clusters::delete(service, pin).await,
         (&Method::POST, Keys(pin)) => keys::create(service, pin, decode(headers, body).await?).await,
-        (&Method::PUT, Key(pin, key)) => {
-            keys::replace(service, pin, key, decode(headers, body).await?).await
-        }
+        (&Method::PUT, Key(pin, key)) => keys::replace(service, pin, key, decode(headers, body).await?).await,
         (&Method::PATCH, Key(pin, key)) => {
             keys::change(service, pin, key, decode(headers, body).await?).await
         }

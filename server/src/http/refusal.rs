@@ -49,7 +49,9 @@ pub(crate) enum Refusal {
     TooManyPins,
     #[error("This address has made as many clusters as it may for now. Try again in {0} seconds.")]
     TooManyCreations(u64),
-    #[error("Making a cluster takes the token that the service's admin has given out (Authorization: Bearer).")]
+    #[error(
+        "Making a cluster takes the token that the service's admin has given out (Authorization: Bearer)."
+    )]
     TokenMissing,
     #[error("The service has as many connections as it may have. Try again later.")]
     TooManyConnections,

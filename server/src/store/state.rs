@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn spreads_pins_over_the_places_of_a_map() {
-        const PLACES: u64 = 1024;
+        const PLACES: usize = 1024;
         let hashes: Vec<u64> = (0..PLACES * 16)
             .map(|_| {
                 let mut hasher = PinHasher::default();
@@ -211,8 +211,8 @@ mod tests {
                 hasher.finish()
             })
             .collect();
-        for place in [|hash: u64| hash % PLACES, |hash: u64| hash >> 54] {
-            let mut filled = [0; PLACES as usize];
+        for place in [|hash: u64| hash % 1024, |hash: u64| hash >> 54] {
+            let mut filled = [0; PLACES];
             for &hash in &hashes {
                 filled[usize::try_from(place(hash)).unwrap()] += 1;
             }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use worlds::api::key_path;
 use worlds::http::Request;
 use worlds::service::Service;
@@ -17,6 +18,12 @@ const DEAD: usize = 500;
 /// Connections that send a byte now and then.
 const SLOW: usize = 5000;
 
+/// Raises the limit of open files as far as it goes: by default it is too low for a crowd on many machines.
+fn many_files() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("every process has this limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("what is allowed can be had");
+}
+
 fn get(service: SocketAddr, path: &str, headers: &str) -> Raw {
     let mut connection = Raw::connect(service);
     connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes());
@@ -25,11 +32,18 @@ fn get(service: SocketAddr, path: &str, headers: &str) -> Raw {
 
 #[test]
 fn serves_every_slave_behind_an_address_where_others_ask_for_a_dead_pin() {
+    many_files();
     let service = Service::start();
     let api = service.api();
     let pin = api.new_pin();
     let waiting: Vec<Raw> = (0..WAITING)
-        .map(|_| get(service.address(), &key_path(&pin, "master_ready"), "Prefer: wait=50\r\nConnection: close\r\n"))
+        .map(|_| {
+            get(
+                service.address(),
+                &key_path(&pin, "master_ready"),
+                "Prefer: wait=50\r\nConnection: close\r\n",
+            )
+        })
         .collect();
     let dead: Vec<Raw> = (0..DEAD)
         .map(|_| get(service.address(), "/api/v1/clusters/zzzzzzzzzzzz", "Connection: close\r\n"))
@@ -47,6 +61,7 @@ fn serves_every_slave_behind_an_address_where_others_ask_for_a_dead_pin() {
 
 #[test]
 fn serves_an_honest_client_beside_thousands_of_slow_ones() {
+    many_files();
     let service = Service::start();
     let honest = Honest::beside(service.api());
     let mut slow: Vec<Raw> = (0..SLOW).map(|_| Raw::connect(service.address())).collect();
@@ -101,7 +116,8 @@ fn lets_an_address_make_so_many_pins_and_believes_only_the_proxies_it_was_told_o
     let seconds: u64 = refused.headers.get("Retry-After").expect("it says when").parse().expect("in seconds");
     assert!((1000..=1201).contains(&seconds), "{seconds}");
 
-    let behind = Service::with(&["--max-creations-per-hour", "3", "--trusted-proxy", "127.0.0.1", "--access-log"]);
+    let behind =
+        Service::with(&["--max-creations-per-hour", "3", "--trusted-proxy", "127.0.0.1", "--access-log"]);
     for client in ["192.0.2.1", "192.0.2.2"] {
         let made: Vec<u16> = (0..4).map(|_| create(&behind, client).status).collect();
         assert_eq!(made, [201, 201, 201, 429], "{client}");
