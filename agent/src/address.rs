@@ -1,7 +1,7 @@
 //! The address that the master pushes: by which its slaves can reach it.
 //!
-//! The rule is DESIGN's "Address". The kernel is asked through getifaddrs(3), and for the default route by connecting a
-//! UDP socket, which sends nothing.
+//! The rule is in docs/behaviour.md, "Address". The kernel is asked through getifaddrs(3), and for the default route by
+//! connecting a UDP socket, which sends nothing.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};

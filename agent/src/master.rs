@@ -1,6 +1,6 @@
 //! What a master tells the service: its address while it boots, and that it is ready once it has booted.
 //!
-//! The rules are DESIGN's "Master" and "Ready". That a slave never gets an address that is not ready depends on the
+//! The rules are in docs/behaviour.md, "Requests". That a slave never gets an address that is not ready depends on the
 //! order of the requests here and in `slave.rs`; `interleavings.rs` plays every order of them.
 
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
 //! A run against the services of the context: which of them is kept, what is tried again, and what is said meanwhile.
 //!
-//! The rules are DESIGN's "Several URLs", "404" and "Pace". What master and slave ask for is not decided here.
+//! The rules are in docs/behaviour.md, "Requests". What master and slave ask for is not decided here.
 
 use std::time::Duration;
 

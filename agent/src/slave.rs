@@ -1,6 +1,6 @@
 //! What a slave awaits: that its master is ready, then the master's address and the other keys.
 //!
-//! The rules are DESIGN's "Ready", "404", "Pace" and "Several keys".
+//! The rules are in docs/behaviour.md, "Requests".
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
