@@ -1,14 +1,9 @@
 //! What goes back: the outcome of a request as an HTTP answer, with the headers that every answer of the API has.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, VARY,
     WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
@@ -17,10 +12,11 @@ use serde::Serialize;
 
 use super::negotiation::Format;
 use super::refusal::Refusal;
+use super::stream::AnswerBody;
+use crate::api::events::Feed;
 use crate::store;
 
 /// What a request that went well has to tell.
-#[derive(Debug)]
 pub(crate) enum Reply {
     /// A new cluster.
     ClusterCreated(store::Cluster),
@@ -32,44 +28,19 @@ pub(crate) enum Reply {
     KeyCreated(Arc<store::Key>),
     /// A key.
     Key(Arc<store::Key>),
+    /// What happens to a cluster, as it happens.
+    Events(Box<Feed>),
     /// What was there is there no more.
     Deleted,
     /// What can be asked for: the answer to OPTIONS.
     Options(&'static [Format]),
 }
 
-/// The body of an answer: all of it, at once.
-#[derive(Debug, Default)]
-pub(crate) struct AnswerBody(Option<Bytes>);
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
-impl From<Vec<u8>> for AnswerBody {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self((!bytes.is_empty()).then(|| bytes.into()))
-    }
-}
-
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Has nginx pass events on as they come, rather than when they fill a buffer.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// As the original has it; `Cookie` is what remains of its sessions.
 const VARIES_WITH: HeaderValue = HeaderValue::from_static("Accept, Cookie");
 /// What a pin stands for changes from one moment to the next, and is nobody else's business.
@@ -97,21 +68,23 @@ pub(super) fn render(
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             let body = match format {
-                Format::Json => refusal.to_json(),
+                Format::Json | Format::Events => refusal.to_json().into(),
                 // An error has no line `key: value`, and clients that asked for one go by the status.
-                Format::Text => Vec::new(),
+                Format::Text => AnswerBody::default(),
             };
             (refusal.status(), body)
         }
     };
-    if !body.is_empty() {
-        let content_type = match format {
-            Format::Text => TEXT,
-            Format::Json => JSON,
-        };
-        headers.insert(CONTENT_TYPE, content_type);
+    match (&body, format) {
+        (AnswerBody::Events(_), _) => {
+            headers.insert(CONTENT_TYPE, EVENTS);
+            headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        }
+        (AnswerBody::Whole(None), _) => {}
+        (_, Format::Text) => drop(headers.insert(CONTENT_TYPE, TEXT)),
+        (_, Format::Json | Format::Events) => drop(headers.insert(CONTENT_TYPE, JSON)),
     }
-    let mut response = Response::new(body.into());
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
@@ -121,25 +94,29 @@ impl Reply {
     fn status(&self) -> StatusCode {
         match self {
             Self::ClusterCreated(_) | Self::KeyCreated(_) => StatusCode::CREATED,
-            Self::Cluster(_) | Self::Keys(_) | Self::Key(_) | Self::Options(_) => StatusCode::OK,
+            Self::Cluster(_) | Self::Keys(_) | Self::Key(_) | Self::Events(_) | Self::Options(_) => {
+                StatusCode::OK
+            }
             Self::Deleted => StatusCode::NO_CONTENT,
         }
     }
 
-    fn render(&self, format: Format) -> Vec<u8> {
-        match (self, format) {
+    fn render(self, format: Format) -> AnswerBody {
+        let bytes = match (self, format) {
+            (Self::Events(feed), _) => return AnswerBody::events(feed),
             (Self::Key(key) | Self::KeyCreated(key), Format::Text) => {
                 protocol::key::to_line(&key.name, &key.value).into_bytes()
             }
-            (Self::Key(key) | Self::KeyCreated(key), Format::Json) => to_json(&key_value(key)),
+            (Self::Key(key) | Self::KeyCreated(key), _) => to_json(&key_value(&key)),
             (Self::Keys(keys), _) => to_json(&keys.iter().map(|key| key_value(key)).collect::<Vec<_>>()),
             (Self::Cluster(cluster) | Self::ClusterCreated(cluster), _) => to_json(&Cluster {
                 pin: cluster.pin.reveal().into(),
                 creation_time: cluster.created.to_string().into(),
             }),
-            (Self::Options(formats), Format::Json) => to_json(&Options::of(formats)),
             (Self::Options(_), Format::Text) | (Self::Deleted, _) => Vec::new(),
-        }
+            (Self::Options(formats), _) => to_json(&Options::of(formats)),
+        };
+        bytes.into()
     }
 }
 

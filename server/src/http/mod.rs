@@ -9,6 +9,7 @@ mod fields;
 mod negotiation;
 mod refusal;
 mod routes;
+mod stream;
 
 use std::net::IpAddr;
 
@@ -17,14 +18,15 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use protocol::Pin;
 
-pub(crate) use answers::{AnswerBody, Reply};
+pub(crate) use answers::Reply;
 pub(crate) use body::RequestBody;
 pub(crate) use fields::Fields;
 pub(crate) use refusal::Refusal;
 pub(crate) use routes::normalize;
+pub(crate) use stream::AnswerBody;
 
 use crate::api::wait::{self, PREFERENCE_APPLIED, Wait};
-use crate::api::{clusters, keys};
+use crate::api::{clusters, events, keys};
 use crate::service::Service;
 use body::decode;
 use negotiation::Format;
@@ -136,12 +138,14 @@ async fn perform(
     body: impl RequestBody,
     endpoint: &Endpoint<'_>,
 ) -> Result<Reply, Refusal> {
-    use Endpoint::{Cluster, Clusters, Key, Keys};
+    use Endpoint::{Cluster, Clusters, Events, Key, Keys};
     match (method, endpoint) {
         (&Method::POST, Clusters) => clusters::create(service, client, headers).await,
 
         (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, pin).await,
         (&Method::DELETE, Cluster(pin)) => clusters::delete(service, pin).await,
+
+        (&Method::GET | &Method::HEAD, Events(pin)) => events::watch(service, pin).await,
 
         (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, pin).await,
         (&Method::POST, Keys(pin)) => keys::create(service, pin, decode(headers, body).await?).await,

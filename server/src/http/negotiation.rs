@@ -13,6 +13,8 @@ pub(crate) enum Format {
     Text,
     /// `application/json`
     Json,
+    /// `text/event-stream`: Server-Sent Events; an error is JSON.
+    Events,
 }
 
 impl Format {
@@ -20,6 +22,7 @@ impl Format {
         match self {
             Self::Text => ("text", "plain"),
             Self::Json => ("application", "json"),
+            Self::Events => ("text", "event-stream"),
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Endpoint<'a> {
     Clusters,
     /// `/api/v1/clusters/<pin>`
     Cluster(Pin),
+    /// `/api/v1/clusters/<pin>/events`
+    Events(Pin),
     /// `/api/v1/clusters/<pin>/keys`
     Keys(Pin),
     /// `/api/v1/clusters/<pin>/keys/<key>`
@@ -39,6 +41,7 @@ impl Endpoint<'_> {
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
             Self::Clusters | Self::Cluster(_) | Self::Keys(_) => &[Format::Json],
+            Self::Events(_) => &[Format::Events],
             Self::Key(..) => &[Format::Text, Format::Json],
         }
     }
@@ -47,11 +50,13 @@ impl Endpoint<'_> {
     pub(super) fn methods(&self) -> HeaderValue {
         const CLUSTERS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
         const CLUSTER: HeaderValue = HeaderValue::from_static("GET, DELETE, HEAD, OPTIONS");
+        const EVENTS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
         const KEYS: HeaderValue = HeaderValue::from_static("GET, POST, HEAD, OPTIONS");
         const KEY: HeaderValue = HeaderValue::from_static("GET, PUT, PATCH, DELETE, HEAD, OPTIONS");
         match self {
             Self::Clusters => CLUSTERS,
             Self::Cluster(_) => CLUSTER,
+            Self::Events(_) => EVENTS,
             Self::Keys(_) => KEYS,
             Self::Key(..) => KEY,
         }
@@ -80,6 +85,7 @@ fn endpoint(rest: &str) -> Option<Endpoint<'_>> {
     let pin = Pin::parse_made(pin)?;
     match rest {
         "" => Some(Endpoint::Cluster(pin)),
+        "/events" => Some(Endpoint::Events(pin)),
         "/keys" => Some(Endpoint::Keys(pin)),
         _ => {
             let key = rest.strip_prefix("/keys/")?;
@@ -135,6 +141,7 @@ mod tests {
         for (path, route) in [
             ("/api/v1/clusters", Route::Api(Endpoint::Clusters)),
             ("/api/v1/clusters/enico1qq0oey", Route::Api(Endpoint::Cluster(pin()))),
+            ("/api/v1/clusters/enico1qq0oey/events", Route::Api(Endpoint::Events(pin()))),
             ("/api/v1/clusters/enico1qq0oey/keys", Route::Api(Endpoint::Keys(pin()))),
             ("/api/v1/clusters/enico1qq0oey/keys/master_ip", Route::Api(Endpoint::Key(pin(), "master_ip"))),
             ("/api/v1/clusters/enico1qq0oey/keys/keys", Route::Api(Endpoint::Key(pin(), "keys"))),

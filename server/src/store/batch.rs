@@ -199,9 +199,9 @@ impl<'a> Batch<'a> {
     pub(super) fn delete_key(&mut self, pin: &Pin, name: &str) -> Result<(), StoreError> {
         let entry = self.live(pin)?;
         let at = entry.position(name).ok_or(StoreError::UnknownKey)?;
-        let id = entry.keys.remove(at).id;
+        let Numbered { id, key } = entry.keys.remove(at);
         self.draft.records.insert(id, None);
-        self.draft.changes.push((pin.clone(), Change::KeyDeleted(name.to_owned())));
+        self.draft.changes.push((pin.clone(), Change::KeyDeleted(key)));
         Ok(())
     }
 

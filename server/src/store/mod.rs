@@ -149,8 +149,8 @@ pub enum Change {
         /// What it is now.
         key: Arc<Key>,
     },
-    /// A key was deleted.
-    KeyDeleted(String),
+    /// A key was deleted: as it last was.
+    KeyDeleted(Arc<Key>),
     /// The cluster was deleted, with all its keys.
     Deleted,
     /// The cluster expired, with all its keys.
