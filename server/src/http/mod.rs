@@ -7,6 +7,7 @@ mod answers;
 mod body;
 mod fields;
 mod negotiation;
+mod page;
 mod refusal;
 mod routes;
 mod stream;
@@ -78,6 +79,7 @@ async fn look(service: &Service, client: IpAddr, request: Request<impl RequestBo
     Next::Answer(match routes::find(&path) {
         None => answers::nothing_there(&path),
         Some(Route::Root) => answers::see("/cluster_pairing"),
+        Some(Route::Page(file)) => page::show(&head.method, file),
         Some(Route::Health) => answers::line(StatusCode::OK, "alive"),
         Some(Route::Ready) => match service.ready().await {
             Ok(()) => answers::line(StatusCode::OK, "ready"),

@@ -7,6 +7,7 @@ use protocol::Pin;
 use protocol::key::is_addressable;
 
 use super::negotiation::Format;
+use super::page::File;
 
 /// What a path means.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(super) enum Route<'a> {
     Ready,
     /// `/`: leads to the page.
     Root,
+    /// A file of the page.
+    Page(File),
 }
 
 /// An endpoint of the API, with what its path names.
@@ -71,7 +74,7 @@ pub(super) fn find(path: &str) -> Option<Route<'_>> {
             "/healthz" => Some(Route::Health),
             "/readyz" => Some(Route::Ready),
             "/" => Some(Route::Root),
-            _ => None,
+            _ => File::at(path).map(Route::Page),
         },
     }
 }
@@ -148,6 +151,7 @@ mod tests {
             ("/healthz", Route::Health),
             ("/readyz", Route::Ready),
             ("/", Route::Root),
+            ("/cluster_pairing", Route::Page(File::Document)),
         ] {
             assert_eq!(find(path), Some(route), "{path}");
         }

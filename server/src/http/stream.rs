@@ -39,6 +39,12 @@ impl From<Vec<u8>> for AnswerBody {
     }
 }
 
+impl From<&'static [u8]> for AnswerBody {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::Whole(Some(Bytes::from_static(bytes)))
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Infallible;
