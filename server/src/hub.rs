@@ -51,6 +51,9 @@ struct Watched {
     /// By the name of the key. No entry is empty.
     keys: HashMap<Box<str>, Waiters>,
     waiters: usize,
+    /// Those who were told that the master is ready.
+    told: u64,
+    /// Those of them who were then given its address.
     served: u64,
     audience: Option<Box<Audience>>,
 }
@@ -121,20 +124,29 @@ impl Hub {
         self.state().waiters
     }
 
-    /// A slave got the address of a master that is ready. Says whether it is the first of its pin.
-    pub(crate) fn served(&self, pin: &Pin) -> bool {
+    /// A slave was told that the master is ready. Says whether it is the first of its pin.
+    pub(crate) fn told_ready(&self, pin: &Pin) -> bool {
         let mut state = self.state();
         let watched = state.pins.entry(pin.clone()).or_default();
-        watched.served += 1;
-        watched.recount();
-        watched.served == 1
+        watched.told += 1;
+        watched.told == 1
+    }
+
+    /// Somebody was given the master's address. It counts only if somebody was told before that the master is ready:
+    /// a master looks at its own address, and is no slave.
+    pub(crate) fn given_address(&self, pin: &Pin) {
+        let mut state = self.state();
+        if let Some(watched) = state.pins.get_mut(pin).filter(|watched| watched.served < watched.told) {
+            watched.served += 1;
+            watched.recount();
+        }
     }
 
     /// Forgets those who were served under a pin that is gone.
     pub(crate) fn forget_served(&self, pin: &Pin) {
         let mut state = self.state();
         if let Some(watched) = state.pins.get_mut(pin) {
-            watched.served = 0;
+            (watched.told, watched.served) = (0, 0);
             state.tidy(pin);
         }
     }
@@ -211,7 +223,7 @@ impl State {
 
 impl Watched {
     fn is_idle(&self) -> bool {
-        self.keys.is_empty() && self.audience.is_none() && self.served == 0
+        self.keys.is_empty() && self.audience.is_none() && self.told == 0
     }
 
     fn watchers(&self) -> usize {

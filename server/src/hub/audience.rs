@@ -23,7 +23,7 @@ const WATCHERS_PER_PIN: usize = 100;
 pub(crate) struct Counts {
     /// Waits that are held now.
     pub(crate) waiting: usize,
-    /// Times that `master_ip` was handed out when the master was ready, as far as this process knows.
+    /// Slaves that were told that the master is ready, and then given its address, since this process started.
     pub(crate) served: u64,
 }
 
