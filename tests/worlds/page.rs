@@ -94,6 +94,19 @@ fn the_page_comes_back_after_a_reload_and_after_the_service_does() {
 }
 
 #[test]
+fn the_page_says_so_when_the_service_comes_back_without_the_pin() {
+    let mut service = Service::with(&["--in-memory"]);
+    let browser = Browser::start();
+    make_pin(&browser, &service);
+    browser.wait_for("link", "live");
+    service.stop();
+    browser.wait_for("link", "connection lost");
+    service.resume();
+    browser.wait_for("problem", "does not know the pin any more");
+    assert_eq!(state_of(&browser, "stage-ready"), "lost");
+}
+
+#[test]
 fn a_pin_that_is_known_is_followed_and_one_that_is_not_is_said_to_be_unknown() {
     let service = Service::start();
     let pin = service.api().new_pin();
