@@ -10,6 +10,7 @@ mod delivery;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::Pin;
@@ -26,6 +27,7 @@ use crate::store::{Change, Key, Observer};
 /// Most waiters on the keys of one pin: twice the slaves of the largest cluster that one service was measured with,
 /// so that a cluster that runs amok leaves room for others.
 const WAITERS_PER_PIN: usize = 20_000;
+
 /// The hub. It takes note under one lock, for a few hundred nanoseconds at a time, and wakes nobody under it but the few
 /// who watch.
 pub(crate) struct Hub {
@@ -34,6 +36,8 @@ pub(crate) struct Hub {
     due: mpsc::UnboundedSender<Due>,
     /// Most waiters in all.
     capacity: usize,
+    /// Those who were woken by a change.
+    woken: AtomicU64,
 }
 
 #[derive(Default)]
@@ -71,7 +75,7 @@ impl Hub {
     /// A hub for so many waiters at most, and what [`deliver`] has to work on.
     pub(crate) fn new(capacity: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<Due>) {
         let (due, deliveries) = mpsc::unbounded_channel();
-        (Arc::new(Self { state: Mutex::default(), due, capacity }), deliveries)
+        (Arc::new(Self { state: Mutex::default(), due, capacity, woken: AtomicU64::new(0) }), deliveries)
     }
 
     /// Takes a place among those who wait for a key.
@@ -124,6 +128,11 @@ impl Hub {
         self.state().waiters
     }
 
+    /// How many were woken by a change so far.
+    pub(crate) fn woken(&self) -> u64 {
+        self.woken.load(Ordering::Relaxed)
+    }
+
     /// A slave was told that the master is ready. Says whether it is the first of its pin.
     pub(crate) fn told_ready(&self, pin: &Pin) -> bool {
         let mut state = self.state();
@@ -170,6 +179,7 @@ impl Hub {
 
     fn wake(&self, groups: impl IntoIterator<Item = Waiters>, wake: &Wake) {
         for waiters in groups {
+            self.woken.fetch_add(waiters.len() as u64, Ordering::Relaxed);
             // Nobody delivers any more only when the server is gone, and its requests with it.
             let _ = self.due.send(Due { waiters, wake: wake.clone() });
         }

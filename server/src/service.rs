@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::http::Refusal;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::store::Store;
 use crate::token::CreateToken;
@@ -19,6 +20,8 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     /// Longest value, in characters.
     pub(crate) value_max_chars: usize,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// How fast one address may guess and make pins.
     pub(crate) pace: Pace,
     /// What it takes to make a pin, if anything.
@@ -88,6 +91,7 @@ pub(crate) mod testing {
                 value_max_chars: protocol::limits::VALUE_MAX_CHARS,
                 pace: Pace::new(CREATIONS_PER_HOUR),
                 create_token: None,
+                metrics: Metrics::default(),
             });
             Self { service, clock, pin, delivery: tokio::spawn(hub::deliver(deliveries)) }
         }

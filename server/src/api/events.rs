@@ -104,15 +104,14 @@ pub(crate) async fn watch(service: &Service, pin: &Pin) -> Result<Reply, Refusal
 
 /// Takes note that somebody read a key: a slave reads `master_ready`, and then `master_ip`.
 pub(crate) async fn note_read(service: &Service, pin: &Pin, name: &str) {
-    match name {
+    if name == MASTER_IP {
+        service.hub.given_address(pin);
+    } else if name == MASTER_READY
+        && service.hub.told_ready(pin)
         // Should the pin go while we count, the hub may have heard of it before.
-        MASTER_READY if service.hub.told_ready(pin) => {
-            if service.store.cluster(pin).await.is_err() {
-                service.hub.forget_served(pin);
-            }
-        }
-        MASTER_IP => service.hub.given_address(pin),
-        _ => {}
+        && service.store.cluster(pin).await.is_err()
+    {
+        service.hub.forget_served(pin);
     }
 }
 

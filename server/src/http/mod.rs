@@ -7,12 +7,14 @@ mod answers;
 mod body;
 mod fields;
 mod negotiation;
+mod openapi;
 mod page;
 mod refusal;
 mod routes;
 mod stream;
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
@@ -28,6 +30,7 @@ pub(crate) use stream::AnswerBody;
 
 use crate::api::wait::{self, PREFERENCE_APPLIED, Wait};
 use crate::api::{clusters, events, keys};
+use crate::metrics::Place;
 use crate::service::Service;
 use body::decode;
 use negotiation::Format;
@@ -39,18 +42,26 @@ pub(crate) async fn answer(
     client: IpAddr,
     request: Request<impl RequestBody>,
 ) -> Response<AnswerBody> {
-    match look(service, client, request).await {
-        Next::Answer(answer) => answer,
+    let begun = Instant::now();
+    let (place, next) = look(service, client, request).await;
+    match next {
+        Next::Answer(answer) => {
+            service.metrics.answered(place, answer.status(), Some(begun.elapsed()));
+            answer
+        }
         Next::Hold(held) => {
             let Held { pin, key, wait, format, methods } = *held;
             let found = wait::for_key(service, &pin, &key, wait).await.map(Reply::Key);
-            finish(service, client, found, format, methods, Some(wait)).await
+            let answer = finish(service, client, found, format, methods, Some(wait)).await;
+            service.metrics.answered(place, answer.status(), None);
+            answer
         }
     }
 }
 
 /// The answer to a connection that there is no room for.
-pub(crate) fn no_room() -> Response<AnswerBody> {
+pub(crate) fn no_room(service: &Service) -> Response<AnswerBody> {
+    service.metrics.refused(Refusal::TooManyConnections.cause());
     answers::render(Err(Refusal::TooManyConnections), Format::Json, HeaderValue::from_static(""))
 }
 
@@ -73,20 +84,24 @@ struct Held {
 }
 
 /// Answers a request, unless it is to be held.
-async fn look(service: &Service, client: IpAddr, request: Request<impl RequestBody>) -> Next {
+async fn look(service: &Service, client: IpAddr, request: Request<impl RequestBody>) -> (Place, Next) {
     let (head, body) = request.into_parts();
     let path = routes::normalize(head.uri.path());
-    Next::Answer(match routes::find(&path) {
+    let route = routes::find(&path);
+    let place = route.as_ref().map_or(Place::Nowhere, Route::place);
+    let answer = match route {
         None => answers::nothing_there(&path),
         Some(Route::Root) => answers::see("/cluster_pairing"),
+        Some(Route::Description) => openapi::show(&head.method),
         Some(Route::Page(file)) => page::show(&head.method, file),
         Some(Route::Health) => answers::line(StatusCode::OK, "alive"),
         Some(Route::Ready) => match service.ready().await {
             Ok(()) => answers::line(StatusCode::OK, "ready"),
             Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
         },
-        Some(Route::Api(endpoint)) => return api(service, client, &head, body, endpoint).await,
-    })
+        Some(Route::Api(endpoint)) => return (place, api(service, client, &head, body, endpoint).await),
+    };
+    (place, Next::Answer(answer))
 }
 
 /// Answers a request to an endpoint of the API.
@@ -125,6 +140,9 @@ async fn finish(
     if matches!(outcome, Err(Refusal::UnknownPin)) {
         service.pace.unknown_pin(client).await;
     }
+    if let Err(refusal) = &outcome {
+        service.metrics.refused(refusal.cause());
+    }
     let mut answer = answers::render(outcome, format, methods);
     if let Some(wait) = wait {
         answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
@@ -153,9 +171,7 @@ async fn perform(
         (&Method::POST, Keys(pin)) => keys::create(service, pin, decode(headers, body).await?).await,
 
         (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, pin, key).await,
-        (&Method::PUT, Key(pin, key)) => {
-            keys::replace(service, pin, key, decode(headers, body).await?).await
-        }
+        (&Method::PUT, Key(pin, key)) => keys::replace(service, pin, key, decode(headers, body).await?).await,
         (&Method::PATCH, Key(pin, key)) => {
             keys::change(service, pin, key, decode(headers, body).await?).await
         }

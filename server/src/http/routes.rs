@@ -7,7 +7,9 @@ use protocol::Pin;
 use protocol::key::is_addressable;
 
 use super::negotiation::Format;
+use super::openapi;
 use super::page::File;
+use crate::metrics::Place;
 
 /// What a path means.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,8 +22,26 @@ pub(super) enum Route<'a> {
     Ready,
     /// `/`: leads to the page.
     Root,
+    /// `/api/v1/openapi.json`: what there is, for programs.
+    Description,
     /// A file of the page.
     Page(File),
+}
+
+impl Route<'_> {
+    /// What it is counted as.
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Self::Api(Endpoint::Clusters) => Place::Clusters,
+            Self::Api(Endpoint::Cluster(_)) => Place::Cluster,
+            Self::Api(Endpoint::Events(_)) => Place::Events,
+            Self::Api(Endpoint::Keys(_)) => Place::Keys,
+            Self::Api(Endpoint::Key(..)) => Place::Key,
+            Self::Description => Place::Description,
+            Self::Health | Self::Ready => Place::Health,
+            Self::Root | Self::Page(_) => Place::Page,
+        }
+    }
 }
 
 /// An endpoint of the API, with what its path names.
@@ -71,6 +91,7 @@ pub(super) fn find(path: &str) -> Option<Route<'_>> {
     match path.strip_prefix("/api/v1/clusters") {
         Some(rest) => endpoint(rest).map(Route::Api),
         None => match path {
+            openapi::PATH => Some(Route::Description),
             "/healthz" => Some(Route::Health),
             "/readyz" => Some(Route::Ready),
             "/" => Some(Route::Root),

@@ -137,6 +137,17 @@ impl Default for Limits {
     }
 }
 
+/// How much a store holds, and how often it has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Pins, among them those that have expired and are not swept yet.
+    pub pins: usize,
+    /// Their keys.
+    pub keys: usize,
+    /// Batches of writes that became durable since the store was opened.
+    pub commits: u64,
+}
+
 /// Something that happened to a pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -202,6 +213,9 @@ pub trait Store: Send + Sync + 'static {
     /// one call does; `None` when no cluster is left. Calls are exact without it; it frees room, and tells of the
     /// clusters that nobody calls for.
     fn sweep(&self) -> Answer<'_, Option<Timestamp>>;
+
+    /// How much there is: for `/metrics`.
+    fn census(&self) -> Census;
 
     /// Whether a write would go through now: for `/readyz`. The last commit answers if it was a moment ago, else one
     /// that is made to find out.
