@@ -166,6 +166,13 @@ pub(super) fn nothing_there(path: &str) -> Response<AnswerBody> {
     response
 }
 
+/// The answer to a write where one can only read.
+pub(super) fn only_to_be_read() -> Response<AnswerBody> {
+    let mut response = line(StatusCode::METHOD_NOT_ALLOWED, "This can only be read.");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
 /// Leads a browser elsewhere.
 pub(super) fn see(path: &'static str) -> Response<AnswerBody> {
     let mut response = line(StatusCode::FOUND, path);

@@ -91,15 +91,16 @@ async fn look(service: &Service, client: IpAddr, request: Request<impl RequestBo
     let place = route.as_ref().map_or(Place::Nowhere, Route::place);
     let answer = match route {
         None => answers::nothing_there(&path),
+        Some(Route::Api(endpoint)) => return (place, api(service, client, &head, body, endpoint).await),
+        Some(_) if !matches!(head.method, Method::GET | Method::HEAD) => answers::only_to_be_read(),
         Some(Route::Root) => answers::see("/cluster_pairing"),
-        Some(Route::Description) => openapi::show(&head.method),
-        Some(Route::Page(file)) => page::show(&head.method, file),
+        Some(Route::Description) => openapi::show(),
+        Some(Route::Page(file)) => page::show(file),
         Some(Route::Health) => answers::line(StatusCode::OK, "alive"),
         Some(Route::Ready) => match service.ready().await {
             Ok(()) => answers::line(StatusCode::OK, "ready"),
             Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
         },
-        Some(Route::Api(endpoint)) => return (place, api(service, client, &head, body, endpoint).await),
     };
     (place, Next::Answer(answer))
 }

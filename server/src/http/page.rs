@@ -1,12 +1,11 @@
 //! The pairing page: three files that are part of the program, for people with a browser. It uses nothing but API v1.
 
+use hyper::Response;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Method, Response, StatusCode};
 
-use super::answers::line;
 use super::stream::AnswerBody;
 
 /// A file of the page.
@@ -23,7 +22,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'",
 );
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
 
 impl File {
     /// The file that has a path.
@@ -45,13 +43,8 @@ impl File {
     }
 }
 
-/// Answers a request for a file of the page.
-pub(super) fn show(method: &Method, file: File) -> Response<AnswerBody> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        let mut response = line(StatusCode::METHOD_NOT_ALLOWED, "The page can only be read.");
-        response.headers_mut().insert(ALLOW, METHODS);
-        return response;
-    }
+/// A file of the page.
+pub(super) fn show(file: File) -> Response<AnswerBody> {
     let (content_type, bytes) = file.content();
     let mut response = Response::new(AnswerBody::from(bytes));
     let headers = response.headers_mut();
