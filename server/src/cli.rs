@@ -16,7 +16,7 @@ use crate::token::CreateToken;
 
 /// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
 #[derive(Debug, Parser)]
-#[command(version, about, disable_help_subcommand = true)]
+#[command(version = protocol::VERSION, about, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
