@@ -38,7 +38,7 @@ fn run(Args { root, user_data, command, .. }: Args) -> Result<ExitCode, Error> {
         Command::Check(files) => return commands::check(&files),
         Command::Doctor => return Ok(commands::doctor(&root, &user_data)),
         Command::Help => print!("{}", cli::HELP),
-        Command::Version => println!("cernvm-cluster-agent {}", env!("CARGO_PKG_VERSION")),
+        Command::Version => println!("cernvm-cluster-agent {}", protocol::VERSION),
     }
     Ok(ExitCode::SUCCESS)
 }

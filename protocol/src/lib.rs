@@ -9,3 +9,6 @@ mod pin;
 pub mod wait;
 
 pub use pin::{InvalidPin, Pin};
+
+/// What `--version` says of both programs: the version, and the commit that a release was built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CERNVM_CLUSTER_COMMIT"), ")");

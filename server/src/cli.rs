@@ -16,7 +16,7 @@ use crate::token::CreateToken;
 
 /// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
 #[derive(Debug, Parser)]
-#[command(version, about, disable_help_subcommand = true)]
+#[command(version = protocol::VERSION, about, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -87,6 +87,9 @@ pub struct Serve {
     /// Address or network of a proxy whose X-Forwarded-For is believed; may be given several times.
     #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "CERNVM_PAIRING_TRUSTED_PROXY")]
     trusted_proxy: Vec<Network>,
+    /// Address and port on which Prometheus may read /metrics. Whoever can reach it can read it.
+    #[arg(long, value_name = "ADDR", env = "CERNVM_PAIRING_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Log one line for each request.
     #[arg(long, env = "CERNVM_PAIRING_ACCESS_LOG", value_parser = FalseyValueParser::new())]
     access_log: bool,

@@ -28,6 +28,7 @@ mod expiry;
 mod http;
 mod hub;
 pub mod listen;
+mod metrics;
 mod origin;
 mod pace;
 mod server;

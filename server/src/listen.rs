@@ -177,7 +177,8 @@ impl Gate {
     }
 
     async fn refuse(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let service = service_fn(async |_| Ok::<Response<AnswerBody>, Infallible>(http::no_room()));
+        let service =
+            service_fn(async |_| Ok::<Response<AnswerBody>, Infallible>(http::no_room(&self.service)));
         let mut http = self.http.clone();
         let _ = http.keep_alive(false).serve_connection(TokioIo::new(stream), service).await;
     }

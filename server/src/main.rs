@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use pairing_server::cli::{Cli, Command, Contexts, Serve};
 use pairing_server::client::Remote;
-use pairing_server::{Error, Server, console, contexts, system};
+use pairing_server::{Error, Server, console, contexts, listen, system};
 use tokio::runtime::Runtime;
 
 /// EX_USAGE of sysexits.h.
@@ -41,7 +41,12 @@ async fn serve(args: &Serve) -> Result<(), Error> {
     config.connections = system::connections(config.connections);
     let listeners = system::listeners(&args.listen)?;
     let stop = system::asked_to_stop()?;
-    let server = Server::new(config)?;
+    let mut server = Server::new(config)?;
+    if let Some(address) = args.metrics_listen {
+        let listener = listen::bind(address)?;
+        say(&format!("metrics on http://{}/metrics", listener.local_addr().map_err(Error::System)?));
+        server = server.with_metrics(listener);
+    }
     system::reload_on_hangup(server.certificate().cloned())?;
 
     let scheme = if server.certificate().is_some() { "https" } else { "http" };

@@ -12,6 +12,7 @@ use crate::config::{Config, Storage};
 use crate::connections::Connections;
 use crate::error::Error;
 use crate::listen::{self, Gate};
+use crate::metrics::Metrics;
 use crate::origin::Proxies;
 use crate::pace::Pace;
 use crate::service::Service;
@@ -19,7 +20,7 @@ use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::tls::Certificate;
-use crate::{expiry, hub};
+use crate::{expiry, hub, metrics};
 
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
 /// and slow readers need any of it; systemd's patience with us (`TimeoutStopSec=` of our unit) is a little longer.
@@ -31,6 +32,7 @@ pub struct Server {
     deliveries: mpsc::UnboundedReceiver<hub::Due>,
     gate: Arc<Gate>,
     certificate: Option<Certificate>,
+    metrics: Option<TcpListener>,
 }
 
 impl Server {
@@ -53,19 +55,26 @@ impl Server {
             value_max_chars: config.value_max_chars,
             pace: Pace::new(config.creations_per_hour),
             create_token: config.create_token,
+            metrics: Metrics::default(),
         });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
         let per_address = config.connections_per_address.unwrap_or((config.connections * 3 / 4).max(1));
         let connections = Connections::new(config.connections, per_address);
         let proxies = Proxies(config.proxies);
         let gate = Arc::new(Gate::new(service.clone(), acceptor, connections, proxies, config.access_log));
-        Ok(Self { service, deliveries, gate, certificate })
+        Ok(Self { service, deliveries, gate, certificate, metrics: None })
     }
 
     /// The certificate that connections are protected with, for its fingerprint and to reload it.
     #[must_use]
     pub fn certificate(&self) -> Option<&Certificate> {
         self.certificate.as_ref()
+    }
+
+    /// Has Prometheus read `/metrics` there, and nothing else.
+    #[must_use]
+    pub fn with_metrics(self, listener: TcpListener) -> Self {
+        Self { metrics: Some(listener), ..self }
     }
 
     /// Serves until `shutdown` is there, then ends in good order: no new connections, waits are answered, what is
@@ -78,15 +87,19 @@ impl Server {
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let Self { service, deliveries, gate, .. } = self;
+        let Self { service, deliveries, gate, metrics, .. } = self;
         for listener in listeners {
             gate.tasks.spawn(listen::accept(listen::adopt(listener)?, gate.clone()));
         }
-        let background = [
+        let mut background = vec![
             tokio::spawn(hub::deliver(deliveries)),
             tokio::spawn(gate.connections.clone().watch()),
             tokio::spawn(expiry::sweep(service.store.clone(), service.clock.clone())),
         ];
+        if let Some(listener) = metrics {
+            let listener = listen::adopt(listener)?;
+            background.push(tokio::spawn(metrics::listener::serve(listener, service.clone())));
+        }
         shutdown.await;
         log::info!("{} waits are sent away", service.hub.waiters());
         gate.close();

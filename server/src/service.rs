@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::http::Refusal;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::store::Store;
 use crate::token::CreateToken;
@@ -19,6 +20,8 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     /// Longest value, in characters.
     pub(crate) value_max_chars: usize,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// How fast one address may guess and make pins.
     pub(crate) pace: Pace,
     /// What it takes to make a pin, if anything.
@@ -45,11 +48,12 @@ pub(crate) mod testing {
     use std::net::Ipv4Addr;
 
     use http_body_util::{BodyExt, Full};
-    use hyper::Request;
+    use hyper::{Request, Response};
     use tokio::task::JoinHandle;
 
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
+    use crate::http::AnswerBody;
     use crate::pace::CREATIONS_PER_HOUR;
     use crate::store::Limits;
     use crate::store::memory::Memory;
@@ -87,6 +91,7 @@ pub(crate) mod testing {
                 value_max_chars: protocol::limits::VALUE_MAX_CHARS,
                 pace: Pace::new(CREATIONS_PER_HOUR),
                 create_token: None,
+                metrics: Metrics::default(),
             });
             Self { service, clock, pin, delivery: tokio::spawn(hub::deliver(deliveries)) }
         }
@@ -115,19 +120,29 @@ pub(crate) mod testing {
             headers: &[(&str, &str)],
             body: &str,
         ) -> Asked {
-            let mut request = Request::builder().method(method).uri(path);
-            for &(name, value) in headers {
-                request = request.header(name, value);
-            }
-            let request = request.body(Full::from(body.to_owned())).unwrap();
-            let answer = http::answer(&self.service, Ipv4Addr::LOCALHOST.into(), request).await;
-            let (head, body) = answer.into_parts();
+            let (head, body) = self.send(method, path, headers, body).await.into_parts();
             let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap().to_owned();
             Asked {
                 status: head.status.as_u16(),
                 headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
                 body: String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap(),
             }
+        }
+
+        /// Asks, and leaves the body where it is.
+        pub(crate) async fn send(
+            &self,
+            method: &str,
+            path: &str,
+            headers: &[(&str, &str)],
+            body: &str,
+        ) -> Response<AnswerBody> {
+            let mut request = Request::builder().method(method).uri(path);
+            for &(name, value) in headers {
+                request = request.header(name, value);
+            }
+            let request = request.body(Full::from(body.to_owned())).unwrap();
+            http::answer(&self.service, Ipv4Addr::LOCALHOST.into(), request).await
         }
     }
 

@@ -53,7 +53,7 @@ fn find_built_by(build: &str, name: &str, sources: &[&str]) -> PathBuf {
 }
 
 /// `target/<profile>`: test programs lie in its `deps`, other programs in it.
-fn profile_dir() -> PathBuf {
+pub(crate) fn profile_dir() -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
     let dir = own.parent().expect("a file has a directory");
     if dir.ends_with("deps") { dir.join("..") } else { dir.to_path_buf() }

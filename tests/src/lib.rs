@@ -6,6 +6,7 @@
 pub mod api;
 pub mod binaries;
 pub mod boot;
+pub mod browser;
 pub mod fixtures;
 pub mod guest;
 pub mod http;

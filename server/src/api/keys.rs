@@ -2,6 +2,7 @@
 
 use protocol::Pin;
 
+use super::events;
 use crate::http::{Fields, Refusal, Reply};
 use crate::service::Service;
 use crate::store::{StoreError, Update};
@@ -17,7 +18,9 @@ pub(crate) async fn create(service: &Service, pin: &Pin, fields: Fields) -> Resu
 
 /// Shows a key. Waiting for one that is not there is `wait.rs`'s business.
 pub(crate) async fn show(service: &Service, pin: &Pin, name: &str) -> Result<Reply, Refusal> {
-    Ok(Reply::Key(service.store.key(pin, name).await?))
+    let key = service.store.key(pin, name).await?;
+    events::note_read(service, pin, name).await;
+    Ok(Reply::Key(key))
 }
 
 /// Sets name and value.

@@ -9,6 +9,7 @@ use hyper::{HeaderMap, Method};
 use protocol::{Pin, wait};
 use tokio::time::timeout;
 
+use super::events;
 use crate::http::Refusal;
 use crate::hub::Wake;
 use crate::service::Service;
@@ -56,17 +57,20 @@ pub(crate) async fn for_key(
     wait: Wait,
 ) -> Result<Arc<Key>, Refusal> {
     let mut waiter = service.hub.wait(&pin, &name)?;
-    match service.store.key(&pin, &name).await {
-        Err(StoreError::UnknownKey) => {}
-        found => return Ok(found?),
-    }
-    let expires = service.store.cluster(&pin).await?.expires;
-    let patience = Duration::from_secs(wait.seconds).min(expires.since(service.clock.now()));
-    match timeout(patience, waiter.woken()).await {
-        Ok(Wake::Set(key)) => Ok(key),
-        Ok(Wake::Gone) | Err(_) => Err(Refusal::UnknownKey),
-        Ok(Wake::ShuttingDown) => Err(Refusal::ShuttingDown),
-    }
+    let key = match service.store.key(&pin, &name).await {
+        Err(StoreError::UnknownKey) => {
+            let expires = service.store.cluster(&pin).await?.expires;
+            let patience = Duration::from_secs(wait.seconds).min(expires.since(service.clock.now()));
+            match timeout(patience, waiter.woken()).await {
+                Ok(Wake::Set(key)) => key,
+                Ok(Wake::Gone) | Err(_) => return Err(Refusal::UnknownKey),
+                Ok(Wake::ShuttingDown) => return Err(Refusal::ShuttingDown),
+            }
+        }
+        found => found?,
+    };
+    events::note_read(service, &pin, &name).await;
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -81,7 +85,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::service::testing::{Asked, World};
-    use crate::store::{Answer, Cluster, Limits, Store, Update};
+    use crate::store::{Answer, Census, Cluster, Limits, Store, Update};
 
     const WAIT: &[(&str, &str)] = &[("prefer", "wait=20")];
 
@@ -152,6 +156,9 @@ mod tests {
         }
         fn sweep(&self) -> Answer<'_, Option<Timestamp>> {
             self.store.sweep()
+        }
+        fn census(&self) -> Census {
+            self.store.census()
         }
         fn ready(&self) -> Answer<'_, ()> {
             self.store.ready()

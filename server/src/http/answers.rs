@@ -1,14 +1,10 @@
 //! What goes back: the outcome of a request as an HTTP answer, with the headers that every answer of the API has.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use protocol::bodies::{Cluster, KeyValue};
@@ -16,10 +12,12 @@ use serde::Serialize;
 
 use super::negotiation::Format;
 use super::refusal::Refusal;
+use super::stream::AnswerBody;
+use crate::api::events::Feed;
+use crate::service::Service;
 use crate::store;
 
 /// What a request that went well has to tell.
-#[derive(Debug)]
 pub(crate) enum Reply {
     /// A new cluster.
     ClusterCreated(store::Cluster),
@@ -31,44 +29,19 @@ pub(crate) enum Reply {
     KeyCreated(Arc<store::Key>),
     /// A key.
     Key(Arc<store::Key>),
+    /// What happens to a cluster, as it happens.
+    Events(Box<Feed>),
     /// What was there is there no more.
     Deleted,
     /// What can be asked for: the answer to OPTIONS.
     Options(&'static [Format]),
 }
 
-/// The body of an answer: all of it, at once.
-#[derive(Debug, Default)]
-pub(crate) struct AnswerBody(Option<Bytes>);
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
-impl From<Vec<u8>> for AnswerBody {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self((!bytes.is_empty()).then(|| bytes.into()))
-    }
-}
-
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Has nginx pass events on as they come, rather than when they fill a buffer.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// As the original has it; `Cookie` is what remains of its sessions.
 const VARIES_WITH: HeaderValue = HeaderValue::from_static("Accept, Cookie");
 /// What a pin stands for changes from one moment to the next, and is nobody else's business.
@@ -79,6 +52,7 @@ pub(super) struct Headers {
     alone: HeaderMap,
     text: HeaderMap,
     json: HeaderMap,
+    events: HeaderMap,
 }
 
 impl Headers {
@@ -94,37 +68,46 @@ impl Headers {
             headers.insert(CONTENT_TYPE, content_type);
             headers
         };
-        Self { text: with(TEXT), json: with(JSON), alone }
+        let mut events = with(EVENTS);
+        events.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        Self { text: with(TEXT), json: with(JSON), events, alone }
+    }
+
+    /// What `Allow` lists.
+    #[cfg(test)]
+    pub(super) fn methods(&self) -> &str {
+        self.alone[ALLOW].to_str().unwrap_or_default()
     }
 }
 
 /// The answer of an API endpoint.
 pub(super) fn render(
-    outcome: &Result<Reply, Refusal>,
+    outcome: Result<Reply, Refusal>,
     format: Format,
     headers: &Headers,
 ) -> Response<AnswerBody> {
-    let (status, body) = match outcome {
-        Ok(reply) => (reply.status(), reply.render(format)),
+    let (status, body, refusal) = match outcome {
+        Ok(reply) => (reply.status(), reply.render(format), None),
         Err(refusal) => {
             let body = match format {
-                Format::Json => refusal.to_json(),
+                Format::Json | Format::Events => refusal.to_json().into(),
                 // An error has no line `key: value`, and clients that asked for one go by the status.
-                Format::Text => Vec::new(),
+                Format::Text => AnswerBody::default(),
             };
-            (refusal.status(), body)
+            (refusal.status(), body, Some(refusal))
         }
     };
-    let headers = match format {
-        _ if body.is_empty() => &headers.alone,
-        Format::Text => &headers.text,
-        Format::Json => &headers.json,
+    let headers = match (&body, format) {
+        (AnswerBody::Events(_), _) => &headers.events,
+        (AnswerBody::Whole(None), _) => &headers.alone,
+        (_, Format::Text) => &headers.text,
+        (_, Format::Json | Format::Events) => &headers.json,
     };
-    let mut response = Response::new(body.into());
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers.clone();
-    if let Err(refusal) = outcome {
-        explain(refusal, response.headers_mut());
+    if let Some(refusal) = refusal {
+        explain(&refusal, response.headers_mut());
     }
     response
 }
@@ -140,9 +123,10 @@ fn explain(refusal: &Refusal, headers: &mut HeaderMap) {
 }
 
 /// The answer to a connection that there is no room for.
-pub(crate) fn no_room() -> Response<AnswerBody> {
+pub(crate) fn no_room(service: &Service) -> Response<AnswerBody> {
     let refusal = Refusal::TooManyConnections;
-    let mut response = Response::new(refusal.to_json().into());
+    service.metrics.refused(refusal.cause());
+    let mut response = Response::new(AnswerBody::from(refusal.to_json()));
     *response.status_mut() = refusal.status();
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     explain(&refusal, response.headers_mut());
@@ -153,25 +137,29 @@ impl Reply {
     fn status(&self) -> StatusCode {
         match self {
             Self::ClusterCreated(_) | Self::KeyCreated(_) => StatusCode::CREATED,
-            Self::Cluster(_) | Self::Keys(_) | Self::Key(_) | Self::Options(_) => StatusCode::OK,
+            Self::Cluster(_) | Self::Keys(_) | Self::Key(_) | Self::Events(_) | Self::Options(_) => {
+                StatusCode::OK
+            }
             Self::Deleted => StatusCode::NO_CONTENT,
         }
     }
 
-    fn render(&self, format: Format) -> Vec<u8> {
-        match (self, format) {
+    fn render(self, format: Format) -> AnswerBody {
+        let bytes = match (self, format) {
+            (Self::Events(feed), _) => return AnswerBody::events(feed),
             (Self::Key(key) | Self::KeyCreated(key), Format::Text) => {
                 protocol::key::to_line(&key.name, &key.value).into_bytes()
             }
-            (Self::Key(key) | Self::KeyCreated(key), Format::Json) => to_json(&key_value(key)),
+            (Self::Key(key) | Self::KeyCreated(key), _) => to_json(&key_value(&key)),
             (Self::Keys(keys), _) => to_json(&keys.iter().map(|key| key_value(key)).collect::<Vec<_>>()),
             (Self::Cluster(cluster) | Self::ClusterCreated(cluster), _) => to_json(&Cluster {
                 pin: cluster.pin.reveal().into(),
                 creation_time: cluster.created.to_string().into(),
             }),
-            (Self::Options(formats), Format::Json) => to_json(&Options::of(formats)),
             (Self::Options(_), Format::Text) | (Self::Deleted, _) => Vec::new(),
-        }
+            (Self::Options(formats), _) => to_json(&Options::of(formats)),
+        };
+        bytes.into()
     }
 }
 
@@ -218,6 +206,13 @@ pub(super) fn nothing_there(path: &str) -> Response<AnswerBody> {
     *response.status_mut() = StatusCode::NOT_FOUND;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response.headers_mut().insert(CACHE_CONTROL, NOT_TO_BE_KEPT);
+    response
+}
+
+/// The answer to a write where one can only read.
+pub(super) fn only_to_be_read() -> Response<AnswerBody> {
+    let mut response = line(StatusCode::METHOD_NOT_ALLOWED, "This can only be read.");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
 

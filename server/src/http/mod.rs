@@ -7,22 +7,28 @@ mod answers;
 mod body;
 mod fields;
 mod negotiation;
+mod openapi;
+mod page;
 mod refusal;
 mod routes;
+mod stream;
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
-pub(crate) use answers::{AnswerBody, Reply, no_room};
+pub(crate) use answers::{Reply, no_room};
 pub(crate) use body::RequestBody;
 pub(crate) use fields::Fields;
 pub(crate) use refusal::Refusal;
 pub(crate) use routes::normalize;
+pub(crate) use stream::AnswerBody;
 
 use crate::api::wait::{self, PREFERENCE_APPLIED, Wait};
-use crate::api::{clusters, keys};
+use crate::api::{clusters, events, keys};
+use crate::metrics::Place;
 use crate::service::Service;
 use body::decode;
 use routes::{Endpoint, Route};
@@ -33,6 +39,7 @@ pub(crate) async fn answer(
     client: IpAddr,
     request: Request<impl RequestBody>,
 ) -> Response<AnswerBody> {
+    let begun = Instant::now();
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let normal;
@@ -44,12 +51,14 @@ pub(crate) async fn answer(
         }
         route => route,
     };
+    let place = route.as_ref().map_or(Place::Nowhere, Route::place);
     let endpoint = match route {
         Some(Route::Api(endpoint)) => endpoint,
-        Some(Route::Root) => return answers::see("/cluster_pairing"),
-        Some(Route::Health) => return answers::line(StatusCode::OK, "alive"),
-        Some(Route::Ready) => return ready(service).await,
-        None => return answers::nothing_there(&routes::normalize(path)),
+        route => {
+            let answer = beside_the_api(service, &head, route).await;
+            service.metrics.answered(place, answer.status(), Some(begun.elapsed()));
+            return answer;
+        }
     };
     let wait = Wait::asked_for(&head).filter(|_| matches!(endpoint, Endpoint::Key(..)));
     let (formats, headers) = (endpoint.formats(), endpoint.headers());
@@ -57,26 +66,41 @@ pub(crate) async fn answer(
         None => (formats[0], Err(Refusal::NotAcceptable)),
         Some(format) => (format, perform(service, client, &head, body, &endpoint).await),
     };
+    let mut took = Some(begun.elapsed());
     if let (Err(Refusal::UnknownKey), Some(wait), Endpoint::Key(pin, key)) = (&outcome, wait, &endpoint) {
         let (pin, key) = (pin.clone(), Box::from(*key));
         // The buffer that the head came in would be most of what a waiter takes.
         drop(head);
         outcome = Box::pin(wait::for_key(service, pin, key, wait)).await.map(Reply::Key);
+        took = None;
     }
     if let Err(Refusal::UnknownPin) = outcome {
         Box::pin(service.pace.unknown_pin(client)).await;
     }
-    let mut answer = answers::render(&outcome, format, headers);
+    if let Err(refusal) = &outcome {
+        service.metrics.refused(refusal.cause());
+    }
+    let mut answer = answers::render(outcome, format, headers);
     if let Some(wait) = wait {
         answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
     }
+    service.metrics.answered(place, answer.status(), took);
     answer
 }
 
-async fn ready(service: &Service) -> Response<AnswerBody> {
-    match service.ready().await {
-        Ok(()) => answers::line(StatusCode::OK, "ready"),
-        Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
+/// Answers what is asked beside the API, which can only be read.
+async fn beside_the_api(service: &Service, head: &Parts, route: Option<Route<'_>>) -> Response<AnswerBody> {
+    match route {
+        None | Some(Route::Api(_)) => answers::nothing_there(&routes::normalize(head.uri.path())),
+        Some(_) if !matches!(head.method, Method::GET | Method::HEAD) => answers::only_to_be_read(),
+        Some(Route::Root) => answers::see("/cluster_pairing"),
+        Some(Route::Description) => openapi::show(),
+        Some(Route::Page(file)) => page::show(file),
+        Some(Route::Health) => answers::line(StatusCode::OK, "alive"),
+        Some(Route::Ready) => match service.ready().await {
+            Ok(()) => answers::line(StatusCode::OK, "ready"),
+            Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
+        },
     }
 }
 
@@ -88,9 +112,10 @@ async fn perform(
     body: impl RequestBody,
     endpoint: &Endpoint<'_>,
 ) -> Result<Reply, Refusal> {
-    use Endpoint::{Cluster, Key, Keys};
+    use Endpoint::{Cluster, Events, Key, Keys};
     match (&head.method, endpoint) {
         (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, pin).await,
+        (&Method::GET | &Method::HEAD, Events(pin)) => Box::pin(events::watch(service, pin)).await,
         (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, pin).await,
         (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, pin, key).await,
         (&Method::OPTIONS, endpoint) => Ok(Reply::Options(endpoint.formats())),

@@ -13,6 +13,8 @@ pub(crate) enum Format {
     Text,
     /// `application/json`
     Json,
+    /// `text/event-stream`: Server-Sent Events; an error is JSON.
+    Events,
 }
 
 impl Format {
@@ -21,6 +23,7 @@ impl Format {
         match self {
             Self::Text => ("text", "plain", "text/plain"),
             Self::Json => ("application", "json", "application/json"),
+            Self::Events => ("text", "event-stream", "text/event-stream"),
         }
     }
 }

@@ -5,6 +5,7 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 
 use super::fields::FieldErrors;
+use crate::metrics::Cause;
 use crate::store::StoreError;
 
 /// Why a request was refused. The texts of the first group are the original service's.
@@ -103,6 +104,35 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+        }
+    }
+
+    /// What it is counted as.
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::UnknownPin => Cause::UnknownPin,
+            Self::UnknownKey => Cause::UnknownKey,
+            Self::KeyExists | Self::NameTaken => Cause::KeyExists,
+            Self::NotAcceptable
+            | Self::MethodNotAllowed(_)
+            | Self::UnsupportedMediaType(_)
+            | Self::InvalidJson(_)
+            | Self::InvalidForm(_)
+            | Self::InvalidMultipart(_)
+            | Self::NotAnObject(_)
+            | Self::Fields(_)
+            | Self::BrokenBody(_)
+            | Self::BodyTooLarge(_)
+            | Self::BodyTooSlow(_) => Cause::Malformed,
+            Self::TooManyKeys | Self::TooManyBytes => Cause::PinFull,
+            Self::TooManyPins => Cause::PinsFull,
+            Self::TooManyCreations(_) => Cause::Creations,
+            Self::TokenMissing => Cause::Token,
+            Self::TooManyConnections => Cause::Connections,
+            Self::TooManyWaiters => Cause::Waiters,
+            Self::ShuttingDown => Cause::ShuttingDown,
+            Self::NoSpace => Cause::NoSpace,
+            Self::StoreFailed => Cause::Store,
         }
     }
 

@@ -8,6 +8,9 @@ use protocol::key::is_addressable;
 
 use super::answers::Headers;
 use super::negotiation::Format;
+use super::openapi;
+use super::page::File;
+use crate::metrics::Place;
 
 /// What a path means.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +23,26 @@ pub(super) enum Route<'a> {
     Ready,
     /// `/`: leads to the page.
     Root,
+    /// `/api/v1/openapi.json`: what there is, for programs.
+    Description,
+    /// A file of the page.
+    Page(File),
+}
+
+impl Route<'_> {
+    /// What it is counted as.
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Self::Api(Endpoint::Clusters) => Place::Clusters,
+            Self::Api(Endpoint::Cluster(_)) => Place::Cluster,
+            Self::Api(Endpoint::Events(_)) => Place::Events,
+            Self::Api(Endpoint::Keys(_)) => Place::Keys,
+            Self::Api(Endpoint::Key(..)) => Place::Key,
+            Self::Description => Place::Description,
+            Self::Health | Self::Ready => Place::Health,
+            Self::Root | Self::Page(_) => Place::Page,
+        }
+    }
 }
 
 /// An endpoint of the API, with what its path names.
@@ -29,6 +52,8 @@ pub(super) enum Endpoint<'a> {
     Clusters,
     /// `/api/v1/clusters/<pin>`
     Cluster(Pin),
+    /// `/api/v1/clusters/<pin>/events`
+    Events(Pin),
     /// `/api/v1/clusters/<pin>/keys`
     Keys(Pin),
     /// `/api/v1/clusters/<pin>/keys/<key>`
@@ -40,6 +65,7 @@ impl Endpoint<'_> {
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
             Self::Clusters | Self::Cluster(_) | Self::Keys(_) => &[Format::Json],
+            Self::Events(_) => &[Format::Events],
             Self::Key(..) => &[Format::Text, Format::Json],
         }
     }
@@ -48,12 +74,14 @@ impl Endpoint<'_> {
     pub(super) fn headers(&self) -> &'static Headers {
         static CLUSTERS: LazyLock<Headers> = LazyLock::new(|| Headers::new("POST, OPTIONS"));
         static CLUSTER: LazyLock<Headers> = LazyLock::new(|| Headers::new("GET, DELETE, HEAD, OPTIONS"));
+        static EVENTS: LazyLock<Headers> = LazyLock::new(|| Headers::new("GET, HEAD, OPTIONS"));
         static KEYS: LazyLock<Headers> = LazyLock::new(|| Headers::new("GET, POST, HEAD, OPTIONS"));
         static KEY: LazyLock<Headers> =
             LazyLock::new(|| Headers::new("GET, PUT, PATCH, DELETE, HEAD, OPTIONS"));
         match self {
             Self::Clusters => &CLUSTERS,
             Self::Cluster(_) => &CLUSTER,
+            Self::Events(_) => &EVENTS,
             Self::Keys(_) => &KEYS,
             Self::Key(..) => &KEY,
         }
@@ -65,10 +93,11 @@ pub(super) fn find(path: &str) -> Option<Route<'_>> {
     match path.strip_prefix("/api/v1/clusters") {
         Some(rest) => endpoint(rest).map(Route::Api),
         None => match path {
+            openapi::PATH => Some(Route::Description),
             "/healthz" => Some(Route::Health),
             "/readyz" => Some(Route::Ready),
             "/" => Some(Route::Root),
-            _ => None,
+            _ => File::at(path).map(Route::Page),
         },
     }
 }
@@ -82,6 +111,7 @@ fn endpoint(rest: &str) -> Option<Endpoint<'_>> {
     let pin = Pin::parse_made(pin)?;
     match rest {
         "" => Some(Endpoint::Cluster(pin)),
+        "/events" => Some(Endpoint::Events(pin)),
         "/keys" => Some(Endpoint::Keys(pin)),
         _ => {
             let key = rest.strip_prefix("/keys/")?;
@@ -137,12 +167,14 @@ mod tests {
         for (path, route) in [
             ("/api/v1/clusters", Route::Api(Endpoint::Clusters)),
             ("/api/v1/clusters/enico1qq0oey", Route::Api(Endpoint::Cluster(pin()))),
+            ("/api/v1/clusters/enico1qq0oey/events", Route::Api(Endpoint::Events(pin()))),
             ("/api/v1/clusters/enico1qq0oey/keys", Route::Api(Endpoint::Keys(pin()))),
             ("/api/v1/clusters/enico1qq0oey/keys/master_ip", Route::Api(Endpoint::Key(pin(), "master_ip"))),
             ("/api/v1/clusters/enico1qq0oey/keys/keys", Route::Api(Endpoint::Key(pin(), "keys"))),
             ("/healthz", Route::Health),
             ("/readyz", Route::Ready),
             ("/", Route::Root),
+            ("/cluster_pairing", Route::Page(File::Document)),
         ] {
             assert_eq!(find(path), Some(route), "{path}");
         }

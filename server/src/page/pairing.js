@@ -5,6 +5,8 @@ const PLACEHOLDER = "###MASTER_IP_PLACEHOLDER###";
 const SECTION = /\[ucernvm-begin\][\s\S]*?\[ucernvm-end\]\n?/;
 // The pin outlives a reload in this tab and no longer; an address bar or a history is no place for a secret.
 const REMEMBERED = "pin";
+// Between two attempts to come back to a service that answers, but not with events. In milliseconds.
+const AGAIN = 3000;
 
 const $ = (id) => document.getElementById(id);
 const api = (pin, rest = "") => `api/v1/clusters/${pin}${rest}`;
@@ -29,8 +31,11 @@ async function ask(method, path) {
   }
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   const detail = await answer.json().then((body) => body.detail, () => "");
-  if (answer.status === 404) throw new Error("The service does not know this pin: it was never made here, has expired, or was deleted.");
-  throw new Error(`The service answered ${answer.status}. ${detail || ""}`);
+  const error = answer.status === 404
+    ? new Error("The service does not know this pin: it was never made here, has expired, or was deleted.")
+    : new Error(`The service answered ${answer.status}. ${detail || ""}`);
+  error.status = answer.status;
+  throw error;
 }
 
 function section(role) {
@@ -103,9 +108,16 @@ function drawCounts({ waiting, served }) {
   stage("stage-slaves", served && !waiting ? "done" : "", parts.join(", ") || "none is waiting");
 }
 
+const ENDS = {
+  expired: "the pin has expired",
+  deleted: "the pin was deleted",
+  unknown: "the service does not know the pin any more",
+};
+
 function drawGone(reason) {
   stream.close();
-  const text = reason === "expired" ? "the pin has expired" : "the pin was deleted";
+  const text = ENDS[reason];
+  $("keys").replaceChildren();
   for (const id of ["stage-address", "stage-ready", "stage-slaves"]) stage(id, "lost", text);
   $("link").textContent = "";
   $("delete").hidden = true;
@@ -117,7 +129,11 @@ function watch() {
   stream?.close();
   stream = new EventSource(api(pin, "/events"));
   stream.onopen = () => { $("link").textContent = "live"; };
-  stream.onerror = () => { $("link").textContent = "connection lost, trying again"; };
+  stream.onerror = () => {
+    $("link").textContent = "connection lost, trying again";
+    // A browser comes back by itself, unless it got an answer that is no stream: then the pin is gone, or there is no room.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(rejoin, AGAIN, pin);
+  };
   const on = (name, act) => stream.addEventListener(name, (event) => act(JSON.parse(event.data)));
   on("state", (state) => {
     keys = new Map(state.keys.map((key) => [key.key, key]));
@@ -133,6 +149,16 @@ function watch() {
   });
   on("counts", drawCounts);
   on("gone", ({ reason }) => drawGone(reason));
+}
+
+async function rejoin(followed) {
+  if (followed !== pin) return;
+  try {
+    await ask("GET", api(pin));
+  } catch (error) {
+    if (error.status === 404) return drawGone("unknown");
+  }
+  if (followed === pin) watch();
 }
 
 function show(cluster) {

@@ -5,6 +5,7 @@
 //! refused changes nothing, except that it buries a cluster which it found to be due.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -25,11 +26,13 @@ pub(super) struct Core {
     pub(super) limits: Limits,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) observer: Arc<dyn Observer>,
+    /// Batches that became durable.
+    pub(super) commits: AtomicU64,
 }
 
 impl Core {
     pub(super) fn new(limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
-        Self { state: State::new(), limits, clock, observer }
+        Self { state: State::new(), limits, clock, observer, commits: AtomicU64::new(0) }
     }
 }
 
@@ -198,9 +201,9 @@ impl<'a> Batch<'a> {
     pub(super) fn delete_key(&mut self, pin: &Pin, name: &str) -> Result<(), StoreError> {
         let entry = self.live(pin)?;
         let at = entry.position(name).ok_or(StoreError::UnknownKey)?;
-        let id = entry.keys.remove(at).id;
+        let Numbered { id, key } = entry.keys.remove(at);
         self.draft.records.insert(id, None);
-        self.draft.changes.push((pin.clone(), Change::KeyDeleted(name.to_owned())));
+        self.draft.changes.push((pin.clone(), Change::KeyDeleted(key)));
         Ok(())
     }
 

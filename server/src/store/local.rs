@@ -3,13 +3,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use protocol::Pin;
 
 use super::batch::{Batch, Core};
 use super::pins::PinKey;
 use super::state::{Entry, Look};
-use super::{Answer, Cluster, Key, Store, StoreError, Update};
+use super::{Answer, Census, Cluster, Key, Store, StoreError, Update};
 use crate::clock::Timestamp;
 
 /// A store on this machine.
@@ -92,6 +93,12 @@ impl<L: Local> Store for L {
 
     fn sweep(&self) -> Answer<'_, Option<Timestamp>> {
         Answer::later(self.write(|batch| Ok(batch.sweep())))
+    }
+
+    fn census(&self) -> Census {
+        let core = self.core();
+        let (pins, keys) = core.state.population();
+        Census { pins, keys, commits: core.commits.load(Ordering::Relaxed) }
     }
 
     fn ready(&self) -> Answer<'_, ()> {

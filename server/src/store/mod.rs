@@ -138,6 +138,17 @@ impl Default for Limits {
     }
 }
 
+/// How much a store holds, and how often it has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Pins, among them those that have expired and are not swept yet.
+    pub pins: usize,
+    /// Their keys.
+    pub keys: usize,
+    /// Batches of writes that became durable since the store was opened.
+    pub commits: u64,
+}
+
 /// Something that happened to a pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -150,8 +161,8 @@ pub enum Change {
         /// What it is now.
         key: Arc<Key>,
     },
-    /// A key was deleted.
-    KeyDeleted(String),
+    /// A key was deleted: as it last was.
+    KeyDeleted(Arc<Key>),
     /// The cluster was deleted, with all its keys.
     Deleted,
     /// The cluster expired, with all its keys.
@@ -231,6 +242,9 @@ pub trait Store: Send + Sync + 'static {
     /// one call does; `None` when no cluster is left. Calls are exact without it; it frees room, and tells of the
     /// clusters that nobody calls for.
     fn sweep(&self) -> Answer<'_, Option<Timestamp>>;
+
+    /// How much there is: for `/metrics`.
+    fn census(&self) -> Census;
 
     /// Whether a write would go through now: for `/readyz`. The last commit answers if it was a moment ago, else one
     /// that is made to find out.

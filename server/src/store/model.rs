@@ -164,8 +164,8 @@ impl Model {
     fn delete_key(&mut self, pin: &Pin, name: &str, now: Timestamp) -> Answer {
         let (_, keys) = self.live(pin, now)?;
         let at = keys.iter().position(|key| key.name == name).ok_or(StoreError::UnknownKey)?;
-        keys.remove(at);
-        self.told.push((pin.clone(), Change::KeyDeleted(name.to_owned())));
+        let key = keys.remove(at);
+        self.told.push((pin.clone(), Change::KeyDeleted(Arc::new(key))));
         Ok(Said::Nothing)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::pins::PinKey;
@@ -102,6 +103,8 @@ impl Hasher for PinHasher {
 pub(super) struct State {
     shards: Box<[RwLock<Shard>]>,
     ledger: Mutex<Ledger>,
+    pins: AtomicUsize,
+    keys: AtomicUsize,
 }
 
 /// What only the writer needs. Whoever has it locked is the writer.
@@ -115,7 +118,12 @@ pub(super) struct Ledger {
 
 impl State {
     pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect(), ledger: Mutex::default() }
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            ledger: Mutex::default(),
+            pins: AtomicUsize::new(0),
+            keys: AtomicUsize::new(0),
+        }
     }
 
     /// Reads a cluster that is live at `now`.
@@ -136,6 +144,11 @@ impl State {
         self.shard(pin).contains_key(&pin)
     }
 
+    /// How many clusters and keys there are.
+    pub(super) fn population(&self) -> (usize, usize) {
+        (self.pins.load(Ordering::Relaxed), self.keys.load(Ordering::Relaxed))
+    }
+
     /// Makes this process's one writer.
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // An observer that panicked did so after the state was whole.
@@ -148,6 +161,8 @@ impl State {
             ledger.due.insert((entry.expires, pin));
         }
         let expires = entry.as_ref().map(|entry| entry.expires);
+        let keys = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.keys.len());
+        let (more_pins, more_keys) = (usize::from(entry.is_some()), keys(&entry));
         let mut shard = self.shard_mut(pin);
         let before = match entry {
             Some(entry) => shard.insert(pin, entry),
@@ -155,6 +170,11 @@ impl State {
         };
         // What was there is freed after readers may go on.
         drop(shard);
+        // There is one writer, and what goes has come before, so neither falls below zero.
+        self.pins.fetch_add(more_pins, Ordering::Relaxed);
+        self.pins.fetch_sub(usize::from(before.is_some()), Ordering::Relaxed);
+        self.keys.fetch_add(more_keys, Ordering::Relaxed);
+        self.keys.fetch_sub(keys(&before), Ordering::Relaxed);
         if let Some(before) = before.filter(|before| Some(before.expires) != expires) {
             ledger.due.remove(&(before.expires, pin));
         }

@@ -415,7 +415,7 @@ impl<S: Store> Observer for Reader<S> {
                 assert_eq!(read(&key.name).as_ref(), Ok(key));
                 assert_eq!(read(from), Err(StoreError::UnknownKey));
             }
-            Change::KeyDeleted(name) => assert_eq!(read(name), Err(StoreError::UnknownKey)),
+            Change::KeyDeleted(key) => assert_eq!(read(&key.name), Err(StoreError::UnknownKey)),
             Change::Deleted | Change::Expired => assert_eq!(read("k"), Err(StoreError::UnknownPin)),
         }
         self.log.changed(pin, change);
@@ -440,8 +440,8 @@ pub(super) fn tells_every_change_in_order_after_it_can_be_read<W: World>() {
     let expected = [
         (pin, Change::KeySet(set)),
         (pin, Change::KeySet(changed)),
-        (pin, Change::KeyRenamed { from: "k".to_owned(), key: renamed }),
-        (pin, Change::KeyDeleted("l".to_owned())),
+        (pin, Change::KeyRenamed { from: "k".to_owned(), key: renamed.clone() }),
+        (pin, Change::KeyDeleted(renamed)),
         (pin, Change::Deleted),
         (due, Change::Expired),
     ];

@@ -4,6 +4,7 @@
 //! There is no timer: a write that comes alone is committed at once, and what comes while a commit runs is the next
 //! batch.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -127,6 +128,7 @@ impl Writer {
         }
         let committed = match self.records.commit(batch.draft().records()) {
             Ok(()) => {
+                self.core.commits.fetch_add(1, Ordering::Relaxed);
                 batch.publish();
                 Ok(())
             }

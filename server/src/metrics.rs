@@ -1,0 +1,151 @@
+//! What the service counts about itself, and `/metrics`, where Prometheus reads it.
+//!
+//! Counting is an atomic addition into an array: nothing is looked up, allocated or locked on the way of a request.
+//! What others know anyway (pins, keys, waiters, commits) is asked for when somebody reads.
+
+pub(crate) mod listener;
+mod text;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+/// Where a request went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Clusters,
+    Cluster,
+    Keys,
+    Key,
+    Events,
+    Description,
+    Page,
+    Health,
+    Nowhere,
+}
+
+impl Place {
+    pub(crate) const ALL: [(Self, &'static str); 9] = [
+        (Self::Clusters, "clusters"),
+        (Self::Cluster, "cluster"),
+        (Self::Keys, "keys"),
+        (Self::Key, "key"),
+        (Self::Events, "events"),
+        (Self::Description, "openapi"),
+        (Self::Page, "page"),
+        (Self::Health, "health"),
+        (Self::Nowhere, "nowhere"),
+    ];
+}
+
+/// Why a request was refused, as far as an admin would act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    UnknownPin,
+    UnknownKey,
+    KeyExists,
+    Malformed,
+    PinFull,
+    PinsFull,
+    Creations,
+    Token,
+    Connections,
+    Waiters,
+    ShuttingDown,
+    NoSpace,
+    Store,
+}
+
+impl Cause {
+    const ALL: [(Self, &'static str); 13] = [
+        (Self::UnknownPin, "unknown_pin"),
+        (Self::UnknownKey, "unknown_key"),
+        (Self::KeyExists, "key_exists"),
+        (Self::Malformed, "malformed"),
+        (Self::PinFull, "pin_full"),
+        (Self::PinsFull, "pins_full"),
+        (Self::Creations, "creations"),
+        (Self::Token, "token"),
+        (Self::Connections, "connections"),
+        (Self::Waiters, "waiters"),
+        (Self::ShuttingDown, "shutting_down"),
+        (Self::NoSpace, "no_space"),
+        (Self::Store, "store"),
+    ];
+}
+
+/// The statuses that the service answers with; the last stands for any other.
+const STATUSES: [u16; 18] =
+    [200, 201, 204, 302, 400, 401, 404, 405, 406, 408, 409, 413, 415, 429, 500, 503, 507, 0];
+
+/// Upper bounds of the latency buckets, in microseconds: from a read out of memory to a disk that is in trouble.
+const BOUNDS: [u64; 13] =
+    [50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
+
+/// The counters.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    requests: [[AtomicU64; STATUSES.len()]; Place::ALL.len()],
+    refusals: [AtomicU64; Cause::ALL.len()],
+    /// By bucket; the last has no bound.
+    latencies: [AtomicU64; BOUNDS.len() + 1],
+    latency_nanos: AtomicU64,
+}
+
+impl Metrics {
+    /// A request was answered; `took` is how long that took, unless it was held on purpose.
+    pub(crate) fn answered(&self, place: Place, status: StatusCode, took: Option<Duration>) {
+        let status = status.as_u16();
+        let column = STATUSES.iter().position(|&known| known == status).unwrap_or(STATUSES.len() - 1);
+        add(&self.requests[place as usize][column], 1);
+        if let Some(took) = took {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let bucket = BOUNDS.iter().position(|&bound| nanos <= bound * 1000).unwrap_or(BOUNDS.len());
+            add(&self.latencies[bucket], 1);
+            add(&self.latency_nanos, nanos);
+        }
+    }
+
+    /// A request was refused.
+    pub(crate) fn refused(&self, cause: Cause) {
+        add(&self.refusals[cause as usize], 1);
+    }
+}
+
+fn add(counter: &AtomicU64, more: u64) {
+    // Nothing else hangs on the order in which counters move.
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_at_its_own_place() {
+        for (at, (place, _)) in Place::ALL.iter().enumerate() {
+            assert_eq!(*place as usize, at);
+        }
+        for (at, (cause, _)) in Cause::ALL.iter().enumerate() {
+            assert_eq!(*cause as usize, at);
+        }
+    }
+
+    #[test]
+    fn a_latency_falls_into_the_first_bucket_that_holds_it() {
+        let metrics = Metrics::default();
+        for (micros, bucket) in [(0, 0), (50, 0), (51, 1), (1_000_000, 12), (1_000_001, 13)] {
+            let before = read(&metrics.latencies[bucket]);
+            metrics.answered(Place::Key, StatusCode::OK, Some(Duration::from_micros(micros)));
+            assert_eq!(read(&metrics.latencies[bucket]), before + 1, "{micros}");
+        }
+        metrics.answered(Place::Key, StatusCode::IM_A_TEAPOT, None);
+        assert_eq!(read(&metrics.requests[Place::Key as usize][STATUSES.len() - 1]), 1);
+        assert_eq!(metrics.latencies.iter().map(read).sum::<u64>(), 5);
+    }
+}

@@ -1,0 +1,137 @@
+//! The counters as OpenMetrics text. Only rows that have counted something are shown.
+
+use std::fmt::{self, Formatter};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::{BOUNDS, Cause, Place, STATUSES, read};
+use crate::service::Service;
+
+/// What everything is called begins so.
+const PREFIX: &str = "cernvm_pairing";
+
+/// All that there is to read.
+pub(super) fn render(service: &Arc<Service>) -> String {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Counted(service.clone())));
+    let mut text = String::new();
+    encode(&mut text, &registry).expect("a string takes everything");
+    text
+}
+
+struct Counted(Arc<Service>);
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.metrics.fmt(f)
+    }
+}
+
+impl Collector for Counted {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Service { metrics, store, hub, .. } = &*self.0;
+        let census = store.census();
+
+        let mut requests = encoder.encode_descriptor(
+            "requests",
+            "Requests that were answered",
+            None,
+            MetricType::Counter,
+        )?;
+        for ((_, place), row) in Place::ALL.iter().zip(&metrics.requests) {
+            for (status, counter) in STATUSES.iter().zip(row).filter(|(_, counter)| read(counter) > 0) {
+                let labels = [("route", (*place).to_owned()), ("status", status.to_string())];
+                requests
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&read(counter), None)?;
+            }
+        }
+
+        let mut refusals =
+            encoder.encode_descriptor("refusals", "Requests that were refused", None, MetricType::Counter)?;
+        for ((_, cause), counter) in Cause::ALL.iter().zip(&metrics.refusals).filter(|(_, c)| read(c) > 0) {
+            let labels = [("cause", *cause)];
+            refusals.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&read(counter), None)?;
+        }
+
+        let seconds = |micros: u64| Duration::from_micros(micros).as_secs_f64();
+        let bounds = BOUNDS.iter().map(|&bound| seconds(bound)).chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(metrics.latencies.iter().map(read)).collect();
+        let sum = Duration::from_nanos(read(&metrics.latency_nanos)).as_secs_f64();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder
+            .encode_descriptor(
+                "latency",
+                "Time to answer a request that was not held",
+                Some(&Unit::Seconds),
+                MetricType::Histogram,
+            )?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+
+        for (name, help, value) in [
+            ("pins", "Pins that the store holds", census.pins as u64),
+            ("keys", "Keys that the store holds", census.keys as u64),
+            ("waiters", "Waits and event streams that are held", hub.waiters() as u64),
+        ] {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        }
+        for (name, help, value) in [
+            ("wake_ups", "Waits that were ended by a change", hub.woken()),
+            ("store_commits", "Batches of writes that became durable", census.commits),
+        ] {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::testing::World;
+
+    #[tokio::test]
+    async fn tells_what_happened_and_no_pin() {
+        let world = World::new().await;
+        world.set("master_ip", "10.0.0.1").await;
+        for path in [world.key("master_ip"), world.key("master_ip"), world.key("a"), "/else".to_owned()] {
+            world.ask("GET", &path, &[], "").await;
+        }
+        let held = [("prefer", "wait=9")];
+        let ready = world.key("master_ready");
+        tokio::join!(world.ask("GET", &ready, &held, ""), async {
+            while world.service.hub.waiters() == 0 {
+                tokio::task::yield_now().await;
+            }
+            assert!(render(&world.service).contains("cernvm_pairing_waiters 1\n"));
+            world.set("master_ready", "10.0.0.1").await;
+        });
+        let text = render(&world.service);
+        for line in [
+            "# TYPE cernvm_pairing_requests counter",
+            "cernvm_pairing_requests_total{route=\"key\",status=\"200\"} 3",
+            "cernvm_pairing_requests_total{route=\"key\",status=\"404\"} 1",
+            "cernvm_pairing_requests_total{route=\"nowhere\",status=\"404\"} 1",
+            "cernvm_pairing_refusals_total{cause=\"unknown_key\"} 1",
+            "cernvm_pairing_latency_seconds_count 4",
+            "cernvm_pairing_latency_seconds_bucket{le=\"+Inf\"} 4",
+            "cernvm_pairing_pins 1",
+            "cernvm_pairing_keys 2",
+            "cernvm_pairing_waiters 0",
+            "cernvm_pairing_wake_ups_total 1",
+            "cernvm_pairing_store_commits_total 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains(world.pin.reveal()) && !text.contains("10.0.0.1"));
+    }
+}

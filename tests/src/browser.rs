@@ -1,0 +1,210 @@
+//! A browser without a screen, told what to do over WebDriver (W3C): Chromium behind chromedriver.
+//!
+//! Debian has them in `chromium` and `chromium-driver`. The browser starts with an empty profile and asks nobody but the
+//! service under test.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::binaries;
+use crate::http::Request;
+use crate::process::Process;
+use crate::wait::until;
+
+/// Keys as WebDriver names them.
+pub const TAB: &str = "\u{e004}";
+/// The key that presses a button.
+pub const ENTER: &str = "\u{e007}";
+
+/// More presses of the tabulator than any page here has stops.
+const STOPS: usize = 60;
+
+/// What keeps Chromium to itself.
+const FLAGS: [&str; 10] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,1000",
+];
+
+/// A browser with one window; it ends with the value.
+#[derive(Debug)]
+pub struct Browser {
+    driver: Process,
+    address: SocketAddr,
+    session: String,
+    /// Its profile; nothing of it outlives the browser.
+    profile: TempDir,
+}
+
+impl Browser {
+    /// A fresh browser.
+    ///
+    /// # Panics
+    /// When there is none, or it does not come up.
+    #[must_use]
+    pub fn start() -> Self {
+        let profile = TempDir::with_prefix("browser-").expect("a temporary directory can be made");
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdin(Stdio::null());
+        assert!(
+            Command::new("chromedriver").arg("--version").stdout(Stdio::null()).status().is_ok(),
+            "there is no chromedriver: run `tests/scripts/need chromium chromedriver=chromium-driver` first"
+        );
+        let mut driver = Process::start("chromedriver", &mut command);
+        let port = driver.line_after("ChromeDriver was started successfully on port ");
+        let port = port.trim_end_matches('.').parse().expect("a port is a number");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut browser = Self { driver, address, session: String::new(), profile };
+        let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+        flags.push(format!("--user-data-dir={}", browser.profile.path().display()));
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": {"args": flags},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
+        let session = browser.ask("POST", "/session", &wanted);
+        browser.session = session["sessionId"].as_str().expect("a session has a name").to_owned();
+        browser
+    }
+
+    /// Goes to a URL, and waits until it is loaded.
+    pub fn open(&self, url: &str) {
+        self.command("url", &json!({ "url": url }));
+    }
+
+    /// Loads the page anew.
+    pub fn reload(&self) {
+        self.command("refresh", &json!({}));
+    }
+
+    /// What a piece of script returns.
+    pub fn script(&self, script: &str) -> Value {
+        self.command("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// The text of the element that has an id, as a person sees it: empty while it is hidden.
+    #[must_use]
+    pub fn text(&self, id: &str) -> String {
+        let shown = format!(
+            "const it = document.getElementById('{id}'); return it.checkVisibility() ? it.innerText : ''"
+        );
+        let text = self.script(&shown);
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What stands in the field that has an id.
+    #[must_use]
+    pub fn value(&self, id: &str) -> String {
+        let value = self.script(&format!("return document.getElementById('{id}').value"));
+        value.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the element that has an id shows a text.
+    pub fn wait_for(&self, id: &str, text: &str) {
+        until(&format!("#{id} shows {text:?}"), || self.text(id).contains(text).then_some(()));
+    }
+
+    /// Presses keys, one after the other.
+    pub fn press(&self, keys: &str) {
+        let actions: Vec<_> = keys
+            .chars()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|act| json!({"type": act, "value": key.to_string()})))
+            .collect();
+        self.command("actions", &json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}));
+    }
+
+    /// Goes from stop to stop with the tabulator until one is reached; `stop` is a CSS selector.
+    ///
+    /// # Panics
+    /// When the keyboard does not lead there.
+    pub fn tab_to(&self, stop: &str) {
+        let reached = format!("return document.activeElement.matches({stop:?})");
+        for _ in 0..STOPS {
+            self.press(TAB);
+            if self.script(&reached) == true {
+                return;
+            }
+        }
+        panic!("the keyboard does not lead to {stop}");
+    }
+
+    /// Says yes to the question that the page asks.
+    pub fn accept(&self) {
+        self.command("alert/accept", &json!({}));
+    }
+
+    /// Gives the page a screen of this width and height, in CSS pixels, as a phone has it.
+    pub fn resize(&self, width: u32, height: u32) {
+        let screen = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": true});
+        self.devtools("Emulation.setDeviceMetricsOverride", &screen);
+    }
+
+    /// Prefers `dark` or `light`.
+    pub fn prefer(&self, scheme: &str) {
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.devtools("Emulation.setEmulatedMedia", &media);
+    }
+
+    /// What the console says, errors and refusals by the page's own policy among it.
+    #[must_use]
+    pub fn console(&self) -> Vec<String> {
+        let entries = self.command("se/log", &json!({"type": "browser"}));
+        let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
+        entries.as_array().into_iter().flatten().map(text).collect()
+    }
+
+    /// Keeps a picture of the page, for people to look at, and says where.
+    ///
+    /// # Panics
+    /// When there is no room for it.
+    pub fn picture(&self, name: &str) -> PathBuf {
+        let height = self.script("return document.documentElement.scrollHeight");
+        let width = self.script("return document.documentElement.clientWidth");
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        let shot =
+            self.devtools("Page.captureScreenshot", &json!({"captureBeyondViewport": true, "clip": clip}));
+        let bytes =
+            STANDARD.decode(shot["data"].as_str().unwrap_or_default()).expect("a picture is in base64");
+        let dir = binaries::profile_dir().join("pictures");
+        let path = dir.join(format!("{name}.png"));
+        std::fs::create_dir_all(&dir)
+            .and_then(|()| std::fs::write(&path, bytes))
+            .expect("a picture can be kept");
+        path
+    }
+
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.command("goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
+    }
+
+    fn command(&self, command: &str, parameters: &Value) -> Value {
+        self.ask("POST", &format!("/session/{}/{command}", self.session), parameters)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = Request::new(method, path).header("Connection", "close").json(body).send(self.address);
+        let answer = answer.unwrap_or_else(|e| panic!("no answer to {method} {path}: {e}"));
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
+        answer.json()["value"].clone()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver ends its browser with the session.
+        let _ = Request::new("DELETE", &format!("/session/{}", self.session)).send(self.address);
+        self.driver.kill();
+    }
+}
