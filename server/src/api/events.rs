@@ -106,11 +106,15 @@ pub(crate) async fn watch(service: &Service, pin: &Pin) -> Result<Reply, Refusal
 pub(crate) async fn note_read(service: &Service, pin: &Pin, name: &str) {
     if name == MASTER_IP {
         service.hub.given_address(pin);
-    } else if name == MASTER_READY
-        && service.hub.told_ready(pin)
-        // Should the pin go while we count, the hub may have heard of it before.
-        && service.store.cluster(pin).await.is_err()
-    {
+    } else if name == MASTER_READY && service.hub.told_ready(pin) {
+        // Boxed: it is seldom, and would be part of every request that is held.
+        Box::pin(forget_if_gone(service, pin)).await;
+    }
+}
+
+/// Should the pin go while we count, the hub may have heard of it before.
+async fn forget_if_gone(service: &Service, pin: &Pin) {
+    if service.store.cluster(pin).await.is_err() {
         service.hub.forget_served(pin);
     }
 }

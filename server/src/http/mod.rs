@@ -55,7 +55,7 @@ pub(crate) async fn answer(
     let endpoint = match route {
         Some(Route::Api(endpoint)) => endpoint,
         route => {
-            let answer = beside_the_api(service, &head, route).await;
+            let answer = Box::pin(beside_the_api(service, &head, route)).await;
             service.metrics.answered(place, answer.status(), Some(begun.elapsed()));
             return answer;
         }
