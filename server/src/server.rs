@@ -122,6 +122,7 @@ mod tests {
     use tokio::net::TcpStream;
     use tokio::sync::oneshot;
     use tokio::task::{JoinHandle, yield_now};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::client::{Remote, Trust};
@@ -165,6 +166,20 @@ mod tests {
         for trust in [Trust::Fingerprint(fingerprint.replace(':', ":0")), Trust::Public] {
             assert!(matches!(create(trust).await, Err(Error::Untrusted { .. })));
         }
+        running.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cuts_off_those_who_never_finish_a_request() {
+        let running = Running::start(None);
+        let begun = Instant::now();
+        for beginning in ["", "GET / HTTP/1.1\r\nHost: x\r\nX: "] {
+            let mut slow = TcpStream::connect(running.address).await.unwrap();
+            slow.write_all(beginning.as_bytes()).await.unwrap();
+            assert_eq!(slow.read(&mut [0]).await.unwrap(), 0);
+        }
+        // Two of them, one after the other, at a minute each; the watch looks every second.
+        assert!((118..=124).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
         running.end().await;
     }
 

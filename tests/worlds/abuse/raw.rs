@@ -53,6 +53,16 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// Whether anything has come so far.
+    pub(crate) fn has_news(&self) -> bool {
+        self.0.set_nonblocking(true).expect("a socket waits or not, as it is told");
+        let news = self.0.peek(&mut [0]).is_ok();
+        self.0.set_nonblocking(false).expect("a socket waits or not, as it is told");
+        news
+    }
+}
+
 /// The statuses of the answers in a text.
 pub(crate) fn statuses(text: &str) -> Vec<u16> {
     let answers = text.split("HTTP/1.1 ").skip(1);
