@@ -61,8 +61,8 @@ fn a_cluster_boots_and_boots_again_without_a_service() {
     injected.inject(section(&[&pin_line, &url_line]));
     slave.boot("");
     injected.boot("");
-    slave.wait_until_console_says("the master is not ready yet");
-    injected.wait_until_console_says("the master is not ready yet");
+    slave.wait_until_console_says("waiting until the master is ready");
+    injected.wait_until_console_says("waiting until the master is ready");
 
     let mut master = MicroVm::new(&lab, &image, "master", MASTER);
     master.seed(section(&[&pin_line, &url_line, "cvm_cluster_master=yes"]));

@@ -116,7 +116,7 @@ fn a_cluster_boots_and_boots_again(release: Release) {
     compressed_slave.boot();
     service.wait_until_refused();
     service.start();
-    slave.wait_until_console_says("the master is not ready yet");
+    slave.wait_until_console_says("waiting until the master is ready");
 
     let mut master = machine(&lab, &debian, "master", MASTER);
     let masters = format!("cvm_cluster_master=yes\ncvm_cluster_timeout={SHORT}");
@@ -171,7 +171,7 @@ fn early_mode_reaches_everything() {
         let mut slave = machine(&lab, &debian, "early", SLAVE);
         slave.seed("i-early", consumers::slave(&section(&service.url(), &pin, "cvm_cluster_early=yes")));
         slave.boot();
-        slave.wait_until_console_says("the master is not ready yet");
+        slave.wait_until_console_says("waiting until the master is ready");
         become_ready(&service, &pin, MASTER);
         slave.wait_until_booted();
         let first = outcomes(&slave, MASTER);

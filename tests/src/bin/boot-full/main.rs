@@ -20,7 +20,7 @@ const STEPS: [&str; 8] = [
     "Welcome to",
     "Cluster contextualization...",
     "the slaves can learn this master's address",
-    "the master is not ready",
+    "waiting until the master is ready",
     "10.77.0.11, is ready",
     "Cloud-init: Config Stage",
     "the runcmd has 10.77.0.11",
