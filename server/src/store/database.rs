@@ -30,7 +30,8 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 pub(super) const RECORDS: TableDefinition<'_, Id, &[u8]> = TableDefinition::new("records");
 
 /// redb's cache. It only has to hold the upper levels of the tree and what one commit touches; the rest of the file
-/// is in the kernel's cache, and everything is in the state anyway.
+/// is in the kernel's cache, and everything is in the state anyway. Changing random keys of a million pins took the
+/// same processor time with 1, 16 and 256 MiB, within a tenth or two.
 const CACHE_BYTES: usize = 16 << 20;
 
 /// What to do with a file that nothing can be made of.

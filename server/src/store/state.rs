@@ -3,7 +3,7 @@
 //! It answers every read, so a read never touches the disk; `batch` is the only one that changes it. It knows nothing
 //! of disks: whoever publishes a change sees to it that the change is durable.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -40,6 +40,11 @@ impl Entry {
 
     pub(super) fn key(&self, name: &str) -> Option<&Arc<Key>> {
         self.position(name).map(|at| &self.keys[at].key)
+    }
+
+    /// Its place in the order in which clusters expire.
+    fn due(&self) -> (Timestamp, Id) {
+        (self.expires, self.id)
     }
 
     /// Where in `keys` a name is. There are few keys and most clusters have two, so looking through them costs less
@@ -110,8 +115,9 @@ pub(super) struct State {
 /// What only the writer needs. Whoever has it locked is the writer.
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// Every cluster by the moment at which it expires.
-    pub(super) due: BTreeSet<(Timestamp, PinKey)>,
+    /// Every cluster by the moment at which it expires. Those of one moment are in the order of their numbers, in
+    /// which their records lie together.
+    pub(super) due: BTreeMap<(Timestamp, Id), PinKey>,
     /// The next number to give.
     pub(super) next_id: Id,
 }
@@ -157,10 +163,10 @@ impl State {
 
     /// Shows readers what has become of a cluster; `None`: it is gone. Holding the ledger proves the right to it.
     pub(super) fn publish(&self, ledger: &mut Ledger, pin: PinKey, entry: Option<Entry>) {
-        if let Some(entry) = &entry {
-            ledger.due.insert((entry.expires, pin));
+        let due = entry.as_ref().map(Entry::due);
+        if let Some(due) = due {
+            ledger.due.insert(due, pin);
         }
-        let expires = entry.as_ref().map(|entry| entry.expires);
         let keys = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.keys.len());
         let (more_pins, more_keys) = (usize::from(entry.is_some()), keys(&entry));
         let mut shard = self.shard_mut(pin);
@@ -175,8 +181,8 @@ impl State {
         self.pins.fetch_sub(usize::from(before.is_some()), Ordering::Relaxed);
         self.keys.fetch_add(more_keys, Ordering::Relaxed);
         self.keys.fetch_sub(keys(&before), Ordering::Relaxed);
-        if let Some(before) = before.filter(|before| Some(before.expires) != expires) {
-            ledger.due.remove(&(before.expires, pin));
+        if let Some(before) = before.map(|before| before.due()).filter(|before| Some(*before) != due) {
+            ledger.due.remove(&before);
         }
     }
 
@@ -208,8 +214,8 @@ mod tests {
     use super::*;
     use crate::store::pins;
 
-    fn entry(expires: u64) -> Entry {
-        Entry { id: 0, created: Timestamp(0), expires: Timestamp(expires), keys: Vec::new() }
+    fn entry(id: Id, expires: u64) -> Entry {
+        Entry { id, created: Timestamp(0), expires: Timestamp(expires), keys: Vec::new() }
     }
 
     #[test]
@@ -245,11 +251,11 @@ mod tests {
         let state = State::new();
         let mut ledger = state.ledger();
         let (one, other) = (pins::draw().unwrap(), pins::draw().unwrap());
-        state.publish(&mut ledger, one, Some(entry(10)));
-        state.publish(&mut ledger, other, Some(entry(20)));
-        state.publish(&mut ledger, one, Some(entry(30)));
-        state.publish(&mut ledger, other, Some(entry(20)));
-        assert_eq!(ledger.due, BTreeSet::from([(Timestamp(20), other), (Timestamp(30), one)]));
+        state.publish(&mut ledger, one, Some(entry(1, 10)));
+        state.publish(&mut ledger, other, Some(entry(0, 20)));
+        state.publish(&mut ledger, one, Some(entry(1, 30)));
+        state.publish(&mut ledger, other, Some(entry(0, 20)));
+        assert_eq!(ledger.due, BTreeMap::from([((Timestamp(20), 0), other), ((Timestamp(30), 1), one)]));
         state.publish(&mut ledger, one, None);
         state.publish(&mut ledger, other, None);
         state.publish(&mut ledger, other, None);

@@ -15,7 +15,9 @@ use super::StoreError;
 use super::batch::{Batch, Core, Draft};
 use super::database::{CommitError, Records};
 
-/// Most writes of one batch: enough that the commit's cost hardly counts, and a bound for the time and memory of one.
+/// Most writes of one batch. A commit by itself costs 60 µs of processor time and a sync; each write in it costs 5 µs
+/// more if it creates and 15 µs if it changes a random record among a million. So a full batch takes about 15 ms, and
+/// with 512 writers a bound of 512 or 1024 gave a third more than one of 128, and several times what 32 gave.
 const BATCH: usize = 1024;
 
 /// After a commit that failed, the disk is left alone for so long: opening the database anew is not cheap, and the
