@@ -142,21 +142,31 @@ impl Walk<'_, '_> {
             && let Some(decoded) = Document::from_base64("content", content)
         {
             for hidden in decoded.placeholders() {
-                self.report.error(
-                    self.run.place(*line),
-                    format!("{hidden} is inside this base64, where nothing replaces it"),
-                    "write the content as text, or make the file in a script part",
-                );
+                if item.deferred {
+                    self.report.error(
+                        self.run.place(*line),
+                        format!(
+                            "{hidden} is inside this base64 of a deferred entry, where nothing replaces it"
+                        ),
+                        "write the content as text, or leave out `defer: true`",
+                    );
+                } else {
+                    self.written_early(*line);
+                }
             }
         }
         if let Some(line) = item.placeholder.filter(|_| !item.deferred) {
-            self.report.warning(
-                self.run.place(line),
-                "cloud-init writes this file in the network stage, before the placeholder can be replaced; \
-                 the agent has it written again later",
-                "add `defer: true` to this entry of write_files, or switch on early mode",
-            );
+            self.written_early(line);
         }
+    }
+
+    fn written_early(&mut self, line: usize) {
+        self.report.warning(
+            self.run.place(line),
+            "cloud-init writes this file in the network stage; the agent replaces the placeholder in it afterwards, \
+             and whatever reads the file before that sees the placeholder",
+            "add `defer: true` to this entry of write_files, or switch on early mode",
+        );
     }
 }
 

@@ -173,13 +173,17 @@ fn looks_into_base64_in_write_files() {
     // "ip=###MASTER_IP_PLACEHOLDER###"
     let hidden = "aXA9IyMjTUFTVEVSX0lQX1BMQUNFSE9MREVSIyMj";
     let item = |rest: &str| cloud_config(&format!("write_files:\n- path: /a\n{rest}"));
-    let inside = "error: ###MASTER_IP_PLACEHOLDER### is inside this base64";
-    check(&item(&format!("  encoding: b64\n  content: {hidden}\n")), &[&format!("f line 8: {inside}")]);
+    let early = "warning: cloud-init writes this file in the network stage";
+    check(&item(&format!("  encoding: b64\n  content: {hidden}\n")), &[&format!("f line 8: {early}")]);
     check(
         &item(&format!("  content: |\n    {}\n    {}\n  encoding: base64\n", &hidden[..20], &hidden[20..])),
-        &[&format!("f line 7: {inside}")],
+        &[&format!("f line 7: {early}")],
     );
-    check(&item(&format!("  content: !!binary |\n    {hidden}\n")), &[&format!("f line 7: {inside}")]);
+    check(&item(&format!("  content: !!binary |\n    {hidden}\n")), &[&format!("f line 7: {early}")]);
+    check(
+        &item(&format!("  encoding: b64\n  defer: true\n  content: {hidden}\n")),
+        &["f line 9: error: ###MASTER_IP_PLACEHOLDER### is inside this base64 of a deferred entry"],
+    );
     check(&item(&format!("  content: {hidden}\n")), &[]);
     // A value that is base64 itself may be decoded like this.
     check(&item("  encoding: b64\n  defer: true\n  content: \"###MUNGE_KEY_PLACEHOLDER###\"\n"), &[]);
