@@ -7,6 +7,7 @@ pub mod api;
 pub mod binaries;
 pub mod boot;
 pub mod browser;
+pub mod figures;
 pub mod fixtures;
 pub mod guest;
 pub mod http;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Barrier;
 
 use worlds::api::Api;
+use worlds::figures;
 use worlds::service::Service;
 
 const CLIENTS: usize = 64;
@@ -24,7 +25,7 @@ fn lets_exactly_one_of_many_create_a_key() {
             *statuses.entry(status).or_insert(0) += 1;
         }
     }
-    println!("{ROUNDS} rounds of {CLIENTS} clients, answers by status: {statuses:?}");
+    figures::show(&format!("{ROUNDS} rounds of {CLIENTS} clients, answers by status: {statuses:?}"));
     assert_eq!(statuses, BTreeMap::from([(201, ROUNDS), (409, ROUNDS * (CLIENTS - 1))]));
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 use worlds::api::{Api, key_path, keys};
+use worlds::figures;
 use worlds::http::Request;
 use worlds::service::Service;
 use worlds::wait::until;
@@ -43,9 +44,9 @@ fn keeps_every_acknowledged_write_through_every_kill() {
     let acknowledged = acknowledged.into_inner();
     let doubtful: usize = writers.iter().map(|writer| writer.doubtful).sum();
     let happened: usize = writers.iter().map(|writer| writer.happened).sum();
-    println!(
+    figures::show(&format!(
         "{KILLS} kills, {acknowledged} acknowledged writes, 0 lost; {doubtful} were cut off, of which {happened} happened"
-    );
+    ));
     assert!(acknowledged > KILLS as u64 && doubtful > KILLS, "the kills must come in the middle of writes");
 }
 

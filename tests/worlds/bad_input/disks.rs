@@ -42,7 +42,7 @@ fn leaves_it_whole(guest: &Guest, finished: &Finished, also_there: &[&str]) {
 
 #[test]
 fn a_read_only_disk_is_said_to_be_one() {
-    let (guest, finished) = on_a_disk("mount -o remount,ro $root/disk");
+    let (guest, finished) = on_a_disk("mount -o remount,bind,ro $root/disk");
     leaves_it_whole(&guest, &finished, &[]);
     finished.says("ead-only");
 }

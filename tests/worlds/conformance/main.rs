@@ -11,6 +11,7 @@ mod template;
 
 use std::path::Path;
 
+use worlds::figures;
 use worlds::service::Service;
 
 use crate::play::Player;
@@ -28,7 +29,7 @@ fn answers_every_recorded_exchange_as_the_original_did() {
         player.play(&scenario);
     }
     let failed = player.failed();
-    println!("{} exchanges passed, {} failed", player.passed(), failed.len());
+    figures::show(&format!("{} exchanges passed, {} failed", player.passed(), failed.len()));
     assert!(failed.is_empty(), "{} exchanges differ:\n{}", failed.len(), failed.join("\n"));
     assert_eq!(player.passed(), EXCHANGES);
 }
