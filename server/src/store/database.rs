@@ -9,7 +9,9 @@
 //! and what is created goes to the right edge of one B-tree whatever its pin is. Records that go together in time, and
 //! so most of those of one commit, are neighbours.
 //!
-//! A commit is redb's of one phase: one sync, and checksums that tell at the next opening whether it was whole.
+//! A commit is redb's of one phase: one sync, and checksums that tell at the next opening whether it was whole. They
+//! are not cryptographic: redb's design document tells how somebody who chooses both the values and the moment of a
+//! power cut might pass off half a commit as a whole one. Against that, a second sync for each write is too dear.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -160,7 +160,7 @@ fn load(core: &Core, records: &Records) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::suite;
+    use crate::store::{Change, Cluster, Store, suite};
 
     struct World(tempfile::TempDir);
 
@@ -180,4 +180,21 @@ mod tests {
     }
 
     suite::run!(World);
+
+    #[test]
+    fn a_cluster_that_was_backdated_expires_so_much_sooner() {
+        let mut fixture = suite::Fixture::<World>::new(Limits::default());
+        let pin = fixture.pin();
+        let made = suite::wait(fixture.store().cluster(&pin)).unwrap();
+        let by = suite::LIFETIME - Duration::from_micros(1);
+        suite::wait(fixture.store().backdate(&pin, by)).unwrap();
+        let expected = Cluster { created: made.created.before(by), expires: made.expires.before(by), ..made };
+        for _ in 0..2 {
+            assert_eq!(suite::wait(fixture.store().cluster(&pin)), Ok(expected.clone()));
+            fixture.reopen();
+        }
+        fixture.clock.advance(Duration::from_micros(1));
+        assert_eq!(suite::wait(fixture.store().sweep()), Ok(None));
+        assert_eq!(fixture.log.take(), [(pin, Change::Expired)]);
+    }
 }

@@ -12,7 +12,7 @@ use super::embedded::Embedded;
 use super::suite::{Log, START, wait};
 use super::testdisk::{Disk, Trouble};
 use super::writer::Health;
-use super::{Limits, Store, StoreError};
+use super::{Change, Limits, Store, StoreError};
 use crate::clock::ManualClock;
 
 /// A store on a disk that has held one key for some time.
@@ -125,6 +125,70 @@ fn the_store_goes_on_after_a_write_that_failed() {
     }
     // Not each of them, since some writes of redb's may fail without harm.
     assert!((20..=40).contains(&refused), "{refused}");
+}
+
+/// A store that has much to delete, and so will have room to give back to the disk; the youngest comes first.
+fn fixture_with_much() -> (Fixture, Vec<Pin>) {
+    let mut fixture = Fixture::new(0);
+    let first = fixture.pin.clone();
+    let much = (0..8).map(|_| {
+        fixture.pin = wait(fixture.store.create_cluster()).unwrap().pin;
+        for name in ('a'..='t').map(String::from) {
+            fixture.create(&name).unwrap();
+        }
+        fixture.pin.clone()
+    });
+    let much = much.collect::<Vec<_>>().into_iter().rev().collect();
+    fixture.pin = first;
+    fixture.log.take();
+    (fixture, much)
+}
+
+#[test]
+fn a_write_counts_that_was_durable_before_the_disk_failed() {
+    let (fixture, much) = fixture_with_much();
+    fixture.disk.plan(0, Trouble::Shorten);
+    for pin in &much {
+        wait(fixture.store.delete_cluster(pin)).unwrap();
+        assert_eq!(fixture.log.take(), [(pin.clone(), Change::Deleted)]);
+    }
+    assert!(fixture.disk.is_in_order(), "the trouble never came");
+    let fixture = fixture.restart();
+    for pin in &much {
+        assert_eq!(wait(fixture.store.cluster(pin)), Err(StoreError::UnknownPin));
+    }
+}
+
+#[test]
+fn a_write_that_turns_out_to_be_durable_is_shown_before_the_next_one() {
+    let (fixture, much) = fixture_with_much();
+    fixture.disk.plan(0, Trouble::ShortenAndCut);
+    let failed = much.iter().find(|pin| wait(fixture.store.delete_cluster(pin)).is_err());
+    let failed = failed.expect("the trouble never came");
+    assert!(wait(fixture.store.cluster(failed)).is_ok());
+    fixture.log.take();
+    fixture.disk.heal();
+    fixture.create("next").unwrap();
+    let next = wait(fixture.store.key(&fixture.pin, "next")).unwrap();
+    let told = [(failed.clone(), Change::Deleted), (fixture.pin.clone(), Change::KeySet(next))];
+    assert_eq!(fixture.log.take(), told);
+    assert_eq!(wait(fixture.store.cluster(failed)), Err(StoreError::UnknownPin));
+    let fixture = fixture.restart();
+    assert_eq!(wait(fixture.store.cluster(failed)), Err(StoreError::UnknownPin));
+    assert_eq!(fixture.names(), ["old", "next"]);
+}
+
+#[test]
+fn is_ready_only_if_a_write_would_go_through() {
+    let fixture = Fixture::new(0);
+    for trouble in [Trouble::FullForAll, Trouble::PowerCut] {
+        assert_eq!(wait(fixture.store.ready()), Ok(()));
+        fixture.disk.plan(0, trouble);
+        assert!(wait(fixture.store.ready()).is_err());
+        fixture.disk.heal();
+    }
+    assert_eq!(fixture.names(), ["old"]);
+    assert_eq!(fixture.log.take(), []);
 }
 
 #[test]

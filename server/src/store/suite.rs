@@ -42,6 +42,7 @@ macro_rules! run {
             a_pin_is_gone_to_the_microsecond
             every_call_that_finds_a_pin_gone_keeps_it_gone
             tells_every_change_in_order_after_it_can_be_read
+            tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once
             a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again
             a_write_whose_asker_has_gone_leaves_the_store_whole
             behaves_as_its_model
@@ -446,6 +447,18 @@ pub(super) fn tells_every_change_in_order_after_it_can_be_read<W: World>() {
         (due, Change::Expired),
     ];
     assert_eq!(reader.log.take(), expected.map(|(pin, change)| (pin.clone(), change)));
+}
+
+pub(super) fn tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once<W: World>() {
+    let fixture = fixture::<W>();
+    let pin = fixture.pin();
+    at_once(64, |number| fixture.create(&pin, &number.to_string(), "").unwrap());
+    let created = wait(fixture.store().keys(&pin)).unwrap();
+    let told: Vec<_> = created.into_iter().map(|key| (pin.clone(), Change::KeySet(key))).collect();
+    assert_eq!(fixture.log.take(), told);
+    at_once(64, |number| fixture.update(&pin, "0", None, Some(&number.to_string())).unwrap());
+    let last = wait(fixture.store().key(&pin, "0")).unwrap();
+    assert_eq!(fixture.log.take().pop(), Some((pin, Change::KeySet(last))));
 }
 
 pub(super) fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<W: World>() {

@@ -23,6 +23,10 @@ pub(super) enum Trouble {
     Write,
     /// One sync fails. As on Linux, what it should have made safe is from then on taken to be so.
     Sync,
+    /// The file cannot be made shorter, once: redb does that after a commit is durable.
+    Shorten,
+    /// The same, and from then on it is as if the power were cut.
+    ShortenAndCut,
     /// There is no room for what was never written before, until [`Disk::heal`].
     Full,
     /// There is no room for any write, as when the file system never overwrites, until [`Disk::heal`].
@@ -77,6 +81,12 @@ impl Disk {
     /// Whether what was planned has begun.
     pub(super) fn is_struck(&self) -> bool {
         self.platter().planned.is_none()
+    }
+
+    /// Whether there is no trouble, neither planned nor begun.
+    pub(super) fn is_in_order(&self) -> bool {
+        let platter = self.platter();
+        platter.planned.is_none() && platter.trouble.is_none()
     }
 
     /// Whether its power is cut.
@@ -220,6 +230,12 @@ impl StorageBackend for Disk {
         let mut platter = self.platter();
         platter.strike(Trouble::Write)?;
         let len = usize::try_from(len).unwrap();
+        if len < platter.image.len()
+            && let Some(trouble @ (Trouble::Shorten | Trouble::ShortenAndCut)) = platter.trouble
+        {
+            platter.trouble = (trouble == Trouble::ShortenAndCut).then_some(Trouble::PowerCut);
+            return Err(io::Error::other("the disk failed"));
+        }
         platter.blocks.retain(|block| block * BLOCK < len);
         platter.image.resize(len, 0);
         platter.unsynced.push(Unsynced::Length(len));
