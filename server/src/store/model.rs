@@ -236,6 +236,7 @@ fn take<W: World>(step: &Step, fixture: &mut Fixture<W>, model: &mut Model, pins
         }
         Step::Reopen => {
             fixture.reopen();
+            check_census(fixture, model);
             return;
         }
     };
@@ -245,7 +246,14 @@ fn take<W: World>(step: &Step, fixture: &mut Fixture<W>, model: &mut Model, pins
         told.sort_by(|(one, _), (other, _)| one.cmp(other));
         told
     };
+    check_census(fixture, model);
     assert_eq!(by_pin(fixture.log.take()), by_pin(std::mem::take(&mut model.told)), "{step:?}");
+}
+
+fn check_census<W: World>(fixture: &Fixture<W>, model: &Model) {
+    let found = fixture.store().census();
+    let keys = model.clusters.iter().map(|(_, keys)| keys.len()).sum();
+    assert_eq!((found.pins, found.keys), (model.clusters.len(), keys));
 }
 
 pub(super) fn behaves_as_its_model<W: World>() {

@@ -191,6 +191,7 @@ impl State {
         let mut shard = self.shard_mut(pin);
         let Some(entry) = shard.get_mut(&pin) else { return false };
         entry.push(key);
+        self.keys.fetch_add(1, Ordering::Relaxed);
         true
     }
 
