@@ -1,6 +1,7 @@
 //! The load client: raw nonblocking sockets on one epoll, on one core of its own, so that it costs as little as it
 //! can and the figures are the server's.
 
+pub(crate) mod abuse;
 pub(crate) mod closed_loop;
 pub(crate) mod connection;
 pub(crate) mod crowd;

@@ -51,13 +51,7 @@ fn once(run: &mut Run, repeat: usize) -> Outcome<()> {
     process.stop()?;
 
     for (subject, measured) in [(names::BEFORE, before), (names::DURING, during)] {
-        let [mut gets, mut posts] = measured.latencies;
-        for (kind, latencies) in [("GET", &mut gets), ("POST", &mut posts)] {
-            for (name, share) in [("p50", 0.5), ("p99", 0.99), ("longest", 1.0)] {
-                let figure = format!("{kind} {name}, µs");
-                run.add(names::EXPIRY, subject, &figure, repeat, latencies.percentile_us(share));
-            }
-        }
+        run.add_latencies(names::EXPIRY, subject, repeat, measured);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The parts of a run, one comparison each. A part runs its subjects one after the other, again and again, so that
 //! whatever the machine does meanwhile happens to all of them.
 
+mod abuse;
 mod agent;
 mod expiry;
 mod gets;
@@ -15,6 +16,7 @@ mod writes;
 
 use serde::Serialize;
 
+use crate::load::closed_loop::Measured;
 use crate::peers::Bench;
 use crate::report::results::{Gap, Results, Sample};
 use crate::trouble::Outcome;
@@ -55,13 +57,14 @@ pub(crate) struct Part {
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const PARTS: [Part; 9] = [
+pub(crate) const PARTS: [Part; 10] = [
     Part { name: "gets", run: gets::run },
     Part { name: "instructions", run: instructions::run },
     Part { name: "writes", run: writes::run },
     Part { name: "waiters", run: waiters::run },
     Part { name: "pins", run: pins::run },
     Part { name: "expiry", run: expiry::run },
+    Part { name: "abuse", run: abuse::run },
     Part { name: "pairs", run: pairs::run },
     Part { name: "agent", run: agent::run },
     Part { name: "size", run: size::run },
@@ -119,6 +122,16 @@ impl Run {
     fn add(&mut self, part: &str, subject: &str, figure: &str, repeat: usize, value: f64) {
         let (part, subject, figure) = (part.to_owned(), subject.to_owned(), figure.to_owned());
         self.results.samples.push(Sample { part, subject, figure, repeat, value });
+    }
+
+    /// Adds how long two kinds of requests took that ran side by side: GET on the even connections, POST on the odd.
+    fn add_latencies(&mut self, part: &str, subject: &str, repeat: usize, measured: Measured) {
+        for (kind, mut latencies) in ["GET", "POST"].into_iter().zip(measured.latencies) {
+            for (name, share) in [("p50", 0.5), ("p99", 0.99), ("longest", 1.0)] {
+                let figure = format!("{kind} {name}, µs");
+                self.add(part, subject, &figure, repeat, latencies.percentile_us(share));
+            }
+        }
     }
 
     /// Notes that something could not be measured.

@@ -12,6 +12,9 @@ pub(crate) const PINS: &str = "live pins";
 pub(crate) const FEW_PINS: &str = "few pins";
 pub(crate) const MANY_PINS: &str = "many pins";
 pub(crate) const EXPIRY: &str = "many pins expiring at once";
+pub(crate) const ABUSE: &str = "an honest client beside abuse";
+pub(crate) const ALONE: &str = "alone";
+pub(crate) const BESIDE: &str = "beside abuse";
 pub(crate) const BEFORE: &str = "before";
 pub(crate) const DURING: &str = "while they expire";
 

@@ -104,6 +104,7 @@ pub(crate) fn goals() -> Vec<Goal> {
     for figure in ["GET p99, µs", "POST p99, µs"] {
         add(names::PINS.into(), names::MANY_PINS, figure, times(names::FEW_PINS, 1.5), None);
         add(names::EXPIRY.into(), names::DURING, figure, times(names::BEFORE, 1.5), None);
+        add(names::ABUSE.into(), names::BESIDE, figure, times(names::ALONE, 2.0), None);
     }
     add(names::PINS.into(), names::MANY_PINS, "start-up, s", at_most(3.0), None);
     goals

@@ -7,7 +7,7 @@ use super::goals::{Bound, Goal, Limit, goals};
 use super::results::Summary;
 
 /// How each part was measured: one sentence under its heading.
-const HOW: [(&str, &str); 10] = [
+const HOW: [(&str, &str); 11] = [
     (
         "GET of",
         "Closed loop over 16 keep-alive connections, 3 s a turn; CPU is the server process's own clock \
@@ -38,6 +38,12 @@ const HOW: [(&str, &str); 10] = [
         "expiring",
         "8 clients GET and 8 POST at 10,000 other pins for 10 s, before and while 1,000,000 pins expire in one instant; 3 \
          repeats.",
+    ),
+    (
+        "abuse",
+        "8 clients GET and 8 POST for 5 s, alone and then beside 5,000 connections that send a byte every 3 s, 100 new ones \
+         a second that send garbage, and 200 guesses of a pin a second from the same address. The abuse comes from the \
+         load client's core, which can only make the figures worse.",
     ),
     (
         "master-ready",
