@@ -9,6 +9,12 @@ use pairing_server::client::Remote;
 use pairing_server::{Error, Server, console, contexts, listen, system};
 use tokio::runtime::Runtime;
 
+/// musl's malloc takes a fifth more memory for each waiting slave (docs/performance.md). Here and not in the library:
+/// whoever embeds that chooses.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// EX_USAGE of sysexits.h.
 const USAGE: u8 = 64;
 
