@@ -35,7 +35,15 @@ pub enum Command {
     Pin(Connect),
     /// Create a pin and write the contexts of a master and a slave, ready to launch.
     Contexts(Contexts),
+    /// Copy the store to a file, while the service runs or while it does not.
+    #[command(after_help = RESTORE)]
+    Backup(Backup),
 }
+
+/// What to do with a backup.
+const RESTORE: &str = "\
+To restore, stop the service, put FILE into the data directory as pairing.redb, owned by the user that the service runs
+as, and start it again.";
 
 /// How to run the service.
 #[derive(Debug, Args)]
@@ -124,6 +132,17 @@ pub struct Contexts {
     /// File for the slaves' context.
     #[arg(long, value_name = "FILE", default_value = "slave-context.txt")]
     pub slave: PathBuf,
+}
+
+/// What to copy, and where to.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// Directory with the service's data.
+    #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// File for the copy, readable for this user alone; an earlier copy of that name is replaced.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 impl Connect {

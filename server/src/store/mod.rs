@@ -19,6 +19,7 @@
 //!    `Limits::pins` pins; past that, a refusal that changes nothing.
 
 mod batch;
+pub(crate) mod copy;
 mod database;
 mod device;
 pub mod embedded;
@@ -33,12 +34,15 @@ mod pins;
 #[cfg(test)]
 mod powercut;
 mod record;
+pub(crate) mod snapshot;
 mod state;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
 mod testdisk;
 mod writer;
+
+pub(crate) use database::FORMAT;
 
 use std::future::Future;
 use std::pin::Pin as Pinned;
