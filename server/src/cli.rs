@@ -11,7 +11,7 @@ use log::LevelFilter;
 use crate::client::{Remote, Trust};
 use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
 use crate::error::Error;
-use crate::store::Limits;
+use crate::store::{Limits, PINS};
 use crate::token::CreateToken;
 
 /// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
@@ -85,6 +85,12 @@ pub struct Serve {
     /// Most connections at a time from one address; three quarters of all of them if not given.
     #[arg(long, value_name = "N", env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
     max_connections_per_address: Option<usize>,
+    /// Most waits and event streams on one pin; three quarters of the connections if not given.
+    #[arg(long, value_name = "N", env = "CERNVM_PAIRING_MAX_WAITERS_PER_PIN")]
+    max_waiters_per_pin: Option<usize>,
+    /// Most pins at a time.
+    #[arg(long, value_name = "N", default_value_t = PINS, env = "CERNVM_PAIRING_MAX_PINS")]
+    max_pins: usize,
     /// Most pins that one address may make in an hour; 0 means as many as it likes.
     #[arg(long, value_name = "N", default_value_t = CREATIONS_PER_HOUR)]
     #[arg(env = "CERNVM_PAIRING_MAX_CREATIONS_PER_HOUR")]
@@ -179,10 +185,11 @@ impl Serve {
         };
         Ok(Config {
             storage: if self.in_memory { Storage::Memory } else { Storage::Directory(self.data_dir.clone()) },
-            limits: Limits { lifetime: self.pin_lifetime, ..Limits::default() },
+            limits: Limits { lifetime: self.pin_lifetime, pins: self.max_pins, ..Limits::default() },
             value_max_chars: self.max_value_length,
             connections: self.max_connections,
             connections_per_address: self.max_connections_per_address,
+            waiters_per_pin: self.max_waiters_per_pin,
             creations_per_hour: self.max_creations_per_hour,
             create_token: self.create_token_file.as_deref().map(CreateToken::read).transpose()?,
             proxies: self.trusted_proxy.clone(),
@@ -234,6 +241,18 @@ mod tests {
         assert_eq!(serve(&[]).unwrap().storage, Storage::Directory("cernvm-pairing-data".into()));
         assert_eq!(serve(&["--data-dir", "/d"]).unwrap().storage, Storage::Directory("/d".into()));
         assert_eq!(serve(&["--in-memory"]).unwrap().storage, Storage::Memory);
+    }
+
+    #[test]
+    fn has_the_limits_that_it_is_told() {
+        assert_eq!(serve(&[]).unwrap().limits, Limits::default());
+        assert_eq!(serve(&["--max-pins", "7"]).unwrap().limits.pins, 7);
+        assert_eq!(serve(&["--pin-lifetime", "1h"]).unwrap().limits.lifetime, Duration::from_secs(3600));
+        assert_eq!(serve(&["--max-waiters-per-pin", "7"]).unwrap().waiters_per_pin, Some(7));
+        assert_eq!(serve(&["--max-connections", "7"]).unwrap().connections, 7);
+        assert_eq!(serve(&["--max-connections-per-address", "7"]).unwrap().connections_per_address, Some(7));
+        assert_eq!(serve(&["--max-creations-per-hour", "7"]).unwrap().creations_per_hour, 7);
+        assert_eq!(serve(&["--max-value-length", "7"]).unwrap().value_max_chars, 7);
     }
 
     #[test]

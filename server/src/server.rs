@@ -46,7 +46,8 @@ impl Server {
     /// The store cannot be opened, or the certificate cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
         let certificate = config.tls.map(Certificate::load).transpose()?;
-        let (hub, deliveries) = hub::Hub::new(config.connections);
+        let most = (config.connections * 3 / 4).max(1);
+        let (hub, deliveries) = hub::Hub::new(config.connections, config.waiters_per_pin.unwrap_or(most));
         let (limits, clock) = (config.limits, config.clock.clone());
         let mut outlet = None;
         let store: Arc<dyn Store> = match &config.storage {
@@ -67,7 +68,7 @@ impl Server {
             metrics: Metrics::default(),
         });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
-        let per_address = config.connections_per_address.unwrap_or((config.connections * 3 / 4).max(1));
+        let per_address = config.connections_per_address.unwrap_or(most);
         let connections = Connections::new(config.connections, per_address);
         let proxies = Proxies(config.proxies);
         let gate = Arc::new(Gate::new(service.clone(), acceptor, connections, proxies, config.access_log));
@@ -204,6 +205,17 @@ mod tests {
         }
         // Two of them, one after the other, at a minute each; the watch looks every second.
         assert!((118..=124).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        running.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cuts_off_those_who_do_not_come_to_an_end_of_the_handshake() {
+        let running = Running::start(Some(Tls::SelfSigned { key: None }));
+        let begun = Instant::now();
+        let mut slow = TcpStream::connect(running.address).await.unwrap();
+        assert_eq!(slow.read(&mut [0]).await.unwrap(), 0);
+        // Before the watch would have come for it.
+        assert!((15..=16).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
         running.end().await;
     }
 

@@ -116,6 +116,9 @@ pub enum StoreError {
     Failed(String),
 }
 
+/// Most live pins by default. A few hundred bytes each: some gigabytes, which is where one small machine ends.
+pub const PINS: usize = 10_000_000;
+
 /// What bounds a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -136,8 +139,7 @@ impl Default for Limits {
             lifetime: Duration::from_secs(24 * 60 * 60),
             keys_per_pin: protocol::limits::KEYS_PER_PIN,
             bytes_per_pin: protocol::limits::BYTES_PER_PIN,
-            // A few hundred bytes each: some gigabytes, which is where one small machine ends.
-            pins: 10_000_000,
+            pins: PINS,
         }
     }
 }
