@@ -80,16 +80,17 @@ pub struct Serve {
     #[arg(env = "CERNVM_PAIRING_MAX_VALUE_LENGTH")]
     max_value_length: usize,
     /// Most connections at a time.
-    #[arg(long, value_name = "N", default_value_t = CONNECTIONS, env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS, value_parser = some)]
+    #[arg(env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
     max_connections: usize,
     /// Most connections at a time from one address; three quarters of all of them if not given.
-    #[arg(long, value_name = "N", env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
+    #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
     max_connections_per_address: Option<usize>,
     /// Most waits and event streams on one pin; three quarters of the connections if not given.
-    #[arg(long, value_name = "N", env = "CERNVM_PAIRING_MAX_WAITERS_PER_PIN")]
+    #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_WAITERS_PER_PIN")]
     max_waiters_per_pin: Option<usize>,
     /// Most pins at a time.
-    #[arg(long, value_name = "N", default_value_t = PINS, env = "CERNVM_PAIRING_MAX_PINS")]
+    #[arg(long, value_name = "N", default_value_t = PINS, value_parser = some, env = "CERNVM_PAIRING_MAX_PINS")]
     max_pins: usize,
     /// Most pins that one address may make in an hour; 0 means as many as it likes.
     #[arg(long, value_name = "N", default_value_t = CREATIONS_PER_HOUR)]
@@ -200,6 +201,12 @@ impl Serve {
     }
 }
 
+/// Reads a number of things of which there must be one, or the service is of no use.
+fn some(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{text:?} is not a number above 0"))
+}
+
 /// Reads a duration such as `90s`, `30m`, `24h` or `7d`.
 fn duration(text: &str) -> Result<Duration, String> {
     let explain = || format!("{text:?} is not a number with s, m, h or d behind it, such as 24h");
@@ -253,6 +260,11 @@ mod tests {
         assert_eq!(serve(&["--max-connections-per-address", "7"]).unwrap().connections_per_address, Some(7));
         assert_eq!(serve(&["--max-creations-per-hour", "7"]).unwrap().creations_per_hour, 7);
         assert_eq!(serve(&["--max-value-length", "7"]).unwrap().value_max_chars, 7);
+        for flag in
+            ["--max-pins", "--max-waiters-per-pin", "--max-connections", "--max-connections-per-address"]
+        {
+            assert!(serve(&[flag, "0"]).is_err() && serve(&[flag, "many"]).is_err(), "{flag}");
+        }
     }
 
     #[test]

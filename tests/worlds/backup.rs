@@ -267,3 +267,24 @@ fn is_not_held_up_by_somebody_who_reads_nothing() {
     let said = backup(&service.data_dir(), &file).made();
     assert!(said.contains(": pins 101, keys 116, as of "), "{said}");
 }
+
+#[test]
+fn serves_all_the_same_where_the_socket_cannot_be_made() {
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let socket = home.path().join("backup.sock");
+    fs::create_dir(&socket).expect("a directory can be made");
+    let mut service = Service::on(home.path(), &[]);
+    let pin = service.api().new_pin();
+    assert!(
+        service.log().contains("`backup` will work only while the service is stopped"),
+        "{}",
+        service.log()
+    );
+    let file = home.path().join("copy.redb");
+    backup(home.path(), &file).refused(74, "another process has it open; if the service is just");
+    assert!(service.stop().success());
+    assert!(backup(home.path(), &file).made().contains(": pins 1, keys 0, as of "));
+    let (_home, restored) = restore(&file);
+    assert_eq!(stored(restored.api(), &pin), 0);
+    assert!(socket.is_dir(), "what is somebody else's was taken away");
+}
