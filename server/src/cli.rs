@@ -11,7 +11,7 @@ use log::LevelFilter;
 use crate::client::{Remote, Trust};
 use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
 use crate::error::Error;
-use crate::store::Limits;
+use crate::store::{Limits, PINS};
 use crate::token::CreateToken;
 
 /// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
@@ -35,7 +35,15 @@ pub enum Command {
     Pin(Connect),
     /// Create a pin and write the contexts of a master and a slave, ready to launch.
     Contexts(Contexts),
+    /// Copy the store to a file, while the service runs or while it does not.
+    #[command(after_help = RESTORE)]
+    Backup(Backup),
 }
+
+/// What to do with a backup.
+const RESTORE: &str = "\
+To restore, stop the service, put FILE into the data directory as pairing.redb, owned by the user that the service runs
+as, and start it again.";
 
 /// How to run the service.
 #[derive(Debug, Args)]
@@ -72,11 +80,18 @@ pub struct Serve {
     #[arg(env = "CERNVM_PAIRING_MAX_VALUE_LENGTH")]
     max_value_length: usize,
     /// Most connections at a time.
-    #[arg(long, value_name = "N", default_value_t = CONNECTIONS, env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS, value_parser = some)]
+    #[arg(env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
     max_connections: usize,
     /// Most connections at a time from one address; three quarters of all of them if not given.
-    #[arg(long, value_name = "N", env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
+    #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
     max_connections_per_address: Option<usize>,
+    /// Most waits and event streams on one pin; three quarters of the connections if not given.
+    #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_WAITERS_PER_PIN")]
+    max_waiters_per_pin: Option<usize>,
+    /// Most pins at a time.
+    #[arg(long, value_name = "N", default_value_t = PINS, value_parser = some, env = "CERNVM_PAIRING_MAX_PINS")]
+    max_pins: usize,
     /// Most pins that one address may make in an hour; 0 means as many as it likes.
     #[arg(long, value_name = "N", default_value_t = CREATIONS_PER_HOUR)]
     #[arg(env = "CERNVM_PAIRING_MAX_CREATIONS_PER_HOUR")]
@@ -126,6 +141,17 @@ pub struct Contexts {
     pub slave: PathBuf,
 }
 
+/// What to copy, and where to.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// Directory with the service's data.
+    #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// File for the copy, readable for this user alone; an earlier copy of that name is replaced.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
 impl Connect {
     /// The service that these flags name.
     ///
@@ -160,10 +186,11 @@ impl Serve {
         };
         Ok(Config {
             storage: if self.in_memory { Storage::Memory } else { Storage::Directory(self.data_dir.clone()) },
-            limits: Limits { lifetime: self.pin_lifetime, ..Limits::default() },
+            limits: Limits { lifetime: self.pin_lifetime, pins: self.max_pins, ..Limits::default() },
             value_max_chars: self.max_value_length,
             connections: self.max_connections,
             connections_per_address: self.max_connections_per_address,
+            waiters_per_pin: self.max_waiters_per_pin,
             creations_per_hour: self.max_creations_per_hour,
             create_token: self.create_token_file.as_deref().map(CreateToken::read).transpose()?,
             proxies: self.trusted_proxy.clone(),
@@ -172,6 +199,12 @@ impl Serve {
             ..Config::default()
         })
     }
+}
+
+/// Reads a number of things of which there must be one, or the service is of no use.
+fn some(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{text:?} is not a number above 0"))
 }
 
 /// Reads a duration such as `90s`, `30m`, `24h` or `7d`.
@@ -215,6 +248,23 @@ mod tests {
         assert_eq!(serve(&[]).unwrap().storage, Storage::Directory("cernvm-pairing-data".into()));
         assert_eq!(serve(&["--data-dir", "/d"]).unwrap().storage, Storage::Directory("/d".into()));
         assert_eq!(serve(&["--in-memory"]).unwrap().storage, Storage::Memory);
+    }
+
+    #[test]
+    fn has_the_limits_that_it_is_told() {
+        assert_eq!(serve(&[]).unwrap().limits, Limits::default());
+        assert_eq!(serve(&["--max-pins", "7"]).unwrap().limits.pins, 7);
+        assert_eq!(serve(&["--pin-lifetime", "1h"]).unwrap().limits.lifetime, Duration::from_secs(3600));
+        assert_eq!(serve(&["--max-waiters-per-pin", "7"]).unwrap().waiters_per_pin, Some(7));
+        assert_eq!(serve(&["--max-connections", "7"]).unwrap().connections, 7);
+        assert_eq!(serve(&["--max-connections-per-address", "7"]).unwrap().connections_per_address, Some(7));
+        assert_eq!(serve(&["--max-creations-per-hour", "7"]).unwrap().creations_per_hour, 7);
+        assert_eq!(serve(&["--max-value-length", "7"]).unwrap().value_max_chars, 7);
+        for flag in
+            ["--max-pins", "--max-waiters-per-pin", "--max-connections", "--max-connections-per-address"]
+        {
+            assert!(serve(&[flag, "0"]).is_err() && serve(&[flag, "many"]).is_err(), "{flag}");
+        }
     }
 
     #[test]

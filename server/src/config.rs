@@ -27,6 +27,9 @@ pub struct Config {
     /// Most of them from one address, other than those of `proxies`; `None`: three quarters. A whole cluster may sit
     /// behind one address, and some room is left for everybody else.
     pub connections_per_address: Option<usize>,
+    /// Most waits and event streams on one pin; `None`: three quarters of the connections, so that a cluster that runs
+    /// amok leaves room for others.
+    pub waiters_per_pin: Option<usize>,
     /// Most pins that an address may make in an hour; 0: as many as it likes.
     pub creations_per_hour: u32,
     /// What it takes to make a pin; `None`: nothing.
@@ -59,6 +62,7 @@ impl Default for Config {
             value_max_chars: protocol::limits::VALUE_MAX_CHARS,
             connections: CONNECTIONS,
             connections_per_address: None,
+            waiters_per_pin: None,
             creations_per_hour: CREATIONS_PER_HOUR,
             create_token: None,
             proxies: Vec::new(),

@@ -36,6 +36,33 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A data directory without a store.
+    #[error("there is no store in {}", dir.display())]
+    NoStore {
+        /// The directory.
+        dir: PathBuf,
+    },
+
+    /// A backup would take the place of something else.
+    #[error("{}: it is there, and no earlier backup", path.display())]
+    Taken {
+        /// What is there.
+        path: PathBuf,
+    },
+
+    /// A backup cannot be written.
+    #[error("cannot write the backup: {0}")]
+    Copy(StoreError),
+
+    /// A service did not hand over all that a backup needs.
+    #[error("no backup from the service at {}: {problem}", socket.display())]
+    Handed {
+        /// Its socket.
+        socket: PathBuf,
+        /// What went wrong.
+        problem: String,
+    },
+
     /// A key or certificate that is no use.
     #[error("{place}: {problem}")]
     Tls {
@@ -103,6 +130,12 @@ impl Error {
                 _ => "give an address of this machine with --listen, such as 0.0.0.0:8000",
             },
             Self::File { .. } => "look at the file, its directory, and who owns them",
+            Self::NoStore { .. } => {
+                "give the directory that the service has, with --data-dir; for the packaged unit /var/lib/cernvm-pairing-server"
+            }
+            Self::Taken { .. } => "give a name that is free, or that of an earlier backup",
+            Self::Copy(_) => "look whether the disk has room; what was there under that name is still there",
+            Self::Handed { .. } => "look at the service's log, then try again",
             Self::Tls { .. } => {
                 "give the certificate with its chain and the key that belongs to it, in PEM, or use --tls-self-signed"
             }
@@ -124,12 +157,16 @@ impl Error {
         match self {
             // EX_USAGE
             Self::Url { .. } => 64,
+            // EX_NOINPUT
+            Self::NoStore { .. } => 66,
             // EX_UNAVAILABLE
-            Self::Client { .. } => 69,
+            Self::Client { .. } | Self::Handed { .. } => 69,
             // EX_OSERR
             Self::Listen { .. } | Self::System(_) => 71,
+            // EX_CANTCREAT
+            Self::Taken { .. } => 73,
             // EX_IOERR
-            Self::Store(_) | Self::File { .. } => 74,
+            Self::Store(_) | Self::File { .. } | Self::Copy(_) => 74,
             // EX_NOPERM
             Self::Untrusted { .. } => 77,
             // EX_CONFIG

@@ -24,10 +24,6 @@ pub(crate) use delivery::{Due, Wake, deliver};
 use crate::http::Refusal;
 use crate::store::{Change, Key, Observer};
 
-/// Most waiters on the keys of one pin: twice the slaves of the largest cluster that one service was measured with,
-/// so that a cluster that runs amok leaves room for others.
-const WAITERS_PER_PIN: usize = 20_000;
-
 /// The hub. It takes note under one lock, for a few hundred nanoseconds at a time, and wakes nobody under it but the few
 /// who watch.
 pub(crate) struct Hub {
@@ -36,6 +32,8 @@ pub(crate) struct Hub {
     due: mpsc::UnboundedSender<Due>,
     /// Most waiters in all.
     capacity: usize,
+    /// Most of them on one pin.
+    per_pin: usize,
     /// Those who were woken by a change.
     woken: AtomicU64,
 }
@@ -72,10 +70,11 @@ pub(crate) struct Waiter<'a> {
 }
 
 impl Hub {
-    /// A hub for so many waiters at most, and what [`deliver`] has to work on.
-    pub(crate) fn new(capacity: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<Due>) {
+    /// A hub for so many waiters at most, in all and on one pin, and what [`deliver`] has to work on.
+    pub(crate) fn new(capacity: usize, per_pin: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<Due>) {
         let (due, deliveries) = mpsc::unbounded_channel();
-        (Arc::new(Self { state: Mutex::default(), due, capacity, woken: AtomicU64::new(0) }), deliveries)
+        let woken = AtomicU64::new(0);
+        (Arc::new(Self { state: Mutex::default(), due, capacity, per_pin, woken }), deliveries)
     }
 
     /// Takes a place among those who wait for a key.
@@ -100,8 +99,7 @@ impl Hub {
         if state.closed {
             return Err(Refusal::ShuttingDown);
         }
-        let crowded =
-            |watched: &Watched| watched.waiters.saturating_add(watched.watchers()) >= WAITERS_PER_PIN;
+        let crowded = |watched: &Watched| watched.waiters.saturating_add(watched.watchers()) >= self.per_pin;
         if state.waiters >= self.capacity || state.pins.get(pin).is_some_and(crowded) {
             return Err(Refusal::TooManyWaiters);
         }

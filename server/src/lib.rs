@@ -16,6 +16,7 @@
 
 mod access;
 mod api;
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -29,6 +29,7 @@ use crate::access::Noted;
 use crate::connections::{Connections, Order, Place};
 use crate::error::Error;
 use crate::http::{self, AnswerBody};
+use crate::metrics::Cause;
 use crate::origin::Proxies;
 use crate::service::Service;
 
@@ -120,6 +121,8 @@ impl Gate {
                 let _ = timeout(APOLOGY, gate.apologize(stream)).await;
                 drop(permit);
             });
+        } else {
+            self.service.metrics.refused(Cause::Connections);
         }
     }
 
@@ -160,6 +163,9 @@ impl Gate {
             }
         };
         if let Err(err) = outcome {
+            if err.is_parse() {
+                self.service.metrics.refused(Cause::Head);
+            }
             log::debug!("connection: {err}");
         }
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use pairing_server::cli::{Cli, Command, Contexts, Serve};
 use pairing_server::client::Remote;
-use pairing_server::{Error, Server, console, contexts, listen, system};
+use pairing_server::{Error, Server, backup, console, contexts, listen, system};
 use tokio::runtime::Runtime;
 
 /// musl's malloc takes a fifth more memory for each waiting slave (docs/performance.md). Here and not in the library:
@@ -39,6 +39,10 @@ fn run(command: &Command) -> Result<(), Error> {
         Command::Serve(args) => runtime.block_on(serve(args)),
         Command::Pin(args) => runtime.block_on(print_pin(&args.remote()?)),
         Command::Contexts(args) => runtime.block_on(write_contexts(args)),
+        Command::Backup(args) => {
+            say(&backup::write(&args.data_dir, &args.file)?.to_string());
+            Ok(())
+        }
     }
 }
 

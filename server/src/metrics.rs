@@ -46,6 +46,8 @@ pub(crate) enum Cause {
     UnknownKey,
     KeyExists,
     Malformed,
+    /// A head that hyper answered by itself: no HTTP, too long, or too many headers.
+    Head,
     PinFull,
     PinsFull,
     Creations,
@@ -58,11 +60,12 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    const ALL: [(Self, &'static str); 13] = [
+    const ALL: [(Self, &'static str); 14] = [
         (Self::UnknownPin, "unknown_pin"),
         (Self::UnknownKey, "unknown_key"),
         (Self::KeyExists, "key_exists"),
         (Self::Malformed, "malformed"),
+        (Self::Head, "head"),
         (Self::PinFull, "pin_full"),
         (Self::PinsFull, "pins_full"),
         (Self::Creations, "creations"),

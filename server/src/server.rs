@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::backup::{self, outlet::Outlet};
 use crate::config::{Config, Storage};
 use crate::connections::Connections;
 use crate::error::Error;
@@ -33,6 +35,8 @@ pub struct Server {
     gate: Arc<Gate>,
     certificate: Option<Certificate>,
     metrics: Option<TcpListener>,
+    /// Where backups are handed out; none of a store in memory.
+    outlet: Option<Outlet>,
 }
 
 impl Server {
@@ -42,10 +46,16 @@ impl Server {
     /// The store cannot be opened, or the certificate cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
         let certificate = config.tls.map(Certificate::load).transpose()?;
-        let (hub, deliveries) = hub::Hub::new(config.connections);
+        let most = (config.connections * 3 / 4).max(1);
+        let (hub, deliveries) = hub::Hub::new(config.connections, config.waiters_per_pin.unwrap_or(most));
         let (limits, clock) = (config.limits, config.clock.clone());
+        let mut outlet = None;
         let store: Arc<dyn Store> = match &config.storage {
-            Storage::Directory(dir) => Arc::new(Embedded::open(dir, limits, clock, hub.clone())?),
+            Storage::Directory(dir) => {
+                let store = Arc::new(Embedded::open(dir, limits, clock, hub.clone())?);
+                outlet = open_outlet(dir, store.clone());
+                store
+            }
             Storage::Memory => Arc::new(Memory::new(limits, clock, hub.clone())),
         };
         let service = Arc::new(Service {
@@ -58,11 +68,11 @@ impl Server {
             metrics: Metrics::default(),
         });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
-        let per_address = config.connections_per_address.unwrap_or((config.connections * 3 / 4).max(1));
+        let per_address = config.connections_per_address.unwrap_or(most);
         let connections = Connections::new(config.connections, per_address);
         let proxies = Proxies(config.proxies);
         let gate = Arc::new(Gate::new(service.clone(), acceptor, connections, proxies, config.access_log));
-        Ok(Self { service, deliveries, gate, certificate, metrics: None })
+        Ok(Self { service, deliveries, gate, certificate, metrics: None, outlet })
     }
 
     /// The certificate that connections are protected with, for its fingerprint and to reload it.
@@ -87,7 +97,7 @@ impl Server {
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let Self { service, deliveries, gate, metrics, .. } = self;
+        let Self { service, deliveries, gate, metrics, outlet, .. } = self;
         for listener in listeners {
             gate.tasks.spawn(listen::accept(listen::adopt(listener)?, gate.clone()));
         }
@@ -100,6 +110,9 @@ impl Server {
             let listener = listen::adopt(listener)?;
             background.push(tokio::spawn(metrics::listener::serve(listener, service.clone())));
         }
+        if let Some(outlet) = &outlet {
+            background.push(tokio::spawn(outlet.serve().map_err(Error::System)?));
+        }
         shutdown.await;
         log::info!("{} waits are sent away", service.hub.waiters());
         gate.close();
@@ -110,8 +123,20 @@ impl Server {
         for task in background {
             task.abort();
         }
+        // Before the store is closed: after that, the name may be that of the next service's socket.
+        drop(outlet);
         Ok(())
     }
+}
+
+/// A service that cannot hand out backups while it runs is still a service.
+fn open_outlet(dir: &Path, store: Arc<Embedded>) -> Option<Outlet> {
+    Outlet::open(dir, store)
+        .inspect_err(|err| {
+            let socket = dir.join(backup::SOCKET);
+            log::warn!("{}: {err}; `backup` will work only while the service is stopped", socket.display());
+        })
+        .ok()
 }
 
 #[cfg(test)]
@@ -180,6 +205,17 @@ mod tests {
         }
         // Two of them, one after the other, at a minute each; the watch looks every second.
         assert!((118..=124).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        running.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cuts_off_those_who_do_not_come_to_an_end_of_the_handshake() {
+        let running = Running::start(Some(Tls::SelfSigned { key: None }));
+        let begun = Instant::now();
+        let mut slow = TcpStream::connect(running.address).await.unwrap();
+        assert_eq!(slow.read(&mut [0]).await.unwrap(), 0);
+        // Before the watch would have come for it.
+        assert!((15..=16).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
         running.end().await;
     }
 

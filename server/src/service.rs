@@ -81,7 +81,7 @@ pub(crate) mod testing {
 
         pub(crate) async fn with(limits: Limits) -> Self {
             let clock = Arc::new(ManualClock::at(Timestamp(1_478_001_296_123_456)));
-            let (hub, deliveries) = Hub::new(100);
+            let (hub, deliveries) = Hub::new(200, 101);
             let store = Arc::new(Memory::new(limits, clock.clone(), hub.clone()));
             let pin = store.create_cluster().await.unwrap().pin;
             let service = Arc::new(Service {

@@ -121,6 +121,12 @@ impl Service {
         self.process.as_ref().map(Process::stderr).unwrap_or_default()
     }
 
+    /// What it has printed since it was last started.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.process.as_ref().map(Process::stdout).unwrap_or_default()
+    }
+
     /// Its process id.
     ///
     /// # Panics

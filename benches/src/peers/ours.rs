@@ -45,6 +45,7 @@ pub(crate) fn launch(
         .arg(data)
         // Everybody comes from one address here.
         .args(["--max-connections", "19900", "--max-connections-per-address", "19900"])
+        .args(["--max-waiters-per-pin", "19900"])
         .args(["--max-creations-per-hour", "0"]);
     if let Some(certificate) = tls {
         command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);

@@ -138,10 +138,39 @@ async fn from_multipart(content_type: &str, bytes: &[u8]) -> Result<Fields, Refu
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::StatusCode;
+    use hyper::body::Frame;
+
     use super::*;
 
     fn text(text: &str) -> Field {
         Field::Text(text.to_owned())
+    }
+
+    /// A body of which nothing comes.
+    struct Never;
+
+    impl Body for Never {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_no_body_longer_than_it_may_take() {
+        let Err(refusal) = decode(&HeaderMap::new(), Never).await else { panic!("it was read") };
+        assert_eq!(refusal.to_string(), "The body took longer than 30 seconds.");
+        assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
     }
 
     #[test]

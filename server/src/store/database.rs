@@ -15,6 +15,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use redb::{
     Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable, StorageError,
@@ -24,10 +26,11 @@ use redb::{
 use super::StoreError;
 use super::device::Device;
 use super::record::Record;
+use super::snapshot::Snapshot;
 use super::state::Id;
 
 /// The version of the layout. Another one is refused.
-const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 1;
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const RECORDS: TableDefinition<'_, Id, &[u8]> = TableDefinition::new("records");
 
@@ -40,6 +43,13 @@ const CACHE_BYTES: usize = 16 << 20;
 pub(super) const DAMAGED: &str =
     "restore the file from a backup, or move it away to begin with an empty store";
 
+/// Does something with a file that may be damaged: redb takes one that was closed in order for whole, and panics at
+/// some kinds of damage.
+pub(super) fn guarded<T>(name: &str, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Failed(format!("{name}: the file is damaged; {DAMAGED}"))))
+}
+
 /// The open database.
 pub(super) struct Records {
     /// The file's path, for messages.
@@ -47,6 +57,8 @@ pub(super) struct Records {
     device: Device,
     /// `None` after an error, until it could be opened anew.
     database: Option<Database>,
+    /// Alive for as long as this opening of the database lasts.
+    opening: Arc<()>,
     durability: Durability,
 }
 
@@ -66,7 +78,7 @@ impl Records {
     /// # Errors
     /// A sentence for the operator, with the name.
     pub(super) fn open(name: String, device: Device, durability: Durability) -> Result<Self, StoreError> {
-        let mut records = Self { name, device, database: None, durability };
+        let mut records = Self { name, device, database: None, opening: Arc::default(), durability };
         records.reopen()?;
         records.check_integrity()?;
         records.check_format()?;
@@ -123,8 +135,20 @@ impl Records {
         }
     }
 
+    /// What is durable now; writes go on, and it stays as it is.
+    ///
+    /// # Errors
+    /// The database could not be opened anew after an error.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let begun = self.database().and_then(|database| Ok(database.begin_read()?));
+        let transaction = begun.map_err(|err| self.explain(&err))?;
+        Ok(Snapshot::new(self.name.clone(), transaction, Arc::downgrade(&self.opening)))
+    }
+
     /// Closes the database, and opens it again.
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
+        // First, so that a snapshot of the old opening learns of it before the new one writes over its pages.
+        self.opening = Arc::default();
         self.database = None;
         if self.device.sync_failed() {
             return Err(self.cannot_sync());

@@ -2,7 +2,6 @@
 //!
 //! What a write promises is kept by `writer`; this is the handle that many tasks share, and the opening of the file.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -14,15 +13,16 @@ use redb::backends::FileBackend;
 use tokio::sync::oneshot;
 
 use super::batch::{Batch, Core};
-use super::database::{DAMAGED, Records};
+use super::database::{Records, guarded};
 use super::device::Device;
 use super::file;
 use super::local::Local;
 use super::record::Record;
+use super::snapshot::Snapshot;
 use super::state::{Entry, Numbered};
-use super::writer::{Health, Job, PAUSE, Write, Writer};
+use super::writer::{Health, Job, Look, PAUSE, Write, Writer};
 use super::{Limits, Observer, StoreError};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// The file that [`Embedded::open`] makes in the data directory.
 pub const FILE_NAME: &str = "pairing.redb";
@@ -51,7 +51,7 @@ impl Embedded {
     ) -> Result<Self, StoreError> {
         let path = dir.join(FILE_NAME);
         let name = path.display().to_string();
-        let file = file::open(dir, &path)?;
+        let file = file::open(dir, &path, "stop that one first, or use another data directory")?;
         let disk = FileBackend::new(file).map_err(|err| StoreError::Failed(format!("{name}: {err}")))?;
         let core = Core::new(limits, clock, observer);
         Self::start(&name, Device::new(disk), Durability::Immediate, Health::new(PAUSE), core)
@@ -68,6 +68,28 @@ impl Embedded {
         self.write(move |batch| batch.backdate(&pin, by)).await
     }
 
+    /// What is durable, and a moment: every write that was answered before it is in there. Later writes go on.
+    ///
+    /// # Errors
+    /// After an I/O error, until the file could be opened anew.
+    pub(crate) async fn snapshot(&self) -> Result<(Snapshot, Timestamp), StoreError> {
+        let now = self.now();
+        let (asker, answer) = oneshot::channel();
+        self.enqueue(Box::new(Look(asker)))?;
+        let snapshot = answer.await.unwrap_or_else(|_| Err(gone()))?;
+        Ok((snapshot, now))
+    }
+
+    /// The time, as this store has it.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.core.clock.now()
+    }
+
+    fn enqueue(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let queue = self.queue.as_ref().expect("it is there until the store is dropped");
+        queue.send(job).map_err(|_| gone())
+    }
+
     /// Reads the records into memory, and starts the thread that writes.
     pub(super) fn start(
         name: &str,
@@ -76,14 +98,11 @@ impl Embedded {
         health: Health,
         core: Core,
     ) -> Result<Self, StoreError> {
-        // redb takes a file that was closed in order for whole, and panics at some kinds of damage.
-        let damaged = || StoreError::Failed(format!("{name}: the file is damaged; {DAMAGED}"));
-        let records = catch_unwind(AssertUnwindSafe(|| {
+        let records = guarded(name, || {
             let records = Records::open(name.to_owned(), device, durability)?;
             load(&core, &records)?;
             Ok(records)
-        }))
-        .unwrap_or_else(|_| Err(damaged()))?;
+        })?;
         let core = Arc::new(core);
         let (queue, jobs) = mpsc::channel();
         let writer = Writer::new(core.clone(), records, health.clone());
@@ -104,10 +123,8 @@ impl Local for Embedded {
         &self,
         operation: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let gone = || StoreError::Failed("the thread that writes has ended: restart the service".to_owned());
         let (asker, answer) = oneshot::channel();
-        let queue = self.queue.as_ref().expect("it is there until the store is dropped");
-        queue.send(Box::new(Write::new(operation, asker))).map_err(|_| gone())?;
+        self.enqueue(Box::new(Write::new(operation, asker)))?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -134,6 +151,10 @@ impl Drop for Embedded {
             let _ = writer.join();
         }
     }
+}
+
+fn gone() -> StoreError {
+    StoreError::Failed("the thread that writes has ended: restart the service".to_owned())
 }
 
 /// Reads every record into the state. A cluster that is due is read like any other: nobody has been told anything of

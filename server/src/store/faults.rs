@@ -247,3 +247,31 @@ fn damage_to_the_file_is_refused_or_does_no_harm() {
     }
     assert!(check(whole));
 }
+
+#[test]
+fn a_snapshot_is_void_once_the_file_was_opened_anew() {
+    let fixture = Fixture::new(0);
+    let records = |store: &Embedded| {
+        let (snapshot, _) = wait(store.snapshot())?;
+        let mut count = 0;
+        let whole = snapshot.each(|_, _| {
+            count += 1;
+            Ok(())
+        });
+        whole.map(|()| count)
+    };
+    assert_eq!(records(&fixture.store), Ok(2));
+    let (before, _) = wait(fixture.store.snapshot()).unwrap();
+    fixture.disk.plan(0, Trouble::Full);
+    while fixture.create("new").is_ok() {
+        fixture.disk.plan(0, Trouble::Full);
+        wait(fixture.store.delete_key(&fixture.pin, "new")).ok();
+    }
+    let Err(StoreError::Failed(why)) = before.each(|_, _| Ok(())) else { panic!("it still counts") };
+    assert!(why.contains("opened anew meanwhile"), "{why}");
+    // It takes no room on the disk to look.
+    assert_eq!(records(&fixture.store), Ok(2));
+    fixture.disk.heal();
+    fixture.create("newer").unwrap();
+    assert_eq!(records(&fixture.store), Ok(3));
+}

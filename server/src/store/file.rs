@@ -8,11 +8,11 @@ use std::path::Path;
 use super::StoreError;
 
 /// Opens and locks the file at `path` in `dir`; both are made if they are not there, and are on the disk before
-/// anything is promised of their contents.
+/// anything is promised of their contents. `advice` is for those who find it open in another process.
 ///
 /// # Errors
 /// [`StoreError::Failed`] with a sentence that names the file or directory.
-pub(super) fn open(dir: &Path, path: &Path) -> Result<File, StoreError> {
+pub(super) fn open(dir: &Path, path: &Path, advice: &str) -> Result<File, StoreError> {
     let failed = |path: &Path, err: &io::Error| StoreError::Failed(format!("{}: {err}", path.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|err| failed(dir, &err))?;
     let file = OpenOptions::new()
@@ -27,7 +27,7 @@ pub(super) fn open(dir: &Path, path: &Path) -> Result<File, StoreError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             return Err(StoreError::Failed(format!(
-                "{}: another process has it open; stop that one first, or use another data directory",
+                "{}: another process has it open; {advice}",
                 path.display()
             )));
         }

@@ -19,6 +19,7 @@
 //!    `Limits::pins` pins; past that, a refusal that changes nothing.
 
 mod batch;
+pub(crate) mod copy;
 mod database;
 mod device;
 pub mod embedded;
@@ -33,12 +34,15 @@ mod pins;
 #[cfg(test)]
 mod powercut;
 mod record;
+pub(crate) mod snapshot;
 mod state;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
 mod testdisk;
 mod writer;
+
+pub(crate) use database::FORMAT;
 
 use std::future::Future;
 use std::pin::Pin as Pinned;
@@ -112,6 +116,9 @@ pub enum StoreError {
     Failed(String),
 }
 
+/// Most live pins by default. A few hundred bytes each: some gigabytes, which is where one small machine ends.
+pub const PINS: usize = 10_000_000;
+
 /// What bounds a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -132,8 +139,7 @@ impl Default for Limits {
             lifetime: Duration::from_secs(24 * 60 * 60),
             keys_per_pin: protocol::limits::KEYS_PER_PIN,
             bytes_per_pin: protocol::limits::BYTES_PER_PIN,
-            // A few hundred bytes each: some gigabytes, which is where one small machine ends.
-            pins: 10_000_000,
+            pins: PINS,
         }
     }
 }

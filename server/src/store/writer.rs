@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::StoreError;
 use super::batch::{Batch, Core, Draft};
 use super::database::{CommitError, Records};
+use super::snapshot::Snapshot;
 
 /// Most writes of one batch. A commit by itself costs 60 µs of processor time and a sync; each write in it costs 5 µs
 /// more if it creates and 15 µs if it changes a random record among a million. So a full batch takes about 15 ms, and
@@ -29,10 +30,10 @@ pub(super) trait Job: Send {
     /// Does the write in the batch, and keeps the answer.
     fn evaluate(&mut self, batch: &mut Batch<'_>);
     /// Gives the answer, or the reason why the batch did not become durable.
-    fn answer(self: Box<Self>, committed: &Result<(), StoreError>);
+    fn answer(self: Box<Self>, committed: &Result<(), StoreError>, records: &Records);
 }
 
-/// The one kind of [`Job`] there is: an operation with an answer of any type.
+/// An operation with an answer of any type.
 pub(super) struct Write<F, T> {
     operation: Option<F>,
     answer: Option<Result<T, StoreError>>,
@@ -54,7 +55,7 @@ where
         self.answer = self.operation.take().map(|operation| operation(batch));
     }
 
-    fn answer(self: Box<Self>, committed: &Result<(), StoreError>) {
+    fn answer(self: Box<Self>, committed: &Result<(), StoreError>, _: &Records) {
         let answer = match (self.answer, committed) {
             (Some(answer), Ok(())) => answer,
             (_, Err(err)) => Err(err.clone()),
@@ -62,6 +63,17 @@ where
         };
         // An asker that is gone does not want to know.
         let _ = self.asker.send(answer);
+    }
+}
+
+/// Somebody wants to see what is durable, whether or not the batch of that moment becomes so.
+pub(super) struct Look(pub(super) oneshot::Sender<Result<Snapshot, StoreError>>);
+
+impl Job for Look {
+    fn evaluate(&mut self, _: &mut Batch<'_>) {}
+
+    fn answer(self: Box<Self>, _: &Result<(), StoreError>, records: &Records) {
+        let _ = self.0.send(records.snapshot());
     }
 }
 
@@ -110,7 +122,7 @@ impl Writer {
             jobs.extend(queue.try_iter().take(BATCH - 1));
             let committed = self.settle(&mut jobs);
             for job in jobs {
-                job.answer(&committed);
+                job.answer(&committed, &self.records);
             }
         }
     }

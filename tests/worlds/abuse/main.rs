@@ -7,5 +7,6 @@
 mod bytes;
 mod crowds;
 mod honest;
+mod limits;
 mod raw;
 mod scarcity;

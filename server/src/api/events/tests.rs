@@ -249,9 +249,10 @@ async fn refuses_in_json_and_lets_no_crowd_in() {
     }
     let crowded = world.ask("GET", &path, &[], "").await;
     assert_eq!((crowded.status, crowded.header("retry-after")), (503, "10"));
-    // The service of these tests has room for a hundred, waits and watchers together.
+    // A pin of the service of these tests has room for one more, who waits.
+    let waiting = world.service.hub.wait(&world.pin, "a").unwrap();
     assert_eq!(world.ask("GET", &world.key("a"), &[("prefer", "wait=1")], "").await.status, 503);
-    drop(watchers);
+    drop((watchers, waiting));
     assert_eq!(world.service.hub.waiters(), 0);
 }
 

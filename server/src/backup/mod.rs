@@ -1,0 +1,113 @@
+//! `backup`: a copy of the store, taken while the service runs or while it does not.
+//!
+//! The service hands the records over (`outlet`) in the form that `wire` gives them, and the command makes a store
+//! file of them: the service needs no room for a second file, and a copy is whole or it is not there. Where no service
+//! runs, the command reads the file itself, which nobody can open meanwhile.
+
+pub(crate) mod outlet;
+mod target;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::error::Error;
+use crate::store::copy::{Copy, Held};
+use crate::store::snapshot::AtRest;
+use target::Target;
+use wire::{Frame, Reader};
+
+/// The socket in the data directory at which a running service hands its records over.
+pub const SOCKET: &str = "backup.sock";
+/// A service that sends nothing for so long hangs: a batch of records takes it milliseconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A backup that was made.
+#[derive(Debug)]
+pub struct Backup {
+    file: PathBuf,
+    held: Held,
+    /// Every write that was answered before is in it.
+    taken: Timestamp,
+}
+
+impl fmt::Display for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Held { pins, keys } = self.held;
+        write!(f, "wrote {}: pins {pins}, keys {keys}, as of {}", self.file.display(), self.taken)
+    }
+}
+
+/// Copies the store in a data directory to a file that a service opens as its own. It blocks.
+///
+/// # Errors
+/// There is no store, it cannot be read, or the file cannot be written; what was there under its name is still there.
+pub fn write(data_dir: &Path, file: &Path) -> Result<Backup, Error> {
+    let target = Target::new(file, data_dir)?;
+    let (held, taken) = match connect(&data_dir.join(SOCKET))? {
+        Some(service) => receive(service, &data_dir.join(SOCKET), &target)?,
+        None => read(data_dir, &target)?,
+    };
+    target.keep()?;
+    Ok(Backup { file: file.to_owned(), held, taken })
+}
+
+/// The service, if one runs.
+fn connect(socket: &Path) -> Result<Option<UnixStream>, Error> {
+    match UnixStream::connect(socket) {
+        Ok(service) => Ok(Some(service)),
+        // The last is a name that is too long for a socket, so there is none.
+        Err(err)
+            if matches!(
+                err.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(err) => Err(Error::file("connect to", socket, err)),
+    }
+}
+
+fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Held, Timestamp), Error> {
+    let broken = |problem: String| Error::Handed { socket: socket.to_owned(), problem };
+    service.set_read_timeout(Some(PATIENCE)).map_err(Error::System)?;
+    let (mut reader, taken) = Reader::begin(BufReader::new(service)).map_err(broken)?;
+    let mut copy = copy_into(target)?;
+    while let Frame::Record(id, bytes) = reader.next().map_err(broken)? {
+        copy.add(id, bytes).map_err(Error::Copy)?;
+    }
+    Ok((copy.finish().map_err(Error::Copy)?, taken))
+}
+
+fn read(data_dir: &Path, target: &Target) -> Result<(Held, Timestamp), Error> {
+    match AtRest::is_there(data_dir) {
+        Ok(true) => {}
+        Ok(false) => return Err(Error::NoStore { dir: data_dir.to_owned() }),
+        Err(err) => return Err(Error::file("look into", data_dir, err)),
+    }
+    let store = AtRest::open(data_dir)?;
+    let taken = SystemClock.now();
+    let mut copy = copy_into(target)?;
+    let mut unwritten = None;
+    let outcome = store
+        .snapshot()?
+        .each(|id, bytes| copy.add(id, bytes).inspect_err(|err| unwritten = Some(err.clone())));
+    if let Some(err) = unwritten {
+        return Err(Error::Copy(err));
+    }
+    outcome?;
+    Ok((copy.finish().map_err(Error::Copy)?, taken))
+}
+
+fn copy_into(target: &Target) -> Result<Copy, Error> {
+    let file: File = target.file()?;
+    Copy::begin(file, target.name()).map_err(Error::Copy)
+}
