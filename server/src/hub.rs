@@ -30,9 +30,7 @@ pub(crate) struct Hub {
     state: Mutex<State>,
     /// Waiters to be woken: a writer only hands them over, since waking ten thousand takes milliseconds.
     due: mpsc::UnboundedSender<Due>,
-    /// Most waiters in all.
-    capacity: usize,
-    /// Most of them on one pin.
+    /// Most who wait or watch on one pin.
     per_pin: usize,
     /// Those who were woken by a change.
     woken: AtomicU64,
@@ -70,11 +68,11 @@ pub(crate) struct Waiter<'a> {
 }
 
 impl Hub {
-    /// A hub for so many waiters at most, in all and on one pin, and what [`deliver`] has to work on.
-    pub(crate) fn new(capacity: usize, per_pin: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<Due>) {
+    /// A hub for so many waiters on one pin at most, and what [`deliver`] has to work on.
+    pub(crate) fn new(per_pin: usize) -> (Arc<Self>, mpsc::UnboundedReceiver<Due>) {
         let (due, deliveries) = mpsc::unbounded_channel();
         let woken = AtomicU64::new(0);
-        (Arc::new(Self { state: Mutex::default(), due, capacity, per_pin, woken }), deliveries)
+        (Arc::new(Self { state: Mutex::default(), due, per_pin, woken }), deliveries)
     }
 
     /// Takes a place among those who wait for a key.
@@ -100,7 +98,7 @@ impl Hub {
             return Err(Refusal::ShuttingDown);
         }
         let crowded = |watched: &Watched| watched.waiters.saturating_add(watched.watchers()) >= self.per_pin;
-        if state.waiters >= self.capacity || state.pins.get(pin).is_some_and(crowded) {
+        if state.pins.get(pin).is_some_and(crowded) {
             return Err(Refusal::TooManyWaiters);
         }
         Ok(())

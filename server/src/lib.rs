@@ -26,6 +26,7 @@ pub mod console;
 pub mod contexts;
 pub mod error;
 mod expiry;
+mod holds;
 mod http;
 mod hub;
 pub mod listen;

@@ -13,6 +13,7 @@ use crate::backup::{self, outlet::Outlet};
 use crate::config::{Config, Storage};
 use crate::connections::Connections;
 use crate::error::Error;
+use crate::holds::Holds;
 use crate::listen::{self, Gate};
 use crate::metrics::Metrics;
 use crate::origin::Proxies;
@@ -47,7 +48,7 @@ impl Server {
     pub fn new(config: Config) -> Result<Self, Error> {
         let certificate = config.tls.map(Certificate::load).transpose()?;
         let most = (config.connections * 3 / 4).max(1);
-        let (hub, deliveries) = hub::Hub::new(config.connections, config.waiters_per_pin.unwrap_or(most));
+        let (hub, deliveries) = hub::Hub::new(config.waiters_per_pin.unwrap_or(most));
         let (limits, clock) = (config.limits, config.clock.clone());
         let mut outlet = None;
         let store: Arc<dyn Store> = match &config.storage {
@@ -58,8 +59,10 @@ impl Server {
             }
             Storage::Memory => Arc::new(Memory::new(limits, clock, hub.clone())),
         };
+        let per_address = config.connections_per_address.unwrap_or(most);
         let service = Arc::new(Service {
             store,
+            holds: Holds::among(config.connections, per_address),
             hub,
             clock: config.clock,
             value_max_chars: config.value_max_chars,
@@ -68,7 +71,6 @@ impl Server {
             metrics: Metrics::default(),
         });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
-        let per_address = config.connections_per_address.unwrap_or(most);
         let connections = Connections::new(config.connections, per_address);
         let proxies = Proxies(config.proxies);
         let gate = Arc::new(Gate::new(service.clone(), acceptor, connections, proxies, config.access_log));

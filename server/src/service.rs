@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::holds::Holds;
 use crate::http::Refusal;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -14,6 +15,8 @@ use crate::token::CreateToken;
 pub(crate) struct Service {
     /// Handlers know this trait, not a store.
     pub(crate) store: Arc<dyn Store>,
+    /// How many may wait and watch.
+    pub(crate) holds: Arc<Holds>,
     /// Who waits for what.
     pub(crate) hub: Arc<Hub>,
     /// The time, for the end of a pin.
@@ -81,11 +84,12 @@ pub(crate) mod testing {
 
         pub(crate) async fn with(limits: Limits) -> Self {
             let clock = Arc::new(ManualClock::at(Timestamp(1_478_001_296_123_456)));
-            let (hub, deliveries) = Hub::new(200, 101);
+            let (hub, deliveries) = Hub::new(101);
             let store = Arc::new(Memory::new(limits, clock.clone(), hub.clone()));
             let pin = store.create_cluster().await.unwrap().pin;
             let service = Arc::new(Service {
                 store,
+                holds: Holds::among(200, 200),
                 hub,
                 clock: clock.clone(),
                 value_max_chars: protocol::limits::VALUE_MAX_CHARS,

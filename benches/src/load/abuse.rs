@@ -80,7 +80,8 @@ impl Crowd {
         let due = |every: Duration| {
             usize::try_from(begin.elapsed().as_nanos() / every.as_nanos()).expect("it has not run for ages")
         };
-        let byte_every = BYTE_EVERY / u32::try_from(self.slow.len()).expect("so many do not fit on a machine");
+        let byte_every =
+            BYTE_EVERY / u32::try_from(self.slow.len()).expect("so many do not fit on a machine");
         while !stop.load(Ordering::Relaxed) {
             while sent < due(byte_every) {
                 let (round, client) = (sent / self.slow.len(), sent % self.slow.len());

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
 use crate::clock::{Clock, Timestamp};
+use crate::holds::Hold;
 use crate::http::{Refusal, Reply};
 use crate::hub::{Counts, Heard, Seat};
 use crate::service::Service;
@@ -30,6 +32,7 @@ const COUNTS: Duration = Duration::from_millis(250);
 /// What one who watches is still going to be told.
 pub(crate) struct Feed {
     seat: Seat,
+    _hold: Hold,
     clock: Arc<dyn Clock>,
     expires: Timestamp,
     comment: Interval,
@@ -84,7 +87,8 @@ struct Gone {
 }
 
 /// Begins to tell.
-pub(crate) async fn watch(service: &Service, pin: &Pin) -> Result<Reply, Refusal> {
+pub(crate) async fn watch(service: &Service, client: IpAddr, pin: &Pin) -> Result<Reply, Refusal> {
+    let hold = service.holds.hold(client)?;
     let mut seat = service.hub.watch(pin)?;
     let cluster = service.store.cluster(pin).await?;
     let keys = service.store.keys(pin).await?;
@@ -93,6 +97,7 @@ pub(crate) async fn watch(service: &Service, pin: &Pin) -> Result<Reply, Refusal
     comment.set_missed_tick_behavior(MissedTickBehavior::Delay);
     Ok(Reply::Events(Box::new(Feed {
         seat,
+        _hold: hold,
         clock: service.clock.clone(),
         expires: cluster.expires,
         comment,

@@ -1,5 +1,6 @@
 //! `Prefer: wait=N` on a GET of a key: the request is held until the key is there.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,10 +53,12 @@ impl Wait {
 /// The key did not come in time, the pin is unknown or went meanwhile, or the service cannot hold the request.
 pub(crate) async fn for_key(
     service: &Service,
+    client: IpAddr,
     pin: Pin,
     name: Box<str>,
     wait: Wait,
 ) -> Result<Arc<Key>, Refusal> {
+    let _hold = service.holds.hold(client)?;
     let mut waiter = service.hub.wait(&pin, &name)?;
     let key = match service.store.key(&pin, &name).await {
         Err(StoreError::UnknownKey) => {

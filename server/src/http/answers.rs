@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, VARY,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use protocol::bodies::{Cluster, KeyValue};
@@ -117,9 +117,12 @@ fn explain(refusal: &Refusal, headers: &mut HeaderMap) {
     if let Some(seconds) = refusal.retry_after() {
         headers.insert(RETRY_AFTER, seconds.into());
     }
-    if let Refusal::TokenMissing = refusal {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
+    match refusal {
+        Refusal::TokenMissing => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+        // Its connection is what there is no room for.
+        Refusal::TooManyWaiters => headers.insert(CONNECTION, HeaderValue::from_static("close")),
+        _ => None,
+    };
 }
 
 /// The answer to a connection that there is no room for.

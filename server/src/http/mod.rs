@@ -71,7 +71,7 @@ pub(crate) async fn answer(
         let (pin, key) = (pin.clone(), Box::from(*key));
         // The buffer that the head came in would be most of what a waiter takes.
         drop(head);
-        outcome = Box::pin(wait::for_key(service, pin, key, wait)).await.map(Reply::Key);
+        outcome = Box::pin(wait::for_key(service, client, pin, key, wait)).await.map(Reply::Key);
         took = None;
     }
     if let Err(Refusal::UnknownPin) = outcome {
@@ -115,7 +115,7 @@ async fn perform(
     use Endpoint::{Cluster, Events, Key, Keys};
     match (&head.method, endpoint) {
         (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, pin).await,
-        (&Method::GET | &Method::HEAD, Events(pin)) => Box::pin(events::watch(service, pin)).await,
+        (&Method::GET | &Method::HEAD, Events(pin)) => Box::pin(events::watch(service, client, pin)).await,
         (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, pin).await,
         (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, pin, key).await,
         (&Method::OPTIONS, endpoint) => Ok(Reply::Options(endpoint.formats())),

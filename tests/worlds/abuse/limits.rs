@@ -39,6 +39,12 @@ impl Counted {
         count.unwrap_or_default()
     }
 
+    /// How many wait and watch now.
+    fn waiters(&self) -> Option<usize> {
+        let text = self.metrics.get("/metrics").text();
+        text.lines().find_map(|line| line.strip_prefix("cernvm_pairing_waiters ")?.parse().ok())
+    }
+
     /// That one request was refused so, and counted; `retry` are the seconds after which to come again.
     #[track_caller]
     fn refused(&self, request: &Request, cause: &str, status: u16, words: &str, retry: Option<&str>) {
@@ -95,15 +101,34 @@ fn a_service_has_so_many_pins() {
     let _third = counted.api().new_pin();
 }
 
+/// Without the room that they leave, the master would be refused like anybody else, and they would wait for nothing.
+#[test]
+fn those_who_wait_leave_room_for_the_master() {
+    let counted = Counted::with(&["--max-connections", "64"]);
+    let api = counted.api();
+    let pin = api.new_pin();
+    let path = key_path(&pin, "master_ready");
+    let wait = Request::new("GET", &path).header("Prefer", "wait=50");
+    // Of one address's 48 connections two are never held.
+    let mut held: Vec<Raw> = (0..46).map(|_| Raw::connect(counted.service.address())).collect();
+    for raw in &mut held {
+        raw.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nPrefer: wait=50\r\n\r\n").as_bytes());
+    }
+    until("they are held", || (counted.waiters() == Some(46)).then_some(()));
+    counted.refused(&wait, "waiters", 503, "Too many requests wait already.", Some("10"));
+    assert_eq!(api.ask(&wait).headers.get("Connection").as_deref(), Some("close"));
+    api.create_key(&pin, "master_ready", "192.0.2.1");
+    for raw in &mut held {
+        assert_eq!(statuses(&raw.head()), [200]);
+    }
+    assert_eq!(api.ask(&wait).status, 200);
+}
+
 #[test]
 fn a_pin_has_so_many_who_wait() {
     let counted = Counted::with(&["--max-waiters-per-pin", "3"]);
     let api = counted.api();
     let [pin, other] = [api.new_pin(), api.new_pin()];
-    let waiters = || {
-        let text = counted.metrics.get("/metrics").text();
-        text.lines().find_map(|line| line.strip_prefix("cernvm_pairing_waiters ")?.parse::<usize>().ok())
-    };
     let begin = |path: &str| {
         let mut held = Raw::connect(counted.service.address());
         held.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nPrefer: wait=50\r\n\r\n").as_bytes());
@@ -113,13 +138,13 @@ fn a_pin_has_so_many_who_wait() {
     let path = key_path(&pin, "master_ready");
     let mut held = [begin(&path), begin(&path)];
     let mut watching = begin(&format!("/api/v1/clusters/{pin}/events"));
-    until("they are held", || (waiters() == Some(3)).then_some(()));
+    until("they are held", || (counted.waiters() == Some(3)).then_some(()));
     let wait = Request::new("GET", &path).header("Prefer", "wait=50");
     let full = "Too many requests wait already. Try again later.";
     counted.refused(&wait, "waiters", 503, full, Some("10"));
     // Others have room, those who do not wait are answered, and those who are in stay in.
     let mut elsewhere = begin(&key_path(&other, "master_ready"));
-    until("it is held", || (waiters() == Some(4)).then_some(()));
+    until("it is held", || (counted.waiters() == Some(4)).then_some(()));
     assert_eq!(api.value(&pin, "master_ready"), None);
     for pin in [&pin, &other] {
         api.create_key(pin, "master_ready", "192.0.2.1");
