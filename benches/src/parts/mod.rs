@@ -2,6 +2,7 @@
 //! whatever the machine does meanwhile happens to all of them.
 
 mod agent;
+mod connects;
 mod expiry;
 mod gets;
 mod guest;
@@ -55,8 +56,9 @@ pub(crate) struct Part {
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const PARTS: [Part; 9] = [
+pub(crate) const PARTS: [Part; 10] = [
     Part { name: "gets", run: gets::run },
+    Part { name: "connects", run: connects::run },
     Part { name: "instructions", run: instructions::run },
     Part { name: "writes", run: writes::run },
     Part { name: "waiters", run: waiters::run },

@@ -1,0 +1,116 @@
+//! How far one service goes: a simulation of many VMs that boot, wait and try again.
+//!
+//!     capacity [--seed N] [--cores N] [--results FILE] [--only NAME] [--waiters-percent N]
+//!              [--shutdown-retry-after SECONDS] [VMS]...
+//!
+//! The VMs run the agent's own code (`agent.rs`), the service is a model (`service.rs`) with measured figures put in
+//! (`inputs.rs`). docs/capacity.md says what comes of it.
+
+mod agent;
+mod cpu;
+mod events;
+mod inputs;
+mod scenario;
+mod service;
+mod shell;
+mod simulation;
+mod table;
+mod tally;
+mod time;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use inputs::Inputs;
+use scenario::Setup;
+use simulation::Simulation;
+
+/// What is run without arguments.
+const VMS: [usize; 2] = [10_000, 100_000];
+
+struct Arguments {
+    seed: u64,
+    results: PathBuf,
+    /// Runs only the cases whose names contain this.
+    only: String,
+    /// What is changed in the setup of every case.
+    setup: Setup,
+    vms: Vec<usize>,
+}
+
+fn main() -> ExitCode {
+    match arguments().and_then(|arguments| run(&arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("capacity: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let inputs = Inputs::read(&arguments.results)?.unwrap_or_default();
+    println!("{}", table::inputs(&inputs));
+    for &vms in &arguments.vms {
+        for tls in [false, true] {
+            print!("{}", table::head(vms, tls));
+            for mut scenario in scenario::all(vms, tls) {
+                if !scenario.name.contains(&arguments.only) {
+                    continue;
+                }
+                let Setup { cores, waiters_percent, shutdown_retry_after, .. } = arguments.setup;
+                scenario.setup = Setup { cores, waiters_percent, shutdown_retry_after, ..scenario.setup };
+                let begun = Instant::now();
+                let ended = Simulation::run(&scenario, &inputs, arguments.seed);
+                let events = ended.events;
+                print!("{}", table::row(&scenario, ended, &inputs));
+                let took = begun.elapsed().as_secs_f64();
+                eprintln!("{vms} VMs, {}: {events} events in {took:.1} s", scenario.name);
+            }
+            println!();
+        }
+    }
+    Ok(())
+}
+
+fn arguments() -> Result<Arguments, String> {
+    use lexopt::prelude::*;
+    let results = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.parent()?.join("bench/results.json")))
+        .unwrap_or_default();
+    let mut arguments =
+        Arguments { seed: 1, results, only: String::new(), setup: Setup::default(), vms: Vec::new() };
+    let mut parser = lexopt::Parser::from_env();
+    let wrong = |error: lexopt::Error| error.to_string();
+    while let Some(argument) = parser.next().map_err(wrong)? {
+        let setup = &mut arguments.setup;
+        match argument {
+            Long("seed") => arguments.seed = value(&mut parser)?.parse().map_err(wrong)?,
+            Long("cores") => setup.cores = value(&mut parser)?.parse_with(at_least_one).map_err(wrong)?,
+            Long("results") => arguments.results = value(&mut parser)?.into(),
+            Long("only") => arguments.only = value(&mut parser)?.string().map_err(wrong)?,
+            Long("waiters-percent") => setup.waiters_percent = value(&mut parser)?.parse().map_err(wrong)?,
+            Long("shutdown-retry-after") => {
+                setup.shutdown_retry_after = value(&mut parser)?.parse().map_err(wrong)?
+            }
+            Value(vms) => arguments.vms.push(vms.parse_with(at_least_one).map_err(wrong)?),
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    if arguments.vms.is_empty() {
+        arguments.vms = VMS.to_vec();
+    }
+    Ok(arguments)
+}
+
+fn value(parser: &mut lexopt::Parser) -> Result<std::ffi::OsString, String> {
+    parser.value().map_err(|error| error.to_string())
+}
+
+/// A number that is not 0.
+fn at_least_one<T: std::str::FromStr + Default + PartialEq>(text: &str) -> Result<T, String> {
+    let number: Option<T> = text.parse().ok().filter(|number| *number != T::default());
+    number.ok_or_else(|| "a number from 1 on is needed".to_owned())
+}

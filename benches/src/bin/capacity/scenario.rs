@@ -1,0 +1,131 @@
+//! What happens to which VMs: the cases that are looked at.
+
+use crate::inputs;
+use crate::time::{Micros, SECOND};
+
+/// A load on one service.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    /// What it is called in the tables.
+    pub(crate) name: &'static str,
+    /// How many VMs there are.
+    pub(crate) vms: usize,
+    /// How many of them have one pin, one of which is the master.
+    pub(crate) cluster: usize,
+    /// Within how much time all of them start, evenly.
+    pub(crate) spread: Micros,
+    /// How long a master boots, from the agent's first run to `master-ready`: at least and at most, evenly between.
+    pub(crate) boot: (Micros, Micros),
+    /// How many of a hundred slaves have the shell agent.
+    pub(crate) old: usize,
+    /// What goes wrong.
+    pub(crate) trouble: Option<Trouble>,
+    /// How the service is set up.
+    pub(crate) setup: Setup,
+}
+
+/// Something that goes wrong with the service.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trouble {
+    /// When.
+    pub(crate) at: Micros,
+    /// For how long.
+    pub(crate) lasts: Micros,
+    /// What.
+    pub(crate) kind: Kind,
+}
+
+/// How the service goes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It is restarted: waiters are told, and connections are refused until it is back.
+    Restart,
+    /// Its process is killed: connections break, and are refused until it is back.
+    Crash,
+    /// Its machine is gone: nobody hears anything until it is back, with another process.
+    Silence,
+}
+
+/// How the service is set up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    /// `--max-connections`.
+    pub(crate) connections: usize,
+    /// Over TLS.
+    pub(crate) tls: bool,
+    /// Cores that it may use.
+    pub(crate) cores: u32,
+    /// Most waiters in all, of a hundred connections. The service has 100; less is a what-if: those beyond are told 503
+    /// and to leave, so that a master finds room among waiting slaves.
+    pub(crate) waiters_percent: usize,
+    /// What `Retry-After` a shutdown sends. The service has 1; more is a what-if.
+    pub(crate) shutdown_retry_after: u8,
+}
+
+impl Setup {
+    /// With the limits raised for so many VMs.
+    pub(crate) fn raised(vms: usize, tls: bool) -> Self {
+        Self { connections: vms + vms / 8, tls, ..Self::default() }
+    }
+
+    /// Most waiters in all.
+    pub(crate) fn waiters(&self) -> usize {
+        self.connections * self.waiters_percent / 100
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            connections: inputs::CONNECTIONS,
+            tls: false,
+            cores: 1,
+            waiters_percent: 100,
+            shutdown_retry_after: inputs::RETRY_AFTER_SHUTDOWN,
+        }
+    }
+}
+
+/// VMs of one pin, where it is not all of them.
+const CLUSTER: usize = 100;
+/// All start within a minute: no cloud is faster.
+const SPREAD: Micros = 60 * SECOND;
+/// A master installs packages and starts daemons before it is ready: a minute to three.
+const BOOT: (Micros, Micros) = (60 * SECOND, 180 * SECOND);
+/// One that takes its time, while its slaves wait.
+const LONG_BOOT: (Micros, Micros) = (600 * SECOND, 660 * SECOND);
+
+/// All cases for so many VMs, with limits raised so far that all of them find room.
+pub(crate) fn all(vms: usize, tls: bool) -> Vec<Scenario> {
+    let boot = Scenario {
+        name: "boot at once",
+        vms,
+        cluster: CLUSTER,
+        spread: SPREAD,
+        boot: BOOT,
+        old: 0,
+        trouble: None,
+        setup: Setup::raised(vms, tls),
+    };
+    let long = Scenario { boot: LONG_BOOT, ..boot.clone() };
+    let trouble = |lasts, kind| Some(Trouble { at: 300 * SECOND, lasts, kind });
+    vec![
+        boot.clone(),
+        Scenario { name: "wait 10 minutes", ..long.clone() },
+        Scenario {
+            name: "restart, away for 5 s",
+            trouble: trouble(5 * SECOND, Kind::Restart),
+            ..long.clone()
+        },
+        Scenario { name: "crash, away for 5 s", trouble: trouble(5 * SECOND, Kind::Crash), ..long.clone() },
+        Scenario {
+            name: "machine gone for 10 minutes",
+            trouble: trouble(600 * SECOND, Kind::Silence),
+            ..long
+        },
+        Scenario { name: "one pin for all", cluster: vms, ..boot.clone() },
+        Scenario { name: "a third old agents", old: 33, ..boot.clone() },
+        Scenario { name: "old agents only", old: 100, ..boot.clone() },
+        Scenario { name: "boot at once, default limits", setup: Setup { tls, ..Setup::default() }, ..boot },
+    ]
+}
