@@ -54,6 +54,7 @@ impl Cpu {
     }
 
     /// Seconds of CPU time in all.
+    #[cfg(test)]
     pub(crate) fn total(&self) -> f64 {
         self.done.iter().sum::<u64>() as f64 / 1e9
     }

@@ -108,21 +108,14 @@ pub(crate) fn all(vms: usize, tls: bool) -> Vec<Scenario> {
         setup: Setup::raised(vms, tls),
     };
     let long = Scenario { boot: LONG_BOOT, ..boot.clone() };
-    let trouble = |lasts, kind| Some(Trouble { at: 300 * SECOND, lasts, kind });
+    let away = |kind| Some(Trouble { at: 120 * SECOND, lasts: 5 * SECOND, kind });
+    let gone = Some(Trouble { at: 300 * SECOND, lasts: 600 * SECOND, kind: Kind::Silence });
     vec![
         boot.clone(),
         Scenario { name: "wait 10 minutes", ..long.clone() },
-        Scenario {
-            name: "restart, away for 5 s",
-            trouble: trouble(5 * SECOND, Kind::Restart),
-            ..long.clone()
-        },
-        Scenario { name: "crash, away for 5 s", trouble: trouble(5 * SECOND, Kind::Crash), ..long.clone() },
-        Scenario {
-            name: "machine gone for 10 minutes",
-            trouble: trouble(600 * SECOND, Kind::Silence),
-            ..long
-        },
+        Scenario { name: "restart, away for 5 s", trouble: away(Kind::Restart), ..boot.clone() },
+        Scenario { name: "crash, away for 5 s", trouble: away(Kind::Crash), ..boot.clone() },
+        Scenario { name: "machine gone for 10 minutes", trouble: gone, ..long },
         Scenario { name: "one pin for all", cluster: vms, ..boot.clone() },
         Scenario { name: "a third old agents", old: 33, ..boot.clone() },
         Scenario { name: "old agents only", old: 100, ..boot.clone() },

@@ -21,6 +21,8 @@ pub(crate) struct Simulation<'a> {
     vms: Vec<Vm>,
     /// When the master of each cluster had booted, by the number of the cluster.
     booted: Vec<Micros>,
+    /// When the service was back after its trouble.
+    back: Micros,
     template: Template,
     tally: Tally,
     random: fastrand::Rng,
@@ -100,6 +102,7 @@ impl<'a> Simulation<'a> {
             service: Service::new(scenario.setup, clusters),
             vms,
             booted: vec![0; clusters],
+            back: 0,
             template: Template::default(),
             tally: Tally::default(),
             random,
@@ -150,6 +153,7 @@ impl<'a> Simulation<'a> {
             What::Up => {
                 self.service.cpu.clear(now);
                 self.service.listens = true;
+                self.back = now;
             }
             What::Send | What::Knock(_) | What::Answer(_) | What::WaitOver | What::Committed => {}
         }
@@ -183,7 +187,8 @@ impl<'a> Simulation<'a> {
             }
             Program::Ready => self.tally.masters_gave_up += u64::from(!well),
             Program::Slave | Program::OldSlave if well => {
-                self.tally.arrive(at - self.booted[cluster].max(vm.run.began()));
+                let possible = self.booted[cluster].max(vm.run.began()).max(self.back);
+                self.tally.arrive(at.saturating_sub(possible));
             }
             Program::Slave | Program::OldSlave => self.tally.slaves_gave_up += 1,
         }

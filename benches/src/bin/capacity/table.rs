@@ -17,16 +17,16 @@ pub(crate) fn inputs(inputs: &Inputs) -> String {
     format!("| input | value | from |\n|---|---|---|\n{rows}")
 }
 
-/// The head of a table of runs.
+/// The head of a table of runs. Rates, CPU (of one core), queue, connections and memory are those of the worst moment;
+/// the delays are those of `Tally::delays`.
 pub(crate) fn head(vms: usize, tls: bool) -> String {
     let over = if tls { "https" } else { "http" };
     let columns = [
         &format!("{} VMs, {over}", grouped(vms as u64)),
-        "requests/s at most: sent",
-        "answered",
-        "CPU, share of one core at most",
-        "CPU, s",
-        "longest queue",
+        "sent/s",
+        "answered/s",
+        "CPU",
+        "queue",
         "connections",
         "memory",
         "503",
@@ -36,8 +36,7 @@ pub(crate) fn head(vms: usize, tls: bool) -> String {
         "p50",
         "p99",
         "last",
-        "gave up: slaves",
-        "masters",
+        "gave up",
     ];
     format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()))
 }
@@ -52,7 +51,6 @@ pub(crate) fn row(scenario: &Scenario, mut ended: Ended, inputs: &Inputs) -> Str
         grouped(tally.peak_offered().into()),
         grouped(tally.peak_served().into()),
         format!("{:.0} %", cpu.peak() * 100.0),
-        number(cpu.total()),
         span(cpu.longest_queue()),
         grouped(tally.connections as u64),
         memory(tally.connections as f64 * waiter.value / 1000.0 + EMPTY_MB),
@@ -63,8 +61,7 @@ pub(crate) fn row(scenario: &Scenario, mut ended: Ended, inputs: &Inputs) -> Str
         span(p50),
         span(p99),
         span(last),
-        grouped(tally.slaves_gave_up),
-        grouped(tally.masters_gave_up),
+        grouped(tally.slaves_gave_up + tally.masters_gave_up),
     ];
     format!("| {} |\n", cells.join(" | "))
 }

@@ -19,8 +19,8 @@ pub(crate) struct Tally {
     pub(crate) dropped: u64,
     /// Most connections at a time.
     pub(crate) connections: usize,
-    /// For each slave that got its master's address: how long after the master had booted, or after its own start if
-    /// that was later.
+    /// For each slave that got its master's address: how long after it was possible, that is after the master had
+    /// booted, it had itself begun, and the service was back.
     delays: Vec<Micros>,
     /// Slaves that gave up.
     pub(crate) slaves_gave_up: u64,
