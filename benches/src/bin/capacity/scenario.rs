@@ -119,6 +119,6 @@ pub(crate) fn all(vms: usize, tls: bool) -> Vec<Scenario> {
         Scenario { name: "one pin for all", cluster: vms, ..boot.clone() },
         Scenario { name: "a third old agents", old: 33, ..boot.clone() },
         Scenario { name: "old agents only", old: 100, ..boot.clone() },
-        Scenario { name: "boot at once, default limits", setup: Setup { tls, ..Setup::default() }, ..boot },
+        Scenario { name: "default limits", setup: Setup { tls, ..Setup::default() }, ..boot },
     ]
 }
