@@ -192,6 +192,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn has_the_limits_of_service_and_agent() {
+        let hub = include_str!("../../../../server/src/hub.rs");
+        let listen = include_str!("../../../../server/src/listen.rs");
+        let refusal = include_str!("../../../../server/src/http/refusal.rs");
+        let writer = include_str!("../../../../server/src/store/writer.rs");
+        let client = include_str!("../../../../agent/src/client/http.rs");
+        for (source, words) in [
+            (hub, "WAITERS_PER_PIN: usize = 20_000;"),
+            (listen, "BACKLOG: u32 = 4096;"),
+            (listen, "HANDSHAKE: Duration = Duration::from_secs(15);"),
+            (refusal, "Self::ShuttingDown => Some(1),"),
+            (refusal, "Self::TooManyWaiters | Self::TooManyConnections => Some(10),"),
+            (writer, "BATCH: usize = 1024;"),
+            (client, "CONNECT_LIMIT: Duration = Duration::from_secs(10);"),
+        ] {
+            assert!(source.contains(words), "no '{words}' any more: change it in the model too");
+        }
+    }
+
+    #[test]
     fn commits_at_the_rates_that_were_measured() {
         let inputs = Inputs::default();
         assert_eq!(inputs.commit(1), 250);

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use inputs::Inputs;
-use scenario::Setup;
+use scenario::{Scenario, Setup};
 use simulation::Simulation;
 
 /// What is run without arguments.
@@ -52,26 +52,33 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), String> {
     let inputs = Inputs::read(&arguments.results)?.unwrap_or_default();
     println!("{}", table::inputs(&inputs));
-    for &vms in &arguments.vms {
-        for tls in [false, true] {
-            print!("{}", table::head(vms, tls));
-            for mut scenario in scenario::all(vms, tls) {
-                if !scenario.name.contains(&arguments.only) {
-                    continue;
-                }
-                let Setup { cores, waiters_percent, shutdown_retry_after, .. } = arguments.setup;
-                scenario.setup = Setup { cores, waiters_percent, shutdown_retry_after, ..scenario.setup };
-                let begun = Instant::now();
-                let ended = Simulation::run(&scenario, &inputs, arguments.seed);
-                let events = ended.events;
-                print!("{}", table::row(&scenario, ended, &inputs));
-                let took = begun.elapsed().as_secs_f64();
-                eprintln!("{vms} VMs, {}: {events} events in {took:.1} s", scenario.name);
-            }
+    let tables = arguments
+        .vms
+        .iter()
+        .flat_map(|&vms| [false, true].map(|tls| (table::head(vms, tls), scenario::all(vms, tls))));
+    let overfull =
+        [false, true].map(|tls| (table::head(scenario::OVERFULL, tls), vec![scenario::overfull(tls)]));
+    for (head, scenarios) in tables.chain(overfull) {
+        let wanted = |scenario: &Scenario| scenario.name.contains(&arguments.only);
+        let scenarios: Vec<_> = scenarios.into_iter().filter(wanted).collect();
+        if !scenarios.is_empty() {
+            print!("{head}");
+            scenarios.into_iter().for_each(|scenario| look_at(scenario, &inputs, arguments));
             println!();
         }
     }
     Ok(())
+}
+
+/// Runs a case, and prints its row.
+fn look_at(mut scenario: Scenario, inputs: &Inputs, arguments: &Arguments) {
+    let Setup { cores, waiters_percent, shutdown_retry_after, .. } = arguments.setup;
+    scenario.setup = Setup { cores, waiters_percent, shutdown_retry_after, ..scenario.setup };
+    let begun = Instant::now();
+    let ended = Simulation::run(&scenario, inputs, arguments.seed);
+    let (vms, events, took) = (scenario.vms, ended.events, begun.elapsed().as_secs_f64());
+    eprintln!("{vms} VMs, {}: {events} events in {took:.1} s", scenario.name);
+    print!("{}", table::row(&scenario, ended, inputs));
 }
 
 fn arguments() -> Result<Arguments, String> {
