@@ -38,4 +38,7 @@ install: ## the static programs, units and examples below DESTDIR
 bench: ## the service and the agent beside their peers, on a quiet machine; ARGS=--quick for a look at it
 	benches/run.sh $(ARGS)
 
-.PHONY: help build demo test boot-full boot-times lint static install bench
+capacity: ## how far one service goes: a simulation of 10,000 and 100,000 VMs; ARGS=1000000 for a million
+	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- $(ARGS)
+
+.PHONY: help build demo test boot-full boot-times lint static install bench capacity

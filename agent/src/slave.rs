@@ -19,8 +19,9 @@ use crate::value::{self, Origin};
 const OTHER_KEYS_LIMIT: Duration = Duration::from_secs(60);
 /// Shortest time between the beginnings of two waits on one key.
 const WAIT_SPACING: Duration = Duration::from_secs(1);
-/// A request that took so long was held, whatever became of it.
-const HELD: Duration = Duration::from_secs(5);
+/// A request that took so long was held, whatever became of it: longer than resolving, connecting (10 s each) or a
+/// service's patience with a handshake (15 s) may take, since those must not count as a success of any kind.
+const HELD: Duration = Duration::from_secs(21);
 /// How often a service that does not hold requests is asked whether the pin still exists. One that does is asked after
 /// every answer that came too soon.
 const CONFIRM_EVERY: Duration = Duration::from_secs(60);
@@ -371,6 +372,24 @@ mod tests {
         let spacings = spacings(&stage);
         assert_eq!(spacings.len(), 19);
         assert!(spacings.iter().all(|spacing| *spacing <= Duration::from_secs(32)), "{spacings:?}");
+    }
+
+    #[test]
+    fn leaves_a_service_alone_that_lets_connections_time_out() {
+        let mut tries = 0;
+        let mut stage = Stage::new(&["pair"], 1500, move |line| match line {
+            "pair cluster" => done(),
+            "pair get master_ip" => value("10.0.0.5"),
+            _ => {
+                tries += 1;
+                if tries < 12 { (failed(Kind::Timeout).0, 10) } else { value("10.0.0.5") }
+            }
+        });
+        gathered(&mut stage, &[]).unwrap();
+        let spacings = spacings(&stage);
+        assert_eq!(spacings.len(), 11);
+        // 10 s each, and from the fifth on a pause of at least 15 s.
+        assert!(spacings[4..].iter().all(|spacing| *spacing >= Duration::from_secs(25)), "{spacings:?}");
     }
 
     #[test]

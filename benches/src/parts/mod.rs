@@ -3,6 +3,7 @@
 
 mod abuse;
 mod agent;
+mod connects;
 mod expiry;
 mod gets;
 mod guest;
@@ -57,8 +58,9 @@ pub(crate) struct Part {
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const PARTS: [Part; 10] = [
+pub(crate) const PARTS: [Part; 11] = [
     Part { name: "gets", run: gets::run },
+    Part { name: "connects", run: connects::run },
     Part { name: "instructions", run: instructions::run },
     Part { name: "writes", run: writes::run },
     Part { name: "waiters", run: waiters::run },

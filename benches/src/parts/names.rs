@@ -1,6 +1,7 @@
 //! What the parts and their subjects are called, in the results and in the goals.
 
 pub(crate) const GETS: &str = "GET of a key, 16 clients";
+pub(crate) const CONNECTS: &str = "a connection for each GET";
 pub(crate) const INSTRUCTIONS: &str = "instructions per GET";
 /// How many clients write at a time.
 pub(crate) const WRITERS: [usize; 3] = [1, 16, 64];

@@ -1,0 +1,44 @@
+//! A new connection for each GET, as when thousands of VMs begin at once: what it costs the service to take a client in,
+//! and what a full TLS handshake costs. No session is resumed; after a restart or among thousands none would be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+
+use super::{Run, figure, names};
+use crate::load::connection::Target;
+use crate::peers::{Build, http, ours};
+use crate::tls::Certificate;
+use crate::trouble::Outcome;
+
+pub(super) fn run(run: &mut Run) -> Outcome<()> {
+    run.interleave(names::CONNECTS, &["http", "https"], |bench, plan, scheme| {
+        let certificate = match *scheme {
+            "https" => Some(Certificate::make(bench.scratch.path())?),
+            _ => None,
+        };
+        let server = ours::start(bench, Build::Host, certificate.as_ref())?;
+        let target = Target { tls: server.target.tls.as_deref().map(without_sessions), ..server.target };
+        let count = if plan.quick { 200 } else { 10_000 };
+        server.process.settle()?;
+        let before = server.process.cpu()?;
+        for _ in 0..count {
+            http::ask(&target, &server.get)?;
+        }
+        // The service sees the last of them go.
+        server.process.settle()?;
+        let cpu: Duration = server.process.cpu()? - before;
+        server.process.stop()?;
+        Ok(vec![figure("server CPU, µs", cpu.as_secs_f64() * 1e6 / f64::from(count))])
+    });
+    Ok(())
+}
+
+/// A client that remembers no session, as a VM that has just booted.
+fn without_sessions(client: &ClientConfig) -> Arc<ClientConfig> {
+    let mut client = client.clone();
+    client.resumption = Resumption::disabled();
+    Arc::new(client)
+}
