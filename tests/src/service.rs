@@ -121,6 +121,15 @@ impl Service {
         self.process.as_ref().map(Process::stderr).unwrap_or_default()
     }
 
+    /// Waits for a line that it prints beside its URL, and gives what comes after this beginning of it.
+    ///
+    /// # Panics
+    /// When it does not run, or does not say it in all patience.
+    #[must_use]
+    pub fn line_after(&mut self, beginning: &str) -> String {
+        self.process.as_mut().expect("the service runs").line_after(beginning)
+    }
+
     /// Its process id.
     ///
     /// # Panics
