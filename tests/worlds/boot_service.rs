@@ -26,6 +26,7 @@ const STATE: &str = "/var/lib/private/cernvm-pairing-server";
 const SETTINGS: &str = "/etc/default/cernvm-pairing-server";
 /// Changes to the unit, as `systemctl edit` makes them.
 const OVERRIDE: &str = "/etc/systemd/system/cernvm-pairing-server.service.d/override.conf";
+const SOCKET_OVERRIDE: &str = "/etc/systemd/system/cernvm-pairing-server.socket.d/override.conf";
 /// The most that `systemd-analyze security` may say, in tenths.
 const EXPOSURE: u32 = 12;
 /// Restarts under load, and answers before the next.
@@ -118,14 +119,15 @@ fn the_service_runs_as_the_unit_says(release: Release) {
     host.systemctl("restart");
     keeps_its_data();
     // Its user is one that was made up for it, and nobody else can read the pins.
-    let owner = host.machine.sh(&format!("stat --format='%a %u' {STATE} && stat --format=%u /proc/$(systemctl show --value --property=MainPID cernvm-pairing-server)"));
+    let pid = host.property("MainPID");
+    let owner = host.machine.sh(&format!("stat --format='%a %u' {STATE}; stat --format=%u /proc/{pid}"));
     let owner: Vec<&str> = owner.split_whitespace().collect();
     assert!(owner[0] == "700" && owner[1] == owner[2], "{owner:?}");
     assert!((61184..=65519).contains(&owner[1].parse::<u32>().expect("a number")), "{owner:?}");
 
     is_active_once_it_listens_and_not_before(&host);
     takes_a_new_certificate_on_reload(&host);
-    host.change("", "[Service]\nWatchdogSec=2s\n");
+    host.change("", "[Service]\nWatchdogSec=4s\n");
     host.comes_back_after("STOP");
     assert!(host.machine.sh("journalctl --unit cernvm-pairing-server").contains("Watchdog timeout"));
     keeps_its_data();
@@ -240,4 +242,13 @@ fn the_socket_starts_the_service_and_a_restart_refuses_nobody() {
         stop.store(true, Ordering::SeqCst);
     });
     assert_eq!(host.near(|api| api.get(&format!("/api/v1/clusters/{pin}")).status), 200);
+
+    // Another port, as docs/operations.md has it.
+    host.machine.root().write(SOCKET_OVERRIDE, "[Socket]\nListenStream=\nListenStream=[::]:443\n");
+    host.machine.sh("systemctl daemon-reload
+        systemctl stop cernvm-pairing-server.socket cernvm-pairing-server.service
+        systemctl start cernvm-pairing-server.socket");
+    assert!(host.status("/readyz").is_none(), "it still listens on port 8000");
+    let elsewhere = SocketAddr::new(SERVICE.ip(), 443);
+    assert_eq!(host.near(|_| Api(elsewhere).get(&format!("/api/v1/clusters/{pin}")).status), 200);
 }
