@@ -90,15 +90,23 @@ fn scan(port: u16, options: &[&str]) -> Vec<Finding> {
     serde_json::from_slice(&found).unwrap_or_else(|e| panic!("{e}\n{said}"))
 }
 
-fn finds_nothing(kind: &str, port: u16, options: &[&str], exceptions: &[&[Exception]]) {
-    let found = scan(port, options);
+/// A service, what it is called here, how it is scanned, and what may be found.
+struct Case<'a> {
+    kind: &'a str,
+    port: u16,
+    options: &'a [&'a str],
+    exceptions: Vec<Exception>,
+}
+
+fn finds_nothing(Case { kind, port, options, exceptions }: &Case<'_>) {
+    let found = scan(*port, options);
     for id in WELL {
         let finding = found.iter().find(|finding| finding.id == id);
         let finding = finding.unwrap_or_else(|| panic!("{kind}: it has not looked at {id}"));
         assert_eq!(finding.severity, "OK", "{kind}: {id}: {}", finding.finding);
     }
     for Finding { id, severity, finding } in found.iter().filter(|finding| finding.is_bad()) {
-        let why = exceptions.concat().iter().find_map(|(of, why)| (of == id).then_some(*why));
+        let why = exceptions.iter().find_map(|(of, why)| (of == id).then_some(*why));
         let why = why.unwrap_or_else(|| panic!("{kind}: {severity}: {id}: {finding}"));
         show(&format!("{kind}: {severity} {id} ({finding}): {why}"));
     }
@@ -111,10 +119,19 @@ fn a_scanner_finds_nothing_that_matters() {
     let trusted = authority.certificate();
     let trusted = Path::to_str(&trusted).expect("its name is plain");
     let (files, own) = (authority.service(), self_signed());
-    let (with_authority, alone) = (["--add-ca", trusted], []);
-    let runs: [(&str, u16, &[&str], &[&[Exception]]); 2] = [
-        ("certificate files", files.address().port(), &with_authority, &[&ALWAYS]),
-        ("its own key", own.address().port(), &alone, &[&ALWAYS, &OWN_KEY]),
+    let cases = [
+        Case {
+            kind: "certificate files",
+            port: files.address().port(),
+            options: &["--add-ca", trusted],
+            exceptions: ALWAYS.to_vec(),
+        },
+        Case {
+            kind: "its own key",
+            port: own.address().port(),
+            options: &[],
+            exceptions: [&ALWAYS[..], &OWN_KEY].concat(),
+        },
     ];
-    together(runs, |(kind, port, options, exceptions)| finds_nothing(kind, port, options, exceptions));
+    together(&cases, finds_nothing);
 }
