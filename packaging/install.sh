@@ -34,6 +34,9 @@ install_agent() {
 install_server() {
     put 755 "$1" /usr/bin/cernvm-pairing-server
     put_units cernvm-pairing-server.service cernvm-pairing-server.socket
+    for alerts in "$here"/packaging/prometheus/*; do
+        put 644 "$alerts" "/usr/share/doc/cernvm-pairing-server/examples/${alerts##*/}"
+    done
 }
 
 # The image is built as ever after that; see packaging/ucernvm/README.md.

@@ -27,12 +27,22 @@ pub fn agent() -> PathBuf {
 /// When it has not been built, or not since its source changed.
 #[must_use]
 pub fn static_agent() -> PathBuf {
+    find_static("cernvm-cluster-agent", &["agent/src", "protocol/src"])
+}
+
+/// The pairing service as it is shipped, linked statically.
+///
+/// # Panics
+/// When it has not been built, or not since its source changed.
+#[must_use]
+pub fn static_server() -> PathBuf {
+    find_static("cernvm-pairing-server", &["server/src", "protocol/src"])
+}
+
+fn find_static(name: &str, sources: &[&str]) -> PathBuf {
     let target = "x86_64-unknown-linux-musl";
-    find_built_by(
-        &format!("cargo build --package cernvm-cluster-agent --target {target}"),
-        &format!("../{target}/debug/cernvm-cluster-agent"),
-        &["agent/src", "protocol/src"],
-    )
+    let build = format!("cargo build --package {name} --target {target}");
+    find_built_by(&build, &format!("../{target}/debug/{name}"), sources)
 }
 
 /// `cargo test` builds the binaries of its own package only, so these may be missing, or old, which is worse.

@@ -16,5 +16,6 @@ pub mod process;
 pub mod relay;
 pub mod scripted;
 pub mod service;
+pub mod tls;
 pub mod together;
 pub mod wait;

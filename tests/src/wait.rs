@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// After this long a condition will not come any more. Reached only by a test that fails, so it may be long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks: too short to be noticed, long enough to leave the processor to those who are waited for.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
 /// Looks until there is something to see.
 ///

@@ -2,22 +2,19 @@
 //! hold its socket. Nobody who uses it loses anything by it.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use nix::sys::signal::Signal;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use worlds::api::{Api, key_path, keys};
 use worlds::binaries;
 use worlds::http::Request;
 use worlds::process::Process;
 use worlds::service::Service;
+use worlds::tls::{Certified, answers};
 use worlds::wait::until;
 
 const RESTARTS: usize = 10;
@@ -133,60 +130,25 @@ fn finishes_the_writes_that_are_under_way_before_it_ends() {
     assert_eq!(service.api().value(&pin, "late").as_deref(), Some("1"));
 }
 
-/// Makes a certificate of its own authority and puts it, with its key, into the files.
-fn certify(certificate: &Path, key: &Path) {
-    let made =
-        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate can be made");
-    // Key first: whoever reads in between finds a pair that does not match, and keeps the old one.
-    std::fs::write(key, made.signing_key.serialize_pem()).expect("it can be written");
-    std::fs::write(certificate, made.cert.pem()).expect("it can be written");
-}
-
-/// A connection over TLS to whoever has exactly this certificate.
-fn connect(to: SocketAddr, certificate: &Path) -> StreamOwned<ClientConnection, TcpStream> {
-    let mut roots = RootCertStore::empty();
-    let certificate = CertificateDer::from_pem_file(certificate).expect("it was written above");
-    roots.add(certificate).expect("it is one");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has suites for both versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::from(to.ip());
-    let tls = ClientConnection::new(Arc::new(config), name).expect("a configuration and a name do");
-    StreamOwned::new(tls, TcpStream::connect(to).expect("it accepts"))
-}
-
-/// Whether it answers on this connection.
-fn answers(stream: &mut (impl Read + Write)) -> bool {
-    let mut said = Vec::new();
-    let mut byte = [0];
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").is_ok() && {
-        while !said.ends_with(b"alive\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
-            said.push(byte[0]);
-        }
-        said.starts_with(b"HTTP/1.1 200 ")
-    }
-}
-
 #[test]
 fn takes_a_new_certificate_on_sighup_and_keeps_its_connections() {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    certify(&certificate, &key);
+    let old = Certified::new("127.0.0.1");
+    old.write(&certificate, &key);
     let flag = |path: &Path| path.to_str().expect("its name is plain").to_owned();
     let service = Service::with(&["--tls-cert", &flag(&certificate), "--tls-key", &flag(&key)]);
-    let mut before = connect(service.address(), &certificate);
+    let mut before = old.connect(service.address());
     assert!(answers(&mut before));
 
-    certify(&certificate, &key);
-    assert!(!answers(&mut connect(service.address(), &certificate)), "it still has the old one");
+    let new = Certified::new("127.0.0.1");
+    new.write(&certificate, &key);
+    assert!(!answers(&mut new.connect(service.address())), "it still has the old one");
     service.signal(Signal::SIGHUP);
     until("it has read the new one", || {
         service.log().contains("the certificate was read again").then_some(())
     });
-    assert!(answers(&mut connect(service.address(), &certificate)));
+    assert!(answers(&mut new.connect(service.address())));
     assert!(answers(&mut before), "a connection was lost");
 
     std::fs::write(&certificate, "rubbish").expect("it can be written");

@@ -39,7 +39,7 @@ pub(crate) async fn serve(listener: TcpListener, service: Arc<Service>) {
         };
         let service = service.clone();
         tokio::spawn(async move {
-            let answer = service_fn(async |request| Ok::<_, Infallible>(answer(&service, &request)));
+            let answer = service_fn(async |request| Ok::<_, Infallible>(answer(&service, &request).await));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new());
             // A reader that goes away has nothing to tell us.
@@ -49,9 +49,11 @@ pub(crate) async fn serve(listener: TcpListener, service: Arc<Service>) {
     }
 }
 
-fn answer<B>(service: &Arc<Service>, request: &Request<B>) -> Response<Full<Bytes>> {
+async fn answer<B>(service: &Arc<Service>, request: &Request<B>) -> Response<Full<Bytes>> {
     let (status, text) = match (request.uri().path(), request.method()) {
-        ("/metrics", &Method::GET | &Method::HEAD) => (StatusCode::OK, render(service)),
+        ("/metrics", &Method::GET | &Method::HEAD) => {
+            (StatusCode::OK, render(service, service.ready().await.is_ok()))
+        }
         ("/metrics", _) => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
         _ => (StatusCode::NOT_FOUND, String::new()),
     };

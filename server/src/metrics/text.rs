@@ -1,4 +1,5 @@
-//! The counters as OpenMetrics text. Only rows that have counted something are shown.
+//! The counters as OpenMetrics text. Of the many kinds of answers only those are shown that there were; of the causes of
+//! refusals all, since Prometheus sees a counter move only once it has seen where it stood.
 
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
@@ -16,26 +17,29 @@ use crate::service::Service;
 /// What everything is called begins so.
 const PREFIX: &str = "cernvm_pairing";
 
-/// All that there is to read.
-pub(super) fn render(service: &Arc<Service>) -> String {
+/// All that there is to read; `ready` is what `/readyz` would say.
+pub(super) fn render(service: &Arc<Service>, ready: bool) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Counted(service.clone())));
+    registry.register_collector(Box::new(Counted { service: service.clone(), ready }));
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes everything");
     text
 }
 
-struct Counted(Arc<Service>);
+struct Counted {
+    service: Arc<Service>,
+    ready: bool,
+}
 
 impl fmt::Debug for Counted {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.metrics.fmt(f)
+        self.service.metrics.fmt(f)
     }
 }
 
 impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Service { metrics, store, hub, .. } = &*self.0;
+        let Service { metrics, store, hub, .. } = &*self.service;
         let census = store.census();
 
         let mut requests = encoder.encode_descriptor(
@@ -55,7 +59,7 @@ impl Collector for Counted {
 
         let mut refusals =
             encoder.encode_descriptor("refusals", "Requests that were refused", None, MetricType::Counter)?;
-        for ((_, cause), counter) in Cause::ALL.iter().zip(&metrics.refusals).filter(|(_, c)| read(c) > 0) {
+        for ((_, cause), counter) in Cause::ALL.iter().zip(&metrics.refusals) {
             let labels = [("cause", *cause)];
             refusals.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&read(counter), None)?;
         }
@@ -75,6 +79,7 @@ impl Collector for Counted {
             .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
 
         for (name, help, value) in [
+            ("ready", "1 if the store would take a write, as /readyz says; else 0", u64::from(self.ready)),
             ("pins", "Pins that the store holds", census.pins as u64),
             ("keys", "Keys that the store holds", census.keys as u64),
             ("waiters", "Waits and event streams that are held", hub.waiters() as u64),
@@ -111,16 +116,18 @@ mod tests {
             while world.service.hub.waiters() == 0 {
                 tokio::task::yield_now().await;
             }
-            assert!(render(&world.service).contains("cernvm_pairing_waiters 1\n"));
+            assert!(render(&world.service, true).contains("cernvm_pairing_waiters 1\n"));
             world.set("master_ready", "10.0.0.1").await;
         });
-        let text = render(&world.service);
+        let text = render(&world.service, true);
         for line in [
             "# TYPE cernvm_pairing_requests counter",
             "cernvm_pairing_requests_total{route=\"key\",status=\"200\"} 3",
             "cernvm_pairing_requests_total{route=\"key\",status=\"404\"} 1",
             "cernvm_pairing_requests_total{route=\"nowhere\",status=\"404\"} 1",
             "cernvm_pairing_refusals_total{cause=\"unknown_key\"} 1",
+            "cernvm_pairing_refusals_total{cause=\"store\"} 0",
+            "cernvm_pairing_ready 1",
             "cernvm_pairing_latency_seconds_count 4",
             "cernvm_pairing_latency_seconds_bucket{le=\"+Inf\"} 4",
             "cernvm_pairing_pins 1",

@@ -2,7 +2,8 @@
 //!
 //! They are namespaces that one helper process keeps alive as long as it can read from this process. However the test
 //! ends, that pipe is closed, the helper ends, and since it is the first process of its process namespace the kernel
-//! kills whatever still runs there and takes down the interfaces and the mounts. Nothing is left for a clean-up.
+//! kills whatever still runs there and takes down the interfaces and the mounts. A test that is killed leaves an empty
+//! directory and an empty control group behind, and nothing that runs.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,6 +14,7 @@ use std::process::{Command, Output, Stdio};
 use nix::sched::{CloneFlags, setns};
 use tempfile::TempDir;
 
+use crate::boot::group::Group;
 use crate::process::Process;
 
 /// The address of the bridge, which is where a pairing service listens.
@@ -39,12 +41,32 @@ const HOLD: &str = "
     exec cat
 ";
 
+/// Runs a program in groups called `$0` below those that are named before `--`.
+const IN_GROUPS: &str = r#"
+    while [ "$1" != -- ]; do
+        mkdir -p "$1/$0"
+        echo $$ >"$1/$0/cgroup.procs"
+        shift
+    done
+    shift
+    exec "$@"
+"#;
+
+/// Enters the machine of a systemd-nspawn, `$0` the file with its process id, and runs the script `$1` there: its child
+/// is the machine's init.
+const INSIDE: &str = r#"
+    read -r nspawn <"$0"
+    init=$(cut --delimiter=" " --fields=1 "/proc/$nspawn/task/$nspawn/children")
+    exec nsenter --target "$init" --all --root --wd -- sh -e -c "$1"
+"#;
+
 /// The namespaces of a test, with a bridge on which its machines meet.
 #[derive(Debug)]
 pub struct Lab {
     /// Dropped first: with it goes everything inside, then the directory can be removed.
     holder: Process,
     pid: String,
+    group: Group,
     dir: TempDir,
 }
 
@@ -60,7 +82,9 @@ impl Lab {
         command.args(["sh", "-e", "-c", HOLD]).stdin(Stdio::piped());
         let mut holder = Process::start("lab", &mut command);
         let pid = holder.line_after("held by ");
-        Self { holder, pid, dir: TempDir::with_prefix("lab-").expect("a temporary directory can be made") }
+        let dir = TempDir::with_prefix("lab-").expect("a temporary directory can be made");
+        let name = dir.path().file_name().and_then(OsStr::to_str).expect("its name is plain");
+        Self { holder, pid, group: Group::new(name), dir }
     }
 
     /// A directory of this test, the same path inside and outside.
@@ -92,12 +116,27 @@ impl Lab {
         command
     }
 
+    /// The same in a control group of its own.
+    pub fn grouped(&self, name: &str, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.resident(name, "sh");
+        command.args(["-e", "-c", IN_GROUPS, name]).args(self.group.paths()).arg("--").arg(program);
+        command
+    }
+
     /// Sends a signal, such as `TERM`, to the resident program of this name.
     ///
     /// # Panics
     /// When there is none.
     pub fn signal(&self, name: &str, signal: &str) {
         self.sh("kill -s \"$1\" \"$(cat \"$2\")\"", &[signal.as_ref(), self.pid_file(name).as_os_str()]);
+    }
+
+    /// Runs a shell script in the machine whose systemd-nspawn is the resident program of this name.
+    #[must_use]
+    pub fn inside(&self, name: &str, script: &str) -> Command {
+        let mut command = self.command("sh");
+        command.args(["-e", "-c", INSIDE]).arg(self.pid_file(name)).arg(script);
+        command
     }
 
     fn pid_file(&self, name: &str) -> PathBuf {

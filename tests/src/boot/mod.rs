@@ -5,6 +5,7 @@
 
 pub mod debian;
 pub mod full;
+mod group;
 pub mod lab;
 pub mod microvm;
 pub mod nspawn;

@@ -33,6 +33,23 @@ config:
     subnets: [{type: static, address: ADDRESS/24, gateway: BRIDGE}]
 ";
 
+/// The same for a machine without cloud-init, by systemd itself.
+const NETWORKD: &str = "\
+[Match]
+Name=host0
+[Network]
+Address=ADDRESS/24
+Gateway=BRIDGE
+";
+
+/// What a person wants to see of a machine that did not do as the test says.
+const POST_MORTEM: &str = "
+    systemctl list-jobs --no-pager
+    systemctl list-units --failed --no-pager
+    systemctl status --no-pager --full machine-has-booted.service || :
+    journalctl --no-pager --boot --lines=200
+";
+
 /// A machine: an overlay over a cached root, and a place on the lab's bridge.
 #[derive(Debug)]
 pub struct Machine<'lab> {
@@ -95,6 +112,18 @@ impl<'lab> Machine<'lab> {
         self.root.write(&format!("{seed}/user-data"), user_data);
     }
 
+    /// Has systemd see to its network, and no cloud-init at all.
+    pub fn without_cloud_init(&self) {
+        let network = NETWORKD.replace("ADDRESS", &self.address.to_string());
+        self.root
+            .write("/etc/systemd/network/10-host0.network", network.replace("BRIDGE", &BRIDGE.to_string()));
+        self.root.write("/etc/cloud/cloud-init.disabled", "");
+        self.root.sh("systemctl --quiet enable systemd-networkd.service
+            systemctl --quiet add-wants multi-user.target network-online.target");
+        // It would be cloud-init that makes its keys.
+        self.root.sh("systemctl --quiet mask ssh.service");
+    }
+
     /// Boots it.
     ///
     /// # Panics
@@ -109,7 +138,7 @@ impl<'lab> Machine<'lab> {
     /// `--private-network` keeps its hands off the host's interfaces; a console that is a terminal, but not for input,
     /// makes what `StandardOutput=journal+console` sends there appear in this program's output.
     fn nspawn(&self) -> Command {
-        let mut command = self.lab.resident(&self.name, "systemd-nspawn");
+        let mut command = self.lab.grouped(&self.name, "systemd-nspawn");
         command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=read-only"]);
         command.arg("--private-network").arg(format!("--network-bridge={BRIDGE_NAME}"));
         command.arg("--machine").arg(&self.name).arg("--directory").arg(self.root.path());
@@ -140,6 +169,18 @@ impl<'lab> Machine<'lab> {
         });
     }
 
+    /// Runs a shell script in it while it runs, and gives what that printed.
+    ///
+    /// # Panics
+    /// When the script fails.
+    pub fn sh(&self, script: &str) -> String {
+        let output = self.lab.inside(&self.name, script).output().expect("nsenter starts");
+        let said = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (said(&output.stdout), said(&output.stderr));
+        assert!(output.status.success(), "{}: {script}\n{}\n{stdout}{stderr}", self.name, output.status);
+        stdout
+    }
+
     /// Shuts it down in good order and waits for its end.
     ///
     /// # Panics
@@ -155,5 +196,16 @@ impl<'lab> Machine<'lab> {
     #[must_use]
     pub fn console(&self) -> String {
         self.running.as_ref().map_or_else(|| self.console.clone(), Process::stdout)
+    }
+}
+
+impl Drop for Machine<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.running.as_mut().is_some_and(|running| !running.has_ended()) {
+            let script = format!("timeout 10 sh -c '{POST_MORTEM}' 2>&1");
+            let seen = self.lab.inside(&self.name, &script).output();
+            let seen = seen.map(|seen| String::from_utf8_lossy(&seen.stdout).into_owned());
+            println!("{} as it is:\n{}", self.name, seen.unwrap_or_else(|e| e.to_string()));
+        }
     }
 }

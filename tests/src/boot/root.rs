@@ -49,12 +49,18 @@ impl<'lab> Root<'lab> {
         );
     }
 
+    /// Where a file of it is for this process.
+    #[must_use]
+    pub fn outside(&self, path: &str) -> PathBuf {
+        self.lab.outside(&self.path.join(path.trim_start_matches('/')))
+    }
+
     /// Writes a file.
     ///
     /// # Panics
     /// When that fails.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
-        let path = self.lab.outside(&self.path.join(path.trim_start_matches('/')));
+        let path = self.outside(path);
         std::fs::create_dir_all(path.parent().expect("a file has a directory"))
             .expect("a directory can be made");
         std::fs::write(&path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

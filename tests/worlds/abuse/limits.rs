@@ -19,12 +19,10 @@ struct Counted {
 
 impl Counted {
     fn with(options: &[&str]) -> Self {
-        let service = Service::with(&[&["--metrics-listen", "127.0.0.1:0"], options].concat());
-        let metrics = service
-            .stdout()
-            .lines()
-            .find_map(|line| line.strip_prefix("metrics on http://")?.strip_suffix("/metrics")?.parse().ok());
-        Self { metrics: Api(metrics.expect("it says where its counters are")), service }
+        let mut service = Service::with(&[&["--metrics-listen", "127.0.0.1:0"], options].concat());
+        let metrics = service.line_after("metrics on http://");
+        let address = metrics.trim_end_matches("/metrics").parse().expect("an address");
+        Self { metrics: Api(address), service }
     }
 
     fn api(&self) -> Api {

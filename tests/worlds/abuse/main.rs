@@ -2,7 +2,8 @@
 //! honest client beside them.
 //!
 //! What one connection may hold is played in a second or two; what waits for a time limit to pass is the unit tests'
-//! business, since they can move the clock.
+//! business, since they can move the clock. Only those who stop reading are waited for, for a minute: what their sockets
+//! hold no clock can tell.
 
 mod bytes;
 mod crowds;
@@ -10,3 +11,4 @@ mod honest;
 mod limits;
 mod raw;
 mod scarcity;
+mod stalled;
