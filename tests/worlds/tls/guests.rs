@@ -18,7 +18,7 @@ const MASTER: &str = "192.0.2.1";
 const CLOCKS: [&str; 2] = ["2001-01-01 00:00:00", "2061-01-01 00:00:00"];
 
 /// Makes a pin by the program's own command, which trusts the service in the same ways.
-fn pin(service: &Service, trust: [&str; 2]) -> String {
+pub(crate) fn pin(service: &Service, trust: [&str; 2]) -> String {
     let mut command = Command::new(binaries::server());
     command.args(["pin", "--url", &service.url()]).args(trust);
     let output = command.stdin(Stdio::null()).output().expect("the service's program can be started");

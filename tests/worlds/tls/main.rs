@@ -1,10 +1,11 @@
 //! TLS as those outside see it: what openssl, a scanner and hand-made greetings get out of the real service, with its
-//! own key and with certificate files, and what agents make of it whose clock is years off.
+//! own key and with certificate files; what agents make of it whose clock is years off; and waiting.
 
 mod greeting;
 mod guests;
 mod openssl;
 mod scanner;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 
