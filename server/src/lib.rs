@@ -25,6 +25,8 @@ pub mod console;
 pub mod contexts;
 pub mod error;
 mod expiry;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod hub;
 pub mod listen;
