@@ -4,7 +4,7 @@ use super::super::codec::Codec;
 use super::super::section::Section;
 use super::super::text::{Content, Run, Text};
 use super::super::{Document, MAX_DECODED_BYTES, gzip, mime};
-use super::unfold;
+use super::{decoders, unfold};
 use crate::check;
 use crate::error::Error;
 use crate::settings::Settings;
@@ -49,11 +49,20 @@ fn fits(text: &Text, runs: &mut &[Run<'_>]) -> usize {
         assert!(from <= span.start && span.start <= span.end && span.end <= text.bytes.len(), "{span:?}");
         is_next(text, from..span.start, runs);
         match &leaf.content {
-            Content::Plain | Content::Opaque(_) => is_next(text, span.clone(), runs),
+            Content::Plain => is_next(text, span.clone(), runs),
+            Content::Opaque(why) => {
+                let claims_base64 = leaf.headers.transfer_encoding.as_deref() == Some("base64");
+                assert!(!claims_base64 || !decoders::is_base64(&text.bytes[span.clone()]), "it {why}");
+                is_next(text, span.clone(), runs);
+            }
             Content::Encoded(codec, inner) => {
                 let bytes = &text.bytes[span.clone()];
                 assert_eq!(codec.decode(bytes, MAX_DECODED_BYTES).as_ref(), Ok(&inner.bytes));
-                assert!(*codec == Codec::Gzip || inner.bytes.len() <= bytes.len());
+                match codec {
+                    Codec::Base64 => assert_eq!(inner.bytes, decoders::base64(bytes)),
+                    Codec::QuotedPrintable => assert_eq!(inner.bytes, decoders::quoted_printable(bytes)),
+                    Codec::Gzip => {}
+                }
                 decoded += inner.bytes.len() + fits(inner, runs);
             }
         }

@@ -4,6 +4,7 @@
 //! would otherwise end at the checksum, and inside base64 at the first character that is none. In front of all stand
 //! the values to put in, if they are to be others than `10.77.0.2` and the like.
 
+mod decoders;
 mod layers;
 mod substitution;
 
@@ -63,7 +64,7 @@ fn pack(input: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The contexts that are in the tree: as they are, and packed.
+/// The contexts that are in the tree: as they are, packed, and with Windows' line ends.
 ///
 /// # Panics
 /// Where there is no tree.
@@ -81,6 +82,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
             for before in [&b""[..], GZIP, PART, b"%value master_ip=a-b.example\n%value k3s_token=##A\n"] {
                 seeds.push([before, &text].concat());
             }
+            let windows = String::from_utf8_lossy(&text).replace('\n', "\r\n");
+            seeds.push(windows.into_bytes());
         }
     }
     seeds
