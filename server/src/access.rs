@@ -61,16 +61,22 @@ fn masked(path: &str) -> String {
 }
 
 /// A text in which whatever is of a pin's letters, and long enough for one, is cut short. It may be longer than a pin:
-/// in `%2fenico1qq0oey` everybody sees where the pin begins.
+/// in `%2fenico1qq0oey` everybody sees where the pin begins. What is not ASCII is encoded, as it should have come: some
+/// of it a terminal obeys.
 fn without_pins(text: &str) -> String {
     let is_of_a_pin = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive(|c| !is_of_a_pin(c)) {
-        let letters = word.trim_end_matches(|c| !is_of_a_pin(c));
+        let (letters, other) = word.split_at(word.trim_end_matches(|c| !is_of_a_pin(c)).len());
         if letters.len() < Pin::MADE_LENGTH {
-            shown.push_str(word);
+            shown.push_str(letters);
         } else {
-            shown.extend([&letters[..4], "…", &word[letters.len()..]]);
+            shown.extend([&letters[..4], "…"]);
+        }
+        if other.bytes().all(|byte| byte.is_ascii_graphic()) {
+            shown.push_str(other);
+        } else {
+            shown.extend(other.bytes().map(|byte| format!("%{byte:02X}")));
         }
     }
     shown
@@ -98,6 +104,7 @@ mod tests {
             ("/enico1qq0oeyenico1qq0oey", "/enic…"),
             ("/api/v1/openapi.json", "/api/v1/openapi.json"),
             ("/MASTER_IP_master_ip", "/MASTER_IP_master_ip"),
+            ("/\u{9b}2J/ü", "/%C2%9B2J/%C3%BC"),
             ("/", "/"),
         ] {
             assert_eq!(masked(path), shown, "{path}");
