@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::super::Document;
-use super::super::text::{Content, Run, Text};
+use super::super::text::{Content, Text};
 use super::unfold;
 use crate::placeholder::{self, Placeholder};
 use crate::value::{self, Origin};
@@ -126,8 +126,8 @@ fn stays_the_same_document(before: &Document, bytes: &[u8], values: &Values) {
     }
     let after = Document::parse("f", bytes.to_vec()).expect("it could be read before");
     let (runs, runs_after) = (before.text.runs(), after.text.runs());
-    let names = |runs: &[Run<'_>]| runs.iter().map(|run| run.name.to_owned()).collect::<Vec<_>>();
-    assert_eq!(names(&runs), names(&runs_after));
+    // Names may differ: a placeholder can stand in the header that names a part.
+    assert_eq!(runs.len(), runs_after.len());
     let mut is_stable = true;
     for (run, after) in runs.iter().zip(&runs_after) {
         let expected = replaced(run.bytes, values);
