@@ -27,6 +27,7 @@ lint: ## format, clippy, and what may be in the dependency tree
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
 	tests/scripts/deny
+	fuzz/lint
 
 static: ## both programs for x86_64 musl and the agent for aarch64, checked and weighed
 	packaging/static
@@ -35,10 +36,13 @@ install: ## the static programs, units and examples below DESTDIR
 	packaging/install.sh agent target/x86_64-unknown-linux-musl/agent/cernvm-cluster-agent
 	packaging/install.sh server target/x86_64-unknown-linux-musl/release/cernvm-pairing-server
 
+fuzz: ## both programs, each target for a minute or SECONDS_EACH=N; ARGS=TARGET for one of them
+	fuzz/run $(ARGS)
+
 bench: ## the service and the agent beside their peers, on a quiet machine; ARGS=--quick for a look at it
 	benches/run.sh $(ARGS)
 
 capacity: ## how far one service goes: a simulation of 10,000 and 100,000 VMs; ARGS=1000000 for a million
 	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- $(ARGS)
 
-.PHONY: help build demo test boot-full boot-times lint static install bench capacity
+.PHONY: help build demo test boot-full boot-times lint static install fuzz bench capacity

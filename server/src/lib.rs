@@ -26,6 +26,8 @@ pub mod console;
 pub mod contexts;
 pub mod error;
 mod expiry;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod holds;
 mod http;
 mod hub;

@@ -222,5 +222,13 @@ fn check_sections(document: &Document, sections: &[Section], report: &mut Report
     section::check(first, &placeholders, report);
 }
 
+/// Looks at a context that is in memory already.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_parsed(document: &Document) -> Vec<Finding> {
+    let mut report = Report::default();
+    check_document(document, &mut report);
+    report.findings
+}
+
 #[cfg(test)]
 mod tests;

@@ -126,7 +126,7 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
     }
 }
 
-/// A key may be as long as a line.
+/// A key may be as long as a line, and hold what a terminal obeys.
 fn shortened(key: &str) -> String {
-    key.chars().take(40).collect()
+    key.chars().filter(|c| !c.is_control()).take(40).collect()
 }

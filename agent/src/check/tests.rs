@@ -73,6 +73,12 @@ fn sees_what_is_wrong_with_the_section() {
 }
 
 #[test]
+fn shows_nothing_that_a_terminal_obeys() {
+    let found = findings(section("cvm_\u{1b}[2J\u{9b}foo=1").as_bytes());
+    assert!(found[0].what.ends_with(" cvm_[2jfoo"), "{found:?}");
+}
+
+#[test]
 fn warns_of_a_pin_that_no_service_of_ours_makes_without_showing_it() {
     let found = findings(section("cvm_cluster_pin=SECRET-secret").as_bytes());
     assert!(found[0].to_string().starts_with("f line 3: warning: this is no pin that our service makes"));

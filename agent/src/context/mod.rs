@@ -10,6 +10,8 @@
 mod base64;
 mod codec;
 mod edit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gzip;
 mod mime;
 mod quoted_printable;

@@ -2,10 +2,17 @@
 
 use std::sync::Arc;
 
+#[cfg(any(test, fuzzing))]
+use protocol::Pin;
+
 use super::batch::{Batch, Core};
 use super::local::Local;
 use super::{Limits, Observer, StoreError};
+#[cfg(any(test, fuzzing))]
+use super::{pins::PinKey, state::Entry};
 use crate::clock::Clock;
+#[cfg(any(test, fuzzing))]
+use crate::clock::Timestamp;
 
 /// Clusters in memory and nowhere else.
 pub struct Memory {
@@ -17,6 +24,16 @@ impl Memory {
     #[must_use]
     pub fn new(limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
         Self { core: Core::new(limits, clock, observer) }
+    }
+
+    /// Adds a cluster with a pin that is not drawn.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn insert(&self, pin: &Pin, created: Timestamp) {
+        let mut ledger = self.core.state.ledger();
+        let (id, expires) = (ledger.next_id, created.after(self.core.limits.lifetime));
+        ledger.next_id += 1;
+        let pin = PinKey::of(pin).expect("it is as long as ours");
+        self.core.state.publish(&mut ledger, pin, Some(Entry { id, created, expires, keys: Vec::new() }));
     }
 }
 

@@ -26,6 +26,8 @@ pub mod embedded;
 #[cfg(test)]
 mod faults;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod local;
 pub mod memory;
 #[cfg(test)]
