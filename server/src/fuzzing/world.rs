@@ -13,6 +13,7 @@ use super::answer::{Answer, is_well_formed};
 use super::{PIN, has_pin};
 use crate::access::Noted;
 use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::holds::Holds;
 use crate::http;
 use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
@@ -50,6 +51,7 @@ impl World {
         store.insert(&pin, clock.now());
         let service = Service {
             store: Arc::new(store),
+            holds: Holds::among(200, 200),
             hub,
             clock,
             value_max_chars: VALUE_MAX_CHARS,
