@@ -65,6 +65,8 @@ pub(crate) struct Waiter<'a> {
     key: &'a str,
     id: u64,
     wake: oneshot::Receiver<Wake>,
+    /// Whoever is woken has no place any more.
+    woken: bool,
 }
 
 impl Hub {
@@ -89,7 +91,7 @@ impl Hub {
         watched.waiters += 1;
         watched.keys.entry(key.into()).or_default().insert(id, sender);
         watched.recount();
-        Ok(Waiter { hub: self, pin, key, id, wake })
+        Ok(Waiter { hub: self, pin, key, id, wake, woken: false })
     }
 
     /// Whether there is room for one more who waits or watches.
@@ -132,9 +134,12 @@ impl Hub {
     /// A slave was told that the master is ready. Says whether it is the first of its pin.
     pub(crate) fn told_ready(&self, pin: &Pin) -> bool {
         let mut state = self.state();
-        let watched = state.pins.entry(pin.clone()).or_default();
-        watched.told += 1;
-        watched.told == 1
+        if let Some(watched) = state.pins.get_mut(pin) {
+            watched.told += 1;
+            return watched.told == 1;
+        }
+        state.pins.insert(pin.clone(), Watched { told: 1, ..Watched::default() });
+        true
     }
 
     /// Somebody was given the master's address. It counts only if somebody was told before that the master is ready:
@@ -262,13 +267,17 @@ impl Observer for Hub {
 impl Waiter<'_> {
     /// Waits to be woken.
     pub(crate) async fn woken(&mut self) -> Wake {
-        (&mut self.wake).await.unwrap_or(Wake::ShuttingDown)
+        let wake = (&mut self.wake).await.unwrap_or(Wake::ShuttingDown);
+        self.woken = true;
+        wake
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let forgotten = self.hub.state().forget(self.pin, self.key, self.id);
-        drop(forgotten);
+        if !self.woken {
+            let forgotten = self.hub.state().forget(self.pin, self.key, self.id);
+            drop(forgotten);
+        }
     }
 }
