@@ -21,8 +21,6 @@ pub struct Service {
     data: PathBuf,
     /// How many files it may have open; `None`: as many as we.
     files: Option<u32>,
-    /// Whether glibc is to give memory back at once.
-    frugal: bool,
     /// Its data directory is the only thing in it, unless that is elsewhere.
     _home: TempDir,
 }
@@ -67,18 +65,6 @@ impl Service {
         service
     }
 
-    /// A fresh service that gives buffers back to the system as soon as they are free, so that its memory tells what it
-    /// holds.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    #[must_use]
-    pub fn frugal(options: &[&str]) -> Self {
-        let mut service = Self { frugal: true, ..Self::prepared(options) };
-        service.resume();
-        service
-    }
-
     fn prepared(options: &[&str]) -> Self {
         let home = TempDir::with_prefix("pairing-data-").expect("a temporary directory can be made");
         Self {
@@ -88,7 +74,6 @@ impl Service {
             url: String::new(),
             data: home.path().join("data"),
             files: None,
-            frugal: false,
             _home: home,
         }
     }
@@ -219,10 +204,6 @@ impl Service {
         };
         command.env_clear().stdin(Stdio::null()).arg("serve").arg("--data-dir").arg(&self.data);
         command.arg("--listen").arg(self.address.to_string()).args(&self.options);
-        if self.frugal {
-            // What is larger gets pages of its own (mallopt(3)).
-            command.env("MALLOC_MMAP_THRESHOLD_", "8192");
-        }
         command
     }
 }
