@@ -43,6 +43,7 @@ bench: ## the service and the agent beside their peers, on a quiet machine; ARGS
 	benches/run.sh $(ARGS)
 
 capacity: ## how far one service goes: a simulation of 10,000 and 100,000 VMs; ARGS=1000000 for a million
-	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- $(ARGS)
+	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- \
+		--results docs/performance/results.json $(ARGS)
 
 .PHONY: help build demo test boot-full boot-times lint static install fuzz bench capacity
