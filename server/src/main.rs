@@ -9,7 +9,7 @@ use pairing_server::client::Remote;
 use pairing_server::{Error, Server, backup, console, contexts, listen, system};
 use tokio::runtime::Runtime;
 
-/// A wake-up costs a tenth less with it than with glibc's malloc, and a waiting slave a third less memory than with
+/// A wake-up costs a tenth less with it than with glibc's malloc, and a waiting slave a sixth less memory than with
 /// musl's (docs/performance.md). Here and not in the library: whoever embeds that chooses.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
