@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
-use crate::client::Reached;
-use crate::error::Error;
-use crate::settings::AddressRule;
+use client::Reached;
+use context::settings::AddressRule;
+use protocol::error::Error;
 
 /// An address, and why it is this one.
 #[derive(Debug, Clone, PartialEq, Eq)]

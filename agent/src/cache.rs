@@ -12,8 +12,8 @@ use protocol::key::MASTER_IP;
 use protocol::limits::BYTES_PER_PIN;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::Settings;
-use crate::value::{self, Origin};
+use context::settings::Settings;
+use context::value::{self, Origin};
 
 /// The permissions of the file.
 pub const MODE: u32 = 0o600;
@@ -86,9 +86,10 @@ fn services(settings: &Settings) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{AddressRule, DEFAULT_TIMEOUT, Keys, Role, Trust};
-    use crate::url::ServiceUrl;
+    use context::settings::{AddressRule, DEFAULT_TIMEOUT, Keys, Role};
     use protocol::Pin;
+    use protocol::Trust;
+    use protocol::url::ServiceUrl;
 
     fn settings(pin: &str, url: &str) -> Settings {
         Settings {

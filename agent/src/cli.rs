@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-use crate::error::Error;
 use crate::root::Root;
+use protocol::error::Error;
 
 /// What `--help` prints.
 pub const HELP: &str = "\

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::backoff::SystemClock;
-use crate::check::Severity;
 use crate::cli::ValueSource;
-use crate::error::Error;
 use crate::phase::{Guest, PIN_HAS_EXPIRED};
 use crate::root::Root;
 use crate::session::Session;
-use crate::settings::{Found, Role, Settings};
-use crate::{check, doctor, get, master, publish};
+use crate::{doctor, get, master, publish};
+use context::check;
+use context::check::Severity;
+use context::settings::{Found, Role, Settings};
+use protocol::error::Error;
 
 /// `master-ready`: tells the slaves that this master has booted.
 ///
@@ -68,7 +69,7 @@ pub fn check(files: &[PathBuf]) -> Result<ExitCode, Error> {
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     println!("{} files, {errors} errors, {} warnings", files.len(), findings.len() - errors);
-    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(crate::error::BAD_CONTEXT) })
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(protocol::error::BAD_CONTEXT) })
 }
 
 /// `doctor`: prints what is well and what is wrong, and gives the exit status of the worst.

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant, SystemTime};
 use protocol::key::{MASTER_IP, MASTER_READY};
 
 use crate::address;
-use crate::client::{Failure, HttpService, Kind, Outcome, Request, Service as _};
-use crate::error::Error;
 use crate::phase::Guest;
 use crate::root::Root;
-use crate::settings::{Found, Role, Settings};
 use crate::slave;
-use crate::url::ServiceUrl;
-use crate::value::{self, Origin};
+use client::{Failure, HttpService, Kind, Outcome, Request, Service as _};
+use context::settings::{Found, Role, Settings};
+use context::value::{self, Origin};
+use protocol::error::Error;
+use protocol::url::ServiceUrl;
 
 /// Longest time for a request.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -102,12 +102,12 @@ fn settings(root: &Root, user_data: &[PathBuf]) -> Result<Settings, Finding> {
     match Guest::find(root, user_data).and_then(|guest| guest.settings())? {
         Found::Cluster(settings) => Ok(settings),
         Found::NoPin { place } => Err(Finding::wrong(
-            crate::error::BAD_CONTEXT,
+            protocol::error::BAD_CONTEXT,
             format!("{place}: the ucernvm section has no cvm_cluster_pin"),
             "add cvm_cluster_pin= and the pin of the cluster to the context, and launch this VM again",
         )),
         Found::NoSection => Err(Finding::wrong(
-            crate::error::BAD_CONTEXT,
+            protocol::error::BAD_CONTEXT,
             "there is no ucernvm section, neither with cloud-init, nor with the boot loader, nor with amiconfig",
             "launch this VM with a context that has one, or name the file that has it with --user-data",
         )),

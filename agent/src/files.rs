@@ -16,7 +16,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use crate::error::Error;
+use protocol::error::Error;
 
 /// Gives an existing regular file other content; its mode and owner stay. One that has it already is left alone.
 ///

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::backoff::{Clock, Patience};
-use crate::client::Service;
-use crate::error::Error;
 use crate::session::Session;
 use crate::slave;
-use crate::value::{self, Origin};
+use client::Service;
+use context::value::{self, Origin};
+use protocol::error::Error;
 
 /// Longest time for an answer without `--wait`.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -31,7 +31,7 @@ pub fn get<S: Service, C: Clock>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::fake::{Reply, Stage, done, missing, value, waited};
+    use crate::session::fake::{Reply, Stage, done, missing, value, waited};
 
     #[track_caller]
     fn check(wait: bool, script: Vec<(&'static str, Reply)>, expected: Result<&str, u8>) {

@@ -17,11 +17,11 @@ use protocol::key::{MASTER_IP, MASTER_READY};
 
 use crate::backoff::tests::FakeClock;
 use crate::backoff::{Clock as _, Patience};
-use crate::client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
-use crate::error::Error;
 use crate::session::Session;
-use crate::url::ServiceUrl;
 use crate::{master, slave};
+use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
+use protocol::error::Error;
+use protocol::url::ServiceUrl;
 
 /// What came back for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use cluster_agent::cli::{self, Args, Command, Target};
 use cluster_agent::console::{self, Style};
-use cluster_agent::error::Error;
 use cluster_agent::{commands, files, phase};
+use protocol::error::Error;
 
 fn main() -> ExitCode {
     let args = cli::parse(std::env::args_os().skip(1));

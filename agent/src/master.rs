@@ -10,10 +10,10 @@ use protocol::key::{MASTER_IP, MASTER_READY};
 
 use crate::address;
 use crate::backoff::{Backoff, Clock, Patience};
-use crate::client::{Outcome, Request, Service};
-use crate::error::Error;
 use crate::session::Session;
-use crate::settings::AddressRule;
+use client::{Outcome, Request, Service};
+use context::settings::AddressRule;
+use protocol::error::Error;
 
 /// How long a booting master tries: the boot must go on, and `master-ready` makes up for it later.
 const PUSH_LIMIT: Duration = Duration::from_secs(30);
@@ -207,8 +207,8 @@ fn shown(other: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Kind;
-    use crate::client::fake::{Reply, Stage, done, exists, failed, missing, value};
+    use crate::session::fake::{Reply, Stage, done, exists, failed, missing, value};
+    use client::Kind;
 
     const RULE: AddressRule = AddressRule::Literal(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)));
 

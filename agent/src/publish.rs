@@ -8,11 +8,11 @@ use protocol::limits::VALUE_MAX_CHARS;
 
 use crate::backoff::{Backoff, Clock};
 use crate::cli::ValueSource;
-use crate::client::Service;
-use crate::error::Error;
 use crate::master;
 use crate::session::Session;
-use crate::value::{self, Origin};
+use client::Service;
+use context::value::{self, Origin};
+use protocol::error::Error;
 
 /// Reads the value of a key from where the command line says; one final newline of a file or of standard input is not
 /// part of it.
@@ -80,7 +80,7 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::fake::{Stage, done, exists, missing};
+    use crate::session::fake::{Stage, done, exists, missing};
 
     #[test]
     fn puts_a_key_in_place_of_one_that_is_there() {

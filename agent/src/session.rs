@@ -7,10 +7,10 @@ use std::time::Duration;
 use protocol::Pin;
 
 use crate::backoff::{Backoff, Clock, Patience};
-use crate::client::{Answer, Failure, HttpService, Outcome, Reached, Request, Service};
-use crate::error::Error;
-use crate::settings::Settings;
-use crate::url::ServiceUrl;
+use client::{Answer, Failure, HttpService, Outcome, Reached, Request, Service};
+use context::settings::Settings;
+use protocol::error::Error;
+use protocol::url::ServiceUrl;
 
 /// Longest time for a request that the service answers as soon as it can.
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
@@ -342,5 +342,7 @@ fn tell_systemd(line: &str) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(line)]);
 }
 
+#[cfg(test)]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

@@ -10,10 +10,10 @@ use protocol::key::{MASTER_IP, MASTER_READY};
 use protocol::wait;
 
 use crate::backoff::{Backoff, Clock, Patience};
-use crate::client::{Answer, Outcome, Request, Service};
-use crate::error::Error;
 use crate::session::Session;
-use crate::value::{self, Origin};
+use client::{Answer, Outcome, Request, Service};
+use context::value::{self, Origin};
+use protocol::error::Error;
 
 /// Longest time for all keys other than `master_ip` together, once the master is ready.
 const OTHER_KEYS_LIMIT: Duration = Duration::from_secs(60);
@@ -220,8 +220,8 @@ fn not_in_time<S: Service, C: Clock>(session: &Session<S, C>, key: &str, patienc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Kind;
-    use crate::client::fake::{Reply, Stage, done, failed, missing, value, waited};
+    use crate::session::fake::{Reply, Stage, done, failed, missing, value, waited};
+    use client::Kind;
 
     fn gathered(stage: &mut Stage, keys: &[&str]) -> Result<Gathered, Error> {
         let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();

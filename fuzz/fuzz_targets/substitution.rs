@@ -1,7 +1,7 @@
 #![no_main]
 
 use cernvm_cluster_fuzz::write_seeds;
-use cluster_agent::context::fuzzing::{seeds, substitution};
+use context::document::fuzzing::{seeds, substitution};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: write_seeds(seeds()), |bytes: &[u8]| substitution(bytes));

@@ -3,12 +3,16 @@
 //! The contract itself is `docs/api.md`; the records in `tests/conformance/` are the original service's.
 
 pub mod bodies;
+pub mod error;
 pub mod key;
 pub mod limits;
 mod pin;
+mod trust;
+pub mod url;
 pub mod wait;
 
 pub use pin::{InvalidPin, Pin};
+pub use trust::Trust;
 
 /// What `--version` says of both programs: the version, and the commit that a release was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CERNVM_CLUSTER_COMMIT"), ")");

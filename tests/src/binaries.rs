@@ -18,7 +18,7 @@ pub fn server() -> PathBuf {
 /// When it has not been built, or not since its source changed.
 #[must_use]
 pub fn agent() -> PathBuf {
-    find("cernvm-cluster-agent", &["agent/src", "protocol/src"])
+    find("cernvm-cluster-agent", &["agent/src", "client/src", "context/src", "protocol/src"])
 }
 
 /// The agent as it is shipped, linked statically.
@@ -27,7 +27,7 @@ pub fn agent() -> PathBuf {
 /// When it has not been built, or not since its source changed.
 #[must_use]
 pub fn static_agent() -> PathBuf {
-    find_static("cernvm-cluster-agent", &["agent/src", "protocol/src"])
+    find_static("cernvm-cluster-agent", &["agent/src", "client/src", "context/src", "protocol/src"])
 }
 
 /// The pairing service as it is shipped, linked statically.

@@ -11,11 +11,11 @@
 use std::path::Path;
 
 use super::{Binding, Guest};
-use crate::context::{Document, Section};
-use crate::error::Error;
 use crate::files;
 use crate::root::Root;
-use crate::settings::Found;
+use context::document::{Document, Section};
+use context::settings::Found;
+use protocol::error::Error;
 
 /// Where the boot loader's scripts log in plain lines.
 pub const LOG: &str = "/var/log/context.log";

@@ -7,9 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{Binding, Guest, write_files};
-use crate::context::Document;
-use crate::error::Error;
 use crate::root::Root;
+use context::document::Document;
+use protocol::error::Error;
 
 /// `system_info.paths.cloud_dir` of every distribution that ships cloud-init.
 const CLOUD_DIR: &str = "/var/lib/cloud";

@@ -11,15 +11,15 @@ use crate::address;
 use crate::backoff::SystemClock;
 use crate::cache::{self, Cache};
 use crate::cli::Target;
-use crate::context::Document;
-use crate::error::Error;
 use crate::files;
 use crate::master;
-use crate::placeholder::Placeholder;
 use crate::root::Root;
 use crate::session::Session;
-use crate::settings::{Found, Keys, Role, Settings};
 use crate::slave::{self, Gathered};
+use context::document::Document;
+use context::placeholder::Placeholder;
+use context::settings::{Found, Keys, Role, Settings};
+use protocol::error::Error;
 
 /// How long a slave that has a cache looks for another master: a boot without the service must not be held up.
 const LOOK_FOR_OTHER_MASTER: Duration = Duration::from_secs(3);

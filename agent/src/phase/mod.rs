@@ -11,10 +11,10 @@ use std::path::PathBuf;
 pub use bootloader::LOG as BOOT_LOADER_LOG;
 pub use contextualize::{PIN_HAS_EXPIRED, contextualize};
 
-use crate::context::{Document, Section};
-use crate::error::Error;
 use crate::root::Root;
-use crate::settings::{Found, Settings};
+use context::document::{Document, Section};
+use context::settings::{Found, Settings};
+use protocol::error::Error;
 
 /// Where amiconfig keeps the EC2-style user-data (amiconfig.sh).
 const AMICONFIG_USER_DATA: &str = "/var/lib/amiconfig/2007-12-15/user-data";

@@ -1,8 +1,8 @@
 //! The rules of a session, with services in memory and a clock that only goes on when somebody sleeps.
 
 use super::*;
-use crate::client::Kind;
-use crate::client::fake::{Stage, done, failed, missing, value};
+use crate::session::fake::{Stage, done, failed, missing, value};
+use client::Kind;
 
 const ASK: Request<'static> = Request::Get { key: "a", wait: 0 };
 

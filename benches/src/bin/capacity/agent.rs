@@ -9,15 +9,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
 use cluster_agent::backoff::Clock;
-use cluster_agent::client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
-use cluster_agent::error::Error;
 use cluster_agent::session::Session;
-use cluster_agent::settings::{AddressRule, DEFAULT_TIMEOUT};
-use cluster_agent::url::ServiceUrl;
 use cluster_agent::{master, slave};
+use context::settings::{AddressRule, DEFAULT_TIMEOUT};
 use protocol::Pin;
+use protocol::error::Error;
 use protocol::key::{MASTER_IP, MASTER_READY};
+use protocol::url::ServiceUrl;
 
 use crate::events::Reply;
 use crate::shell;

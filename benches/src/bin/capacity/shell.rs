@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use client::{Answer, Outcome, Request, Service};
 use cluster_agent::backoff::Clock;
-use cluster_agent::client::{Answer, Outcome, Request, Service};
 use protocol::key::{MASTER_IP, MASTER_READY};
 
 /// How often it looks for a key.

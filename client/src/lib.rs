@@ -1,0 +1,109 @@
+//! One service, one request at a time: what is asked of it and what it answers, in the words of API v1.
+//!
+//! Nothing here tries again, waits or chooses between services; that is `session.rs`. The trait [`Service`] is what the
+//! rules of master and slave are written against, so that a test can play every order of their requests.
+
+use std::fmt;
+use std::time::Duration;
+
+use protocol::url::ServiceUrl;
+
+mod connector;
+mod crypto;
+mod failure;
+mod http;
+mod proxy;
+mod redirect;
+#[cfg(test)]
+pub(crate) mod scripted;
+mod tls;
+
+pub use connector::Reached;
+pub use failure::{Failure, Kind};
+pub use http::HttpService;
+
+/// A request of API v1, about the pin that the service was made with.
+///
+/// No `Debug`: a value must not get into a log by accident.
+#[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(test, derive(Debug))]
+pub enum Request<'a> {
+    /// Does the pin exist? GET `/clusters/<pin>`.
+    Cluster,
+    /// The value of a key. GET `…/keys/<key>` as text.
+    Get {
+        /// Its name.
+        key: &'a str,
+        /// Seconds for which the service may hold the request while the key is not there; 0 asks for no wait.
+        wait: u64,
+    },
+    /// Create a key. POST `…/keys`.
+    Create {
+        /// Its name.
+        key: &'a str,
+        /// Its value.
+        value: &'a str,
+    },
+    /// Change a key that exists. PUT `…/keys/<key>`.
+    Replace {
+        /// Its name.
+        key: &'a str,
+        /// Its new value.
+        value: &'a str,
+    },
+    /// Delete a key. DELETE `…/keys/<key>`.
+    Delete {
+        /// Its name.
+        key: &'a str,
+    },
+}
+
+/// An answer that API v1 gives to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Answer {
+    /// What it says.
+    pub outcome: Outcome,
+    /// The seconds of `Preference-Applied: wait`, which a service that knows how to wait sends with whatever status;
+    /// `None` from one that does not know, or was not asked.
+    pub granted: Option<u64>,
+}
+
+/// What an answer says.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The pin exists, or the write is done.
+    Done,
+    /// The value of the key; whether it is safe is still to be looked at.
+    Value(String),
+    /// To [`Request::Cluster`]: the pin is unknown. To the others: the key is not there, which says nothing of the pin.
+    Missing,
+    /// To [`Request::Create`]: the key exists.
+    Exists,
+}
+
+/// Shows no value: it must not get into a log by accident.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done => "Done",
+            Self::Value(_) => "Value(…)",
+            Self::Missing => "Missing",
+            Self::Exists => "Exists",
+        })
+    }
+}
+
+/// Something that answers requests: a service over HTTP, or a test's.
+pub trait Service {
+    /// Sends a request and awaits its answer for at most `limit`.
+    ///
+    /// # Errors
+    /// Why there is no answer that API v1 knows.
+    fn send(&mut self, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure>;
+
+    /// Where it is.
+    fn url(&self) -> &ServiceUrl;
+
+    /// How the last connection reached it; `None` while none did.
+    fn reached(&self) -> Option<Reached>;
+}

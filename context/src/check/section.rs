@@ -1,0 +1,132 @@
+//! What may be wrong with the ucernvm section.
+
+use protocol::Pin;
+use protocol::key::MASTER_IP;
+
+use super::Report;
+use super::nearest::nearest;
+use crate::document::{Entry, Section};
+use crate::placeholder::Placeholder;
+use crate::settings::{Found, Keys, Role, Settings};
+
+/// Every setting that there is.
+const KNOWN: [&str; 11] = [
+    "cvm_cluster_pin",
+    "cvm_cluster_master",
+    "cvm_cluster_timeout",
+    "cvm_cluster_early",
+    "cvm_cluster_keys",
+    "cvm_cluster_master_ip",
+    "cvm_cluster_interface",
+    "cvm_cluster_network",
+    "cvm_service_url",
+    "cvm_service_ca",
+    "cvm_service_fingerprint",
+];
+
+/// Looks at the section that counts, and at the placeholders that it should bring values for.
+pub(super) fn check(section: &Section, placeholders: &[Placeholder], report: &mut Report) {
+    for line in section.ignored_lines() {
+        report.warning(
+            section.place_of(*line),
+            "this line of the section sets nothing",
+            "write it as key=value",
+        );
+    }
+    for entry in section.entries() {
+        check_entry(section, entry, report);
+    }
+    match Settings::from_sections(std::slice::from_ref(section)) {
+        Err(error) => report.problem(error),
+        Ok(Found::NoSection) => {}
+        Ok(Found::NoPin { place }) => report.warning(
+            place,
+            "there is no cvm_cluster_pin in this section, so that the agent has nothing to do",
+            "add cvm_cluster_pin= and the pin of your cluster",
+        ),
+        Ok(Found::Cluster(settings)) => check_settings(section, &settings, placeholders, report),
+    }
+}
+
+fn check_entry(section: &Section, entry: &Entry, report: &mut Report) {
+    let place = || section.place_of(entry.line);
+    if entry.key.starts_with("cvm_") && !KNOWN.contains(&entry.key.as_str()) {
+        let next = match nearest(&entry.key, &KNOWN) {
+            Some(meant) => format!("write {meant}, if that is what you meant"),
+            None => format!("the settings are {}", KNOWN.join(", ")),
+        };
+        report.warning(place(), format!("the agent knows no {}", shortened(&entry.key)), next);
+    }
+    let is_boolean = ["", "yes", "on", "true", "1", "no", "off", "false", "0"]
+        .iter()
+        .any(|word| entry.value.eq_ignore_ascii_case(word));
+    if entry.key == "cvm_cluster_master" && !is_boolean {
+        report.warning(
+            place(),
+            "cvm_cluster_master is neither yes nor no, so that this is no master",
+            "write yes, or take the line out",
+        );
+    }
+}
+
+fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeholder], report: &mut Report) {
+    let line_of = |key: &str| {
+        let entry = section.entries().iter().rev().find(|entry| entry.key == key);
+        section.place_of(entry.map_or(section.line(), |entry| entry.line))
+    };
+    if !settings.pin.looks_made() {
+        report.warning(
+            line_of("cvm_cluster_pin"),
+            format!(
+                "this is no pin that our service makes: those have {} characters of a-z and 0-9",
+                Pin::MADE_LENGTH
+            ),
+            "compare it with the pin that you created",
+        );
+    }
+    if settings.services.iter().any(|service| !service.is_secure()) {
+        report.warning(
+            line_of("cvm_service_url"),
+            "the service is spoken to in plain http: whoever is on the way sees the pin, and with it gets into \
+             every slave",
+            "use https://; cvm_service_fingerprint makes it work without a public certificate",
+        );
+    }
+    let awaited = |key: &str| match &settings.keys {
+        Keys::WithPlaceholder => true,
+        Keys::Only(names) => key == MASTER_IP || names.iter().any(|name| name == key),
+    };
+    for placeholder in placeholders {
+        let key = placeholder.key();
+        if settings.role == Role::Master && key != MASTER_IP {
+            report.warning(
+                section.place(),
+                format!("this is a master's context, and a master leaves {placeholder} as it is"),
+                "put the value itself there; a master publishes it, it does not wait for it",
+            );
+        } else if settings.role == Role::Slave && !awaited(&key) {
+            report.warning(
+                line_of("cvm_cluster_keys"),
+                format!("{placeholder} stays as it is, since {key} is not among cvm_cluster_keys"),
+                format!("add {key} to cvm_cluster_keys, or take that line out"),
+            );
+        }
+    }
+    if let Keys::Only(names) = &settings.keys {
+        for name in names.iter().filter(|name| !placeholders.iter().any(|p| p.key() == **name)) {
+            report.warning(
+                line_of("cvm_cluster_keys"),
+                format!("{name} is waited for, but nothing in this context has a placeholder for it"),
+                format!(
+                    "take it out, or put ###{}_PLACEHOLDER### where it belongs",
+                    name.to_ascii_uppercase()
+                ),
+            );
+        }
+    }
+}
+
+/// A key may be as long as a line, and hold what a terminal obeys.
+fn shortened(key: &str) -> String {
+    key.chars().filter(|c| !c.is_control()).take(40).collect()
+}

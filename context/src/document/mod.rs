@@ -1,0 +1,143 @@
+//! A context: the user-data that the user wrote, as a document in which the ucernvm section and the placeholders are
+//! found, and placeholders are replaced.
+//!
+//! It knows plain text, gzip, MIME multiparts with their transfer encodings, and any of these in one another. What no
+//! placeholder covers stays byte for byte; where one shows only after decoding, no more is encoded again than the
+//! encoding makes necessary. MIME headers stay as they are: cloud-init heeds no Content-Length or Content-MD5.
+//!
+//! It reads files in bounds and never writes one; `files.rs` does.
+
+mod base64;
+mod codec;
+mod edit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod gzip;
+mod mime;
+mod quoted_printable;
+mod section;
+mod substitute;
+mod text;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+pub use section::{Entry, Section};
+pub use substitute::Substituted;
+
+use crate::placeholder::{self, Placeholder};
+use protocol::error::Error;
+pub(crate) use text::{Run, RunRole};
+
+use text::Text;
+
+/// Largest file that is read, in bytes. Clouds pass on 16 KiB to 64 KiB; what a site has on a disk may be larger.
+pub const MAX_FILE_BYTES: usize = 16 << 20;
+/// Most bytes that all its encoded layers together may decode to.
+const MAX_DECODED_BYTES: usize = 32 << 20;
+/// UTF-8's byte order mark, which editors of Windows put first.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// A context, decoded as far as it goes.
+#[derive(Debug)]
+pub struct Document {
+    text: Text,
+}
+
+impl Document {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// `File` when it cannot be read, is no regular file or is larger than [`MAX_FILE_BYTES`]; those of
+    /// [`Document::parse`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes =
+            read_bounded(path).map_err(|source| Error::File { verb: "read", path: path.into(), source })?;
+        Self::parse(&path.display().to_string(), bytes)
+    }
+
+    /// Takes the content of a file; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// `Context` when it is damaged gzip, or decodes to more bytes, parts or layers than any context needs.
+    pub fn parse(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
+        Text::new(name, bytes).map(|text| Self { text })
+    }
+
+    /// Takes a content in base64; `None` when it is none, or one that [`Document::parse`] refuses.
+    pub(crate) fn from_base64(name: &str, encoded: &[u8]) -> Option<Self> {
+        Self::parse(name, base64::decode(encoded).ok()?).ok()
+    }
+
+    /// What messages call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.text.name
+    }
+
+    /// The file's own bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.text.bytes
+    }
+
+    /// The ucernvm section: of several the first, with a warning.
+    ///
+    /// # Errors
+    /// `Context` when it never ends.
+    pub fn section(&self) -> Result<Option<Section>, Error> {
+        let runs = self.text.runs();
+        let mut sections = runs.iter().flat_map(Run::sections);
+        let first = sections.next().transpose()?;
+        if let (Some(first), Some(Ok(second))) = (&first, sections.next()) {
+            log::warn!(
+                "two ucernvm sections: that of {} counts, that of {} does not",
+                first.place(),
+                second.place()
+            );
+        }
+        Ok(first)
+    }
+
+    /// Every placeholder in it.
+    #[must_use]
+    pub fn placeholders(&self) -> BTreeSet<Placeholder> {
+        let runs = self.text.runs();
+        runs.iter().flat_map(|run| placeholder::find(run.bytes)).map(|found| found.placeholder).collect()
+    }
+
+    /// Everything in it that can be read, decoded where need be, in order.
+    pub(crate) fn runs(&self) -> Vec<Run<'_>> {
+        self.text.runs()
+    }
+
+    /// Whether it has MIME parts and cloud-init would not look for them.
+    pub(crate) fn is_unversioned_multipart(&self) -> bool {
+        self.text.is_unversioned_multipart()
+    }
+
+    /// The parts that are not what they claim to be, and are taken as they stand: their names, and why.
+    pub(crate) fn opaque_parts(&self) -> Vec<(String, &str)> {
+        self.text.opaque()
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    // Before it is opened: opening a pipe that nobody writes to would wait for ever.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let allowed = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(allowed).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_FILE_BYTES {
+        let problem = format!("it is larger than {} MiB", MAX_FILE_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

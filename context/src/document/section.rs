@@ -1,0 +1,301 @@
+//! The ucernvm section: the `key=value` lines between `[ucernvm-begin]` and `[ucernvm-end]`.
+//!
+//! A line scanner cuts it out; rust-ini then reads it line by line. It gets nothing else: given a whole context it
+//! would let a line without `=`, or with a backslash at its end, swallow the next one.
+//!
+//! Blanks, a carriage return and one leading `#` around a marker are allowed, so that a section can stand in comments
+//! (of a cloud-config, say). In such a section one leading `#` is taken off every line; in any other, a line that
+//! begins with `#` is a comment, as is one with `;` in both.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ini::{Ini, ParseOption};
+
+use protocol::error::Error;
+
+const BEGIN: &[u8] = b"[ucernvm-begin]";
+const END: &[u8] = b"[ucernvm-end]";
+/// Most lines of a section; a CA in base64 may take dozens.
+const MAX_LINES: usize = 1000;
+
+/// A ucernvm section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// File, and MIME part where it is encoded.
+    source: Arc<str>,
+    /// The line of `[ucernvm-begin]`, counted from 1.
+    line: usize,
+    /// Whether the begin marker has a `#` before it.
+    commented: bool,
+    entries: Vec<Entry>,
+    ignored: Vec<usize>,
+}
+
+/// One `key=value` line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// In lower case: the original took keys in any case.
+    pub key: String,
+    /// Without blanks around it.
+    pub value: String,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+/// Shows no value: one of them is the pin.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=… in line {}", self.key, self.line)
+    }
+}
+
+impl Section {
+    /// Where it begins: `/user-data line 14`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.place_of(self.line)
+    }
+
+    /// A line of the file or part that it is in.
+    #[must_use]
+    pub fn place_of(&self, line: usize) -> String {
+        format!("{} line {line}", self.source)
+    }
+
+    /// The file, and the MIME part where it is encoded.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether it stands in comments.
+    #[must_use]
+    pub fn is_commented(&self) -> bool {
+        self.commented
+    }
+
+    /// The line of its begin marker, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The lines that set nothing although they are no comment, counted from 1.
+    #[must_use]
+    pub fn ignored_lines(&self) -> &[usize] {
+        &self.ignored
+    }
+
+    /// Its lines in order; of two with one key the later counts.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn take(&mut self, line: &[u8], number: usize) {
+        if line.is_empty() || line.starts_with(b"#") || line.starts_with(b";") {
+            return;
+        }
+        let entries = entries(line, number);
+        if entries.is_empty() {
+            self.ignored.push(number);
+        }
+        self.entries.extend(entries);
+    }
+}
+
+/// The sections of a text, in order. `source` names it, and its first line has number `line`.
+pub(super) fn scan(source: &str, text: &[u8], line: usize) -> impl Iterator<Item = Result<Section, Error>> {
+    let source: Arc<str> = source.into();
+    let mut lines = text.split(|b| *b == b'\n').zip(line..).map(|(text, number)| (tidy(text), number));
+    // A second begin marker ends the search for the first one's end; it is where the next section begins.
+    let mut again = None;
+    std::iter::from_fn(move || {
+        let (begin, number) =
+            again.take().or_else(|| lines.by_ref().find(|(text, _)| without_hash(text) == BEGIN))?;
+        let mut section = Section {
+            source: source.clone(),
+            line: number,
+            commented: begin != BEGIN,
+            entries: Vec::new(),
+            ignored: Vec::new(),
+        };
+        for (count, (text, number)) in lines.by_ref().enumerate() {
+            match without_hash(text) {
+                END => return Some(Ok(section)),
+                BEGIN => {
+                    again = Some((text, number));
+                    break;
+                }
+                _ if count == MAX_LINES => break,
+                bare => section.take(if section.commented { bare } else { text }, number),
+            }
+        }
+        let within = match &again {
+            Some((_, number)) => format!("before the next one in line {number}"),
+            None => format!("in the {MAX_LINES} lines after it"),
+        };
+        Some(Err(Error::Context {
+            place: section.place(),
+            problem: format!("[ucernvm-begin] has no [ucernvm-end] {within}"),
+            next: "end the section with a line [ucernvm-end]".into(),
+        }))
+    })
+}
+
+/// A line without the blanks around it, nor the byte order mark before a file's first.
+fn tidy(line: &[u8]) -> &[u8] {
+    line.strip_prefix(super::BOM).unwrap_or(line).trim_ascii()
+}
+
+fn without_hash(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"#").map_or(line, <[u8]>::trim_ascii)
+}
+
+/// The setting of a line; rust-ini sees two where a lone carriage return divides it.
+fn entries(line: &[u8], number: usize) -> Vec<Entry> {
+    let text = String::from_utf8_lossy(line);
+    // rust-ini also takes `:` for a `=` and `[` for a section, which the original does not.
+    let Some((key, _)) = text.split_once('=') else { return Vec::new() };
+    if key.contains(':') || key.starts_with('[') {
+        return Vec::new();
+    }
+    let as_it_stands = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
+    let Ok(ini) = Ini::load_from_str_opt(&text, as_it_stands) else { return Vec::new() };
+    let settings = ini.general_section().iter();
+    settings
+        .map(|(key, value)| Entry { key: key.to_lowercase(), value: value.to_owned(), line: number })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sections(text: &str) -> Vec<Result<Section, Error>> {
+        scan("f", text.as_bytes(), 1).collect()
+    }
+
+    fn check(text: &str, expected: &[(&str, &str)]) {
+        let section = sections(text).remove(0).unwrap();
+        let found: Vec<_> = section.entries().iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();
+        assert_eq!(found, expected, "{text:?}");
+    }
+
+    #[test]
+    fn reads_lines_between_the_markers() {
+        check("x=y\n[ucernvm-begin]\na=1\nb = 2 \n[ucernvm-end]\nc=3\n", &[("a", "1"), ("b", "2")]);
+        check("[ucernvm-begin]\r\na=1\r\n[ucernvm-end]\r\n", &[("a", "1")]);
+        check("\u{feff}[ucernvm-begin]\na=1\n[ucernvm-end]", &[("a", "1")]);
+        check("\t [ucernvm-begin] \n\t a=1\n  [ucernvm-end]\t\n", &[("a", "1")]);
+        check("[ucernvm-begin]\n[ucernvm-end]\n", &[]);
+    }
+
+    #[test]
+    fn reads_a_section_in_comments() {
+        check(
+            "#[ucernvm-begin]\n#a=1\n# b=2\nc=3\n##d=4\n#[ucernvm-end]\n",
+            &[("a", "1"), ("b", "2"), ("c", "3")],
+        );
+        check("  # [ucernvm-begin]\n  # a=1\n  # [ucernvm-end]\n", &[("a", "1")]);
+        assert!(sections("#[ucernvm-begin]\n#[ucernvm-end]").remove(0).unwrap().is_commented());
+    }
+
+    #[test]
+    fn leaves_comments_out() {
+        check("[ucernvm-begin]\n#cvm_cluster_master=yes\n;b=2\na=1\n[ucernvm-end]\n", &[("a", "1")]);
+    }
+
+    #[test]
+    fn takes_values_as_they_stand() {
+        check(
+            "[ucernvm-begin]\na=\"x\\ty\" # no comment\n[ucernvm-end]\n",
+            &[("a", "\"x\\ty\" # no comment")],
+        );
+        check("[ucernvm-begin]\nA=x=y:z\n[ucernvm-end]\n", &[("a", "x=y:z")]);
+        check("[ucernvm-begin]\na=\nb=1\n[ucernvm-end]\n", &[("a", ""), ("b", "1")]);
+    }
+
+    #[test]
+    fn lets_no_line_swallow_the_next() {
+        check("[ucernvm-begin]\nno equals sign\na=1\n[ucernvm-end]\n", &[("a", "1")]);
+        check("[ucernvm-begin]\na=1\\\nb=2\n[ucernvm-end]\n", &[("a", "1\\"), ("b", "2")]);
+        check("[ucernvm-begin]\nx: y=1\n[other]=2\n\na=1\n[ucernvm-end]\n", &[("a", "1")]);
+    }
+
+    #[test]
+    fn knows_the_lines_that_set_nothing() {
+        let section =
+            sections("[ucernvm-begin]\na=1\npin: x\n\n#c\n;d\nword\n[ucernvm-end]").remove(0).unwrap();
+        assert_eq!(section.ignored_lines(), [3, 7]);
+    }
+
+    #[test]
+    fn numbers_lines_from_the_one_it_is_told() {
+        let section = scan("f", b"\n[ucernvm-begin]\n\na=1\n[ucernvm-end]", 10).next().unwrap().unwrap();
+        assert_eq!(section.place(), "f line 11");
+        assert_eq!(section.entries()[0].line, 13);
+    }
+
+    #[test]
+    fn finds_every_section() {
+        let found = sections("[ucernvm-begin]\na=1\n[ucernvm-end]\n[ucernvm-begin]\na=2\n[ucernvm-end]\n");
+        let values: Vec<_> = found.iter().map(|s| s.as_ref().unwrap().entries()[0].value.as_str()).collect();
+        assert_eq!(values, ["1", "2"]);
+    }
+
+    #[test]
+    fn refuses_a_section_that_never_ends() {
+        let error = |text: &str| sections(text).remove(0).unwrap_err().to_string();
+        assert!(
+            error("\n[ucernvm-begin]\na=1\n").starts_with("f line 2: [ucernvm-begin] has no [ucernvm-end]")
+        );
+        let twice = sections("[ucernvm-begin]\na=1\n[ucernvm-begin]\na=2\n[ucernvm-end]");
+        assert!(twice[0].is_err());
+        assert_eq!(twice[1].as_ref().unwrap().place(), "f line 3");
+        assert!(
+            sections(&format!("[ucernvm-begin]\n{}[ucernvm-end]", "\n".repeat(MAX_LINES))).remove(0).is_ok()
+        );
+        assert!(
+            sections(&format!("[ucernvm-begin]\n{}[ucernvm-end]", "\n".repeat(MAX_LINES + 1)))
+                .remove(0)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn finds_none_where_the_marker_is_not_alone() {
+        for text in [
+            "",
+            "a=1",
+            "x [ucernvm-begin]",
+            "##[ucernvm-begin]\n[ucernvm-end]",
+            "[ucernvm-end]",
+            "[UCERNVM-BEGIN]",
+        ] {
+            assert!(sections(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shows_no_value_in_debug() {
+        let section =
+            sections("[ucernvm-begin]\ncvm_cluster_pin=enico1qq0oey\n[ucernvm-end]").remove(0).unwrap();
+        assert!(!format!("{section:?}").contains("enico"));
+    }
+
+    proptest! {
+        #[test]
+        fn takes_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = scan("f", &[b"[ucernvm-begin]\n", bytes.as_slice(), b"\n[ucernvm-end]"].concat(), 1).count();
+        }
+
+        #[test]
+        fn gives_one_entry_per_line_as_written(key in "[a-z_]{1,20}", value in "[!-~]([ -~]*[!-~])?") {
+            let text = format!("[ucernvm-begin]\n{key}={value}\n[ucernvm-end]\n");
+            check(&text, &[(&key, &value)]);
+        }
+    }
+}

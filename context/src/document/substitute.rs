@@ -1,0 +1,119 @@
+//! Putting values in the place of placeholders.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::edit::{self, Edit};
+use super::mime::{self, Leaf, TooManyParts};
+use super::text::{Content, Text};
+use super::{Document, MAX_DECODED_BYTES, gzip};
+use crate::placeholder::{self, Placeholder};
+use protocol::error::Error;
+
+/// A context with values in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Substituted {
+    /// The file's new content.
+    pub bytes: Vec<u8>,
+    /// The placeholders that got their value.
+    pub replaced: BTreeSet<Placeholder>,
+    /// Those for whose key there was none.
+    pub left: BTreeSet<Placeholder>,
+}
+
+impl Document {
+    /// Puts the values of `values`, by key, in the place of their placeholders, in one pass: a placeholder in a value
+    /// is text. Whatever is outside the placeholders stays as it is, also where it must be encoded again.
+    ///
+    /// # Errors
+    /// `Context`, with part and line, when the values would make the context larger than any needs to be.
+    pub fn substitute(&self, values: &BTreeMap<String, String>) -> Result<Substituted, Error> {
+        let mut pass =
+            Pass { values, room: MAX_DECODED_BYTES, replaced: BTreeSet::new(), left: BTreeSet::new() };
+        let edits = pass.edits(&self.text)?;
+        let bytes = edit::apply(&self.text.bytes, &edits);
+        Ok(Substituted { bytes, replaced: pass.replaced, left: pass.left })
+    }
+}
+
+struct Pass<'v> {
+    values: &'v BTreeMap<String, String>,
+    /// How many bytes of values may still be put in.
+    room: usize,
+    replaced: BTreeSet<Placeholder>,
+    left: BTreeSet<Placeholder>,
+}
+
+impl<'v> Pass<'v> {
+    /// The edits of a text, its encoded parts included.
+    fn edits(&mut self, text: &Text) -> Result<Vec<Edit<'v>>, Error> {
+        let mut edits = Vec::new();
+        let mut from = 0;
+        for leaf in &text.leaves {
+            self.plain(text, from..leaf.span.start, &mut edits)?;
+            match &leaf.content {
+                Content::Encoded(codec, inner) => {
+                    let inside = self.edits(inner)?;
+                    let made = codec.edits(&text.bytes[leaf.span.clone()], &inner.bytes, &inside);
+                    edits.extend(made.into_iter().map(|edit| edit.shifted(leaf.span.start)));
+                }
+                Content::Plain | Content::Opaque(_) => self.plain(text, leaf.span.clone(), &mut edits)?,
+            }
+            from = leaf.span.end;
+        }
+        self.plain(text, from..text.bytes.len(), &mut edits)?;
+        keeps_its_parts(text, &edits)?;
+        Ok(edits)
+    }
+
+    /// The edits of a stretch that can be read as it lies there.
+    fn plain(
+        &mut self,
+        text: &Text,
+        span: std::ops::Range<usize>,
+        edits: &mut Vec<Edit<'v>>,
+    ) -> Result<(), Error> {
+        for found in placeholder::find(&text.bytes[span.clone()]) {
+            let Some(value) = self.values.get(&found.placeholder.key()) else {
+                self.left.insert(found.placeholder);
+                continue;
+            };
+            let at = Edit { span: found.span, with: Cow::Borrowed(value.as_bytes()) }.shifted(span.start);
+            self.room = self.room.checked_sub(value.len()).ok_or_else(|| Error::Context {
+                place: text.place_at(at.span.start),
+                problem: format!(
+                    "with the values put in, the context grows by more than {} MiB",
+                    MAX_DECODED_BYTES >> 20
+                ),
+                next: "use fewer placeholders, or shorter values".into(),
+            })?;
+            edits.push(at);
+            self.replaced.insert(found.placeholder);
+        }
+        Ok(())
+    }
+}
+
+/// SECURITY: a value alone on its line can be a boundary, and one in a part's headers can end them. Then what follows
+/// would be another part, or none.
+fn keeps_its_parts(text: &Text, edits: &[Edit<'_>]) -> Result<(), Error> {
+    if edits.is_empty() || gzip::is_gzip(&text.bytes) {
+        return Ok(());
+    }
+    let bodies = |leaves: Result<Option<Vec<Leaf>>, TooManyParts>| {
+        leaves.ok().flatten().map(|leaves| leaves.into_iter().map(|leaf| leaf.body).collect::<Vec<_>>())
+    };
+    let mut moved = edit::Moved::new(edits);
+    let before = bodies(mime::leaves(&text.bytes));
+    let expected = before.map(|bodies| -> Vec<_> {
+        bodies.into_iter().map(|body| moved.to(body.start)..moved.to(body.end)).collect()
+    });
+    if bodies(mime::leaves(&edit::apply(&text.bytes, edits))) == expected {
+        return Ok(());
+    }
+    Err(Error::Context {
+        place: text.name.clone(),
+        problem: "a value would be a boundary between its MIME parts, or end the headers of one".into(),
+        next: "keep placeholders out of MIME headers, or publish another value".into(),
+    })
+}

@@ -1,0 +1,242 @@
+//! A context as layers of text: what lies in a file as it is, and what shows only after decoding.
+//!
+//! Every layer is decoded once, within bounds for bytes, leaves and depth that hold for the document as a whole.
+
+use std::ops::Range;
+
+use super::codec::{Codec, Undecodable};
+use super::mime::{self, Headers, TooManyParts};
+use super::section::{self, Section};
+use super::{MAX_DECODED_BYTES, gzip};
+use protocol::error::Error;
+
+/// How many encodings may lie in one another: gzip in base64 in a multipart that was gzipped makes three.
+const MAX_LAYERS: usize = 5;
+
+/// Bytes at one level of decoding.
+#[derive(Debug)]
+pub(super) struct Text {
+    /// What a person calls it: `/user-data`, `/user-data part 2 (worker.sh)`.
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+    /// The parts in it, in order; what lies between them is plain.
+    pub(super) leaves: Vec<Leaf>,
+}
+
+/// A part of a text: a MIME leaf, or the whole when that is gzip.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    /// Where it lies in the text around it.
+    pub(super) span: Range<usize>,
+    /// What its MIME headers say; none for gzip.
+    pub(super) headers: Headers,
+    pub(super) content: Content,
+}
+
+/// What a leaf holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// It can be read as it lies there.
+    Plain,
+    /// It can be read once decoded.
+    Encoded(Codec, Box<Text>),
+    /// It claims an encoding that it does not have, or one that nobody uses: why it is taken as it lies there.
+    Opaque(String),
+}
+
+/// Bytes that can be read as they lie there: the whole of a plain file, a leaf, or what is between leaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    /// The file or part that they are in.
+    pub(crate) name: &'a str,
+    pub(crate) bytes: &'a [u8],
+    /// The number of their first line there.
+    pub(crate) line: usize,
+    pub(crate) role: RunRole<'a>,
+}
+
+/// What a run is in its document.
+#[derive(Clone, Copy)]
+pub(crate) enum RunRole<'a> {
+    /// All of it.
+    Whole,
+    /// A MIME part.
+    Part(&'a Headers),
+    /// Headers, boundaries and what is around them.
+    Between,
+}
+
+impl Run<'_> {
+    /// A line of it, counted from 0, as a person finds it: `/user-data line 14`.
+    pub(crate) fn place(&self, line: usize) -> String {
+        format!("{} line {}", self.name, self.line + line)
+    }
+
+    /// The ucernvm sections in it.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = Result<Section, Error>> {
+        section::scan(self.name, self.bytes, self.line)
+    }
+}
+
+impl Text {
+    /// The layers of a file.
+    pub(super) fn new(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
+        let mut bounds = Bounds { bytes: MAX_DECODED_BYTES, leaves: mime::MAX_LEAVES, layers: MAX_LAYERS };
+        let text = bounds.text(name.to_owned(), bytes)?;
+        match text.leaves.as_slice() {
+            [Leaf { content: Content::Opaque(why), .. }] if gzip::is_gzip(&text.bytes) => {
+                Err(Error::Context {
+                    place: text.name,
+                    problem: format!("it {why}"),
+                    next: "pack the context again, or leave it unpacked".into(),
+                })
+            }
+            _ => Ok(text),
+        }
+    }
+
+    /// The number of the line that holds this offset, counted from 1.
+    pub(super) fn line_at(&self, offset: usize) -> usize {
+        line_ends(&self.bytes[..offset]) + 1
+    }
+
+    /// `/user-data line 14`.
+    pub(super) fn place_at(&self, offset: usize) -> String {
+        format!("{} line {}", self.name, self.line_at(offset))
+    }
+
+    /// Everything that can be read, decoded where need be, in the order of the document.
+    pub(super) fn runs(&self) -> Vec<Run<'_>> {
+        let mut runs = Vec::new();
+        self.collect_runs(RunRole::Whole, &mut runs);
+        runs
+    }
+
+    /// `role` is this text's in what is around it.
+    fn collect_runs<'a>(&'a self, role: RunRole<'a>, runs: &mut Vec<Run<'a>>) {
+        let around = if self.leaves.is_empty() { role } else { RunRole::Between };
+        let (mut from, mut line) = (0, 1);
+        for leaf in &self.leaves {
+            let between = &self.bytes[from..leaf.span.start];
+            runs.push(Run { name: &self.name, bytes: between, line, role: around });
+            line += line_ends(between);
+            let bytes = &self.bytes[leaf.span.clone()];
+            let role = if gzip::is_gzip(&self.bytes) { role } else { RunRole::Part(&leaf.headers) };
+            match &leaf.content {
+                Content::Encoded(_, inner) => inner.collect_runs(role, runs),
+                Content::Plain | Content::Opaque(_) => runs.push(Run { name: &self.name, bytes, line, role }),
+            }
+            line += line_ends(bytes);
+            from = leaf.span.end;
+        }
+        runs.push(Run { name: &self.name, bytes: &self.bytes[from..], line, role: around });
+    }
+
+    /// Whether it has MIME parts, but not the words by which cloud-init's `convert_string` knows that, among the first
+    /// 4096 bytes of what it unpacks to.
+    pub(super) fn is_unversioned_multipart(&self) -> bool {
+        const SIGN: &[u8] = b"mime-version:";
+        match self.leaves.as_slice() {
+            [] => false,
+            [Leaf { content: Content::Encoded(Codec::Gzip, inner), .. }] => inner.is_unversioned_multipart(),
+            _ => {
+                let start = &self.bytes[..self.bytes.len().min(4096)];
+                !start.windows(SIGN.len()).any(|window| window.eq_ignore_ascii_case(SIGN))
+            }
+        }
+    }
+
+    /// The parts that are not what they claim to be: their names, and why.
+    pub(super) fn opaque(&self) -> Vec<(String, &str)> {
+        let parts = self.leaves.iter().zip(1..).flat_map(|(leaf, number)| match &leaf.content {
+            Content::Plain => Vec::new(),
+            Content::Opaque(why) => vec![(part_name(&self.name, number, &leaf.headers), why.as_str())],
+            Content::Encoded(_, inner) => inner.opaque(),
+        });
+        parts.collect()
+    }
+}
+
+fn line_ends(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|b| **b == b'\n').count()
+}
+
+/// What is left of the bounds of a document.
+struct Bounds {
+    bytes: usize,
+    leaves: usize,
+    layers: usize,
+}
+
+impl Bounds {
+    fn text(&mut self, name: String, bytes: Vec<u8>) -> Result<Text, Error> {
+        if self.layers == 0 {
+            return Err(too_much(&name, "is encoded in too many layers"));
+        }
+        self.layers -= 1;
+        let leaves = if gzip::is_gzip(&bytes) {
+            let content = self.content(&format!("{name} (unpacked)"), &bytes, Some(Codec::Gzip))?;
+            vec![Leaf { span: 0..bytes.len(), headers: Headers::default(), content }]
+        } else {
+            self.leaves(&name, &bytes)?
+        };
+        self.layers += 1;
+        Ok(Text { name, bytes, leaves })
+    }
+
+    fn leaves(&mut self, name: &str, bytes: &[u8]) -> Result<Vec<Leaf>, Error> {
+        let found = mime::leaves(bytes)
+            .map_err(|TooManyParts| too_much(name, "has too many MIME parts, or too many in one another"))?;
+        let found = found.unwrap_or_default();
+        self.leaves =
+            self.leaves.checked_sub(found.len()).ok_or_else(|| too_much(name, "has too many MIME parts"))?;
+        let leaves = found.into_iter().enumerate().map(|(index, leaf)| {
+            let body = &bytes[leaf.body.clone()];
+            let inner_name = part_name(name, index + 1, &leaf.headers);
+            let content = match leaf.headers.transfer_encoding.as_deref() {
+                Some("base64") => self.content(&inner_name, body, Some(Codec::Base64)),
+                Some("quoted-printable") => self.content(&inner_name, body, Some(Codec::QuotedPrintable)),
+                None | Some("" | "7bit" | "8bit" | "binary") => self.content(&inner_name, body, None),
+                Some(other) => Ok(Content::Opaque(format!("has the transfer encoding {other:?}"))),
+            }?;
+            Ok(Leaf { span: leaf.body, headers: leaf.headers, content })
+        });
+        leaves.collect()
+    }
+
+    fn content(&mut self, name: &str, bytes: &[u8], codec: Option<Codec>) -> Result<Content, Error> {
+        let Some(codec) = codec.or_else(|| gzip::is_gzip(bytes).then_some(Codec::Gzip)) else {
+            return Ok(Content::Plain);
+        };
+        match codec.decode(bytes, self.bytes) {
+            Ok(decoded) => {
+                self.bytes -= decoded.len();
+                Ok(Content::Encoded(codec, Box::new(self.text(name.to_owned(), decoded)?)))
+            }
+            Err(Undecodable::Damaged(why)) => Ok(Content::Opaque(why.to_owned())),
+            Err(Undecodable::TooLarge) => {
+                Err(too_much(name, &format!("unpacks to more than {} MiB", MAX_DECODED_BYTES >> 20)))
+            }
+        }
+    }
+}
+
+fn too_much(name: &str, problem: &str) -> Error {
+    Error::Context {
+        place: name.to_owned(),
+        problem: format!("it {problem}, which no context needs"),
+        next: "check that this is the context that you wrote".into(),
+    }
+}
+
+/// `/user-data part 2 (worker.sh)`; the file name, else the type, makes it easy to find.
+fn part_name(name: &str, number: usize, headers: &Headers) -> String {
+    const LONGEST: usize = 60;
+    match headers.file_name.as_ref().or(headers.content_type.as_ref()) {
+        Some(title) => {
+            let title: String = title.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+            format!("{name} part {number} ({title})")
+        }
+        None => format!("{name} part {number}"),
+    }
+}

@@ -1,0 +1,10 @@
+//! A context, the user-data that a user writes: what its ucernvm section sets, which placeholders it has, and what is
+//! wrong with it before anyone boots it.
+//!
+//! Nothing here writes a file or sends a request, so the agent, the service and a laptop share it.
+
+pub mod check;
+pub mod document;
+pub mod placeholder;
+pub mod settings;
+pub mod value;

@@ -1,0 +1,86 @@
+//! What the ucernvm section sets, as values that cannot be wrong any more.
+//!
+mod read;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use protocol::{Pin, Trust};
+
+use protocol::url::ServiceUrl;
+
+/// The pairing service of CernVM, used where `cvm_service_url` is not set (as the original agent did).
+pub const DEFAULT_SERVICE_URL: &str = "https://cernvm-online.cern.ch";
+/// `cvm_cluster_timeout` where it is not set: the original's 50 tries, 25 s plus 0 to 9 s apart.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1500);
+/// The longest `cvm_cluster_timeout`: a boot that waits longer has a problem that waiting does not solve.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The settings of a VM that belongs to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `cvm_cluster_pin`.
+    pub pin: Pin,
+    /// `cvm_cluster_master`.
+    pub role: Role,
+    /// `cvm_service_url`: never empty.
+    pub services: Vec<ServiceUrl>,
+    /// `cvm_service_ca` or `cvm_service_fingerprint`.
+    pub trust: Trust,
+    /// `cvm_cluster_timeout`: how long to wait in all.
+    pub timeout: Duration,
+    /// `cvm_cluster_keys`: which keys to wait for.
+    pub keys: Keys,
+    /// `cvm_cluster_master_ip`, `cvm_cluster_interface`, `cvm_cluster_network`.
+    pub address: AddressRule,
+}
+
+/// What a VM is in its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It pushes its address.
+    Master,
+    /// It awaits the master's.
+    Slave,
+}
+
+/// Which keys a slave waits for besides `master_ip`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    /// Those that have a placeholder.
+    WithPlaceholder,
+    /// These, and no other; without repetition.
+    Only(Vec<String>),
+}
+
+/// How the master's address is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddressRule {
+    /// The address of the socket that reached the service, with the exceptions in `address.rs`.
+    Route,
+    /// `cvm_cluster_master_ip`.
+    Literal(IpAddr),
+    /// `cvm_cluster_interface`: the first global address of this interface, IPv4 before IPv6.
+    Interface(String),
+    /// `cvm_cluster_network`: the first address inside this network.
+    Network {
+        /// The network's address.
+        base: IpAddr,
+        /// Its prefix length in bits.
+        prefix: u8,
+    },
+}
+
+/// What the sections of a VM's context say about its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It belongs to one.
+    Cluster(Settings),
+    /// There is a section but no pin in it, so there is nothing to do.
+    NoPin {
+        /// Where the section begins.
+        place: String,
+    },
+    /// There is no section, so there is nothing to do.
+    NoSection,
+}

@@ -1,0 +1,427 @@
+//! Reading the settings out of ucernvm sections.
+//!
+//! A setting without a value is as good as not there, save for `cvm_cluster_keys`; keys that are not known are
+//! somebody else's. An error names the line, and shows neither the pin nor a certificate.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use protocol::limits::{KEY_MAX_CHARS, KEYS_PER_PIN};
+use protocol::{Pin, key};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::{
+    AddressRule, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, Found, Keys, MAX_TIMEOUT, Role, Settings, Trust,
+};
+use crate::document::Section;
+use protocol::error::Error;
+use protocol::url::ServiceUrl;
+
+impl Settings {
+    /// Reads the settings: later sections override earlier ones key by key, as extra user-data does user-data.
+    ///
+    /// # Errors
+    /// `Context`, with the line, for the first setting that makes no sense.
+    pub fn from_sections(sections: &[Section]) -> Result<Found, Error> {
+        let Some(last) = sections.last() else { return Ok(Found::NoSection) };
+        let lines = Lines(sections);
+        let Some(pin) = lines.get("cvm_cluster_pin") else {
+            return Ok(Found::NoPin { place: last.place() });
+        };
+        let trust = trust(&lines)?;
+        Ok(Found::Cluster(Self {
+            pin: read_pin(&pin)?,
+            role: lines.get("cvm_cluster_master").map_or(Role::Slave, |line| role(line.value)),
+            services: services(&lines, trust != Trust::WebPki)?,
+            trust,
+            timeout: lines.get("cvm_cluster_timeout").map_or(Ok(DEFAULT_TIMEOUT), |line| timeout(&line))?,
+            keys: lines.last("cvm_cluster_keys").map_or(Ok(Keys::WithPlaceholder), |line| keys(&line))?,
+            address: address(&lines)?,
+        }))
+    }
+}
+
+/// The lines of all sections.
+struct Lines<'a>(&'a [Section]);
+
+/// A line that sets something.
+struct Line<'a> {
+    key: &'a str,
+    value: &'a str,
+    section: &'a Section,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// The last line that sets this key.
+    fn last(&self, key: &str) -> Option<Line<'a>> {
+        self.0.iter().rev().find_map(|section| {
+            let entry = section.entries().iter().rev().find(|entry| entry.key == key)?;
+            Some(Line { key: &entry.key, value: &entry.value, section, number: entry.line })
+        })
+    }
+
+    /// The last line that sets this key, if that has a value.
+    fn get(&self, key: &str) -> Option<Line<'a>> {
+        self.last(key).filter(|line| !line.value.is_empty())
+    }
+}
+
+impl Line<'_> {
+    fn wrong(&self, problem: &str, next: &str) -> Error {
+        Error::Context {
+            place: self.section.place_of(self.number),
+            problem: format!("{} {problem}", self.key),
+            next: next.to_owned(),
+        }
+    }
+}
+
+fn read_pin(line: &Line<'_>) -> Result<Pin, Error> {
+    Pin::parse(line.value).map_err(|why| {
+        line.wrong(
+            &format!("is no pin: {why}"),
+            "copy the pin again from where it was created, without quotes",
+        )
+    })
+}
+
+/// What cernvm-micro's `parse_user_data` and its `08clustercontext` take for true, in any case.
+fn role(value: &str) -> Role {
+    let is_true = ["yes", "on", "true", "1"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    if is_true { Role::Master } else { Role::Slave }
+}
+
+fn trust(lines: &Lines<'_>) -> Result<Trust, Error> {
+    match (lines.get("cvm_service_ca"), lines.get("cvm_service_fingerprint")) {
+        (None, None) => Ok(Trust::WebPki),
+        (Some(ca), None) => authorities(&ca).map(Trust::Authorities),
+        (None, Some(fingerprint)) => read_fingerprint(&fingerprint).map(Trust::Fingerprint),
+        (Some(ca), Some(_)) => {
+            Err(ca
+                .wrong("stands beside cvm_service_fingerprint", "keep the one that the service is known by"))
+        }
+    }
+}
+
+fn authorities(line: &Line<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let wrong = |problem: &str| {
+        line.wrong(
+            problem,
+            "make it with `base64 -w0 ca.pem`, of a file that has -----BEGIN CERTIFICATE-----",
+        )
+    };
+    let pem = BASE64_STANDARD.decode(line.value).map_err(|_| wrong("is not base64 in one line"))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|_| wrong("is base64, but not of PEM"))?;
+    if found.is_empty() {
+        return Err(wrong("has no certificate in it"));
+    }
+    for authority in &found {
+        webpki::anchor_from_trusted_cert(authority)
+            .map_err(|_| wrong("has a certificate in it that cannot be read"))?;
+    }
+    Ok(found)
+}
+
+fn read_fingerprint(line: &Line<'_>) -> Result<[u8; 32], Error> {
+    let digest = line.value.split_once(':').filter(|(hash, _)| hash.eq_ignore_ascii_case("sha256"));
+    digest.and_then(|(_, hex)| read_hex(hex)).ok_or_else(|| {
+        line.wrong("is not sha256: and 64 hexadecimal digits", "copy the line that the service printed")
+    })
+}
+
+/// 32 bytes in hexadecimal digits, colons between bytes allowed.
+fn read_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = Vec::with_capacity(32);
+    for group in text.split(':') {
+        let digits: Option<Vec<u8>> = group.chars().map(|c| u8::try_from(c.to_digit(16)?).ok()).collect();
+        let digits = digits.filter(|digits| !digits.is_empty() && digits.len().is_multiple_of(2))?;
+        bytes.extend(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]));
+    }
+    bytes.try_into().ok()
+}
+
+fn services(lines: &Lines<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {
+    let Some(line) = lines.get("cvm_service_url") else {
+        let url = ServiceUrl::parse(DEFAULT_SERVICE_URL, secured).expect("the default is a URL");
+        return Ok(vec![url]);
+    };
+    let urls = line.value.split(',').map(str::trim).filter(|url| !url.is_empty()).map(|url| {
+        ServiceUrl::parse(url, secured).map_err(|problem| {
+            line.wrong(&problem, "write it as https://host:port, several with commas between")
+        })
+    });
+    let urls: Vec<_> = urls.collect::<Result<_, _>>()?;
+    if urls.is_empty() {
+        return Err(line.wrong("has no URL in it", "write it as https://host:port, or take the line out"));
+    }
+    Ok(urls)
+}
+
+fn timeout(line: &Line<'_>) -> Result<Duration, Error> {
+    let seconds = line.value.parse().ok().map(Duration::from_secs);
+    seconds.filter(|time| (Duration::from_secs(1)..=MAX_TIMEOUT).contains(time)).ok_or_else(|| {
+        let most = MAX_TIMEOUT.as_secs();
+        line.wrong(
+            &format!("is not a number of seconds from 1 to {most}"),
+            &format!("write a number, or take the line out: the default is {}", DEFAULT_TIMEOUT.as_secs()),
+        )
+    })
+}
+
+fn keys(line: &Line<'_>) -> Result<Keys, Error> {
+    let mut names: Vec<String> = Vec::new();
+    for name in line.value.split([',', ' ', '\t']).filter(|name| !name.is_empty()) {
+        if !key::is_addressable(name) || name.len() > KEY_MAX_CHARS {
+            let problem = format!(
+                "has {name:.KEY_MAX_CHARS$?} in it, but a key has letters, digits, '-' and '_' only, \
+                 {KEY_MAX_CHARS} at most"
+            );
+            return Err(line.wrong(&problem, "write the names of keys with commas between"));
+        }
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    if names.len() > KEYS_PER_PIN {
+        let problem = format!("has more than {KEYS_PER_PIN} keys, more than a pin has");
+        return Err(line.wrong(&problem, "keep those that this VM needs"));
+    }
+    Ok(Keys::Only(names))
+}
+
+/// The most exact of the three rules that is there.
+fn address(lines: &Lines<'_>) -> Result<AddressRule, Error> {
+    if let Some(line) = lines.get("cvm_cluster_master_ip") {
+        let address =
+            line.value.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast());
+        return address.map(AddressRule::Literal).ok_or_else(|| {
+            line.wrong("is no IP address that a slave could reach", "write the master's IPv4 or IPv6 address")
+        });
+    }
+    if let Some(line) = lines.get("cvm_cluster_interface") {
+        let fits = line.value.len() < INTERFACE_NAME_BYTES && !line.value.contains(['/', ' ', '\t']);
+        return if fits {
+            Ok(AddressRule::Interface(line.value.to_owned()))
+        } else {
+            Err(line.wrong("is no name of a network interface", "write it as `ip link` shows it: eth0"))
+        };
+    }
+    let Some(line) = lines.get("cvm_cluster_network") else { return Ok(AddressRule::Route) };
+    network(line.value).ok_or_else(|| {
+        line.wrong("is no network", "write address and prefix length: 10.0.0.0/8 or 2001:db8::/32")
+    })
+}
+
+/// `IFNAMSIZ` of Linux, its final NUL included.
+const INTERFACE_NAME_BYTES: usize = 16;
+
+fn network(text: &str) -> Option<AddressRule> {
+    let (base, prefix) = text.split_once('/')?;
+    let (base, prefix): (IpAddr, u8) = (base.parse().ok()?, prefix.parse().ok()?);
+    let bits = if base.is_ipv4() { 32 } else { 128 };
+    (prefix <= bits).then_some(AddressRule::Network { base, prefix })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Document;
+    use proptest::prelude::*;
+
+    const PIN: &str = "cvm_cluster_pin=enico1qq0oey";
+
+    fn section(lines: &str) -> Section {
+        let text = format!("[ucernvm-begin]\n{lines}\n[ucernvm-end]\n");
+        Document::parse("f", text.into_bytes()).unwrap().section().unwrap().unwrap()
+    }
+
+    fn read(lines: &str) -> Result<Found, Error> {
+        Settings::from_sections(&[section(lines)])
+    }
+
+    fn settings(lines: &str) -> Settings {
+        match read(&format!("{PIN}\n{lines}")) {
+            Ok(Found::Cluster(settings)) => settings,
+            other => panic!("{lines}: {other:?}"),
+        }
+    }
+
+    /// The settings are in line 3, after the marker and the pin.
+    fn refuses(lines: &str, expected: &str) {
+        let error = read(&format!("{PIN}\n{lines}")).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("f line 3: {expected}")), "{lines}: {error}");
+        assert_eq!(error.exit_status(), 65);
+    }
+
+    #[test]
+    fn says_when_there_is_nothing_to_do() {
+        assert_eq!(Settings::from_sections(&[]).unwrap(), Found::NoSection);
+        for lines in ["", "cvm_cluster_master=yes", "cvm_cluster_pin=", "cvm_cluster_pin=a\ncvm_cluster_pin="]
+        {
+            assert_eq!(read(lines).unwrap(), Found::NoPin { place: "f line 1".into() }, "{lines}");
+        }
+    }
+
+    #[test]
+    fn takes_a_pin_alone() {
+        let expected = Settings {
+            pin: Pin::parse("enico1qq0oey").unwrap(),
+            role: Role::Slave,
+            services: vec![ServiceUrl::parse("https://cernvm-online.cern.ch", false).unwrap()],
+            trust: Trust::WebPki,
+            timeout: Duration::from_secs(1500),
+            keys: Keys::WithPlaceholder,
+            address: AddressRule::Route,
+        };
+        assert_eq!(settings(""), expected);
+        assert_eq!(settings("cvm_service_url=\ncvm_cluster_timeout=\nsomebody_elses=1"), expected);
+    }
+
+    #[test]
+    fn refuses_a_pin_that_no_url_should_carry_without_showing_it() {
+        for pin in ["s3cr3t/../x", "s3cr3t?x", "\"s3cr3t\"", "s3cr3t x", "s3cr3tü", &"s3cr3t".repeat(20)] {
+            let error = read(&format!("\ncvm_cluster_pin={pin}")).unwrap_err();
+            assert!(error.to_string().starts_with("f line 3: cvm_cluster_pin is no pin: it "), "{error}");
+            assert!(!format!("{error}{error:?}").contains("s3cr3t"), "{error}");
+        }
+    }
+
+    #[test]
+    fn knows_a_master_as_the_original_did() {
+        for value in ["yes", "YES", "on", "true", "True", "1"] {
+            assert_eq!(settings(&format!("cvm_cluster_master={value}")).role, Role::Master, "{value}");
+        }
+        for value in ["", "no", "off", "false", "0", "y", "2", "yess"] {
+            assert_eq!(settings(&format!("cvm_cluster_master={value}")).role, Role::Slave, "{value}");
+        }
+    }
+
+    #[test]
+    fn lets_later_lines_and_sections_override() {
+        assert_eq!(settings("cvm_cluster_timeout=1\nCVM_CLUSTER_TIMEOUT=2").timeout, Duration::from_secs(2));
+        let first = section(&format!("{PIN}\ncvm_cluster_timeout=1\ncvm_cluster_interface=eth0"));
+        let extra = section("cvm_cluster_master=on\ncvm_cluster_timeout=2");
+        let Found::Cluster(settings) = Settings::from_sections(&[first, extra]).unwrap() else { panic!() };
+        assert_eq!((settings.role, settings.timeout), (Role::Master, Duration::from_secs(2)));
+        assert_eq!(settings.address, AddressRule::Interface("eth0".into()));
+    }
+
+    #[test]
+    fn reads_services() {
+        let urls = |lines: &str| -> Vec<String> {
+            settings(lines).services.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(urls("cvm_service_url=pair:8000"), ["http://pair:8000"]);
+        assert_eq!(urls("cvm_service_url= https://a , http://b/x ,"), ["https://a", "http://b/x"]);
+        let fingerprint = format!("cvm_service_fingerprint=sha256:{}", "0".repeat(64));
+        assert_eq!(urls(&format!("cvm_service_url=pair\n{fingerprint}")), ["https://pair"]);
+        refuses(&format!("cvm_service_url=http://pair\n{fingerprint}"), "cvm_service_url is http://");
+        refuses("cvm_service_url=https://a,ftp://b", "cvm_service_url is neither");
+        refuses("cvm_service_url=,", "cvm_service_url has no URL in it");
+    }
+
+    #[test]
+    fn reads_timeouts() {
+        for (text, seconds) in [("1", 1), ("3600", 3600), ("090", 90)] {
+            assert_eq!(
+                settings(&format!("cvm_cluster_timeout={text}")).timeout,
+                Duration::from_secs(seconds)
+            );
+        }
+        for text in ["0", "3601", "-1", "1.5", "10s", "99999999999999999999"] {
+            refuses(&format!("cvm_cluster_timeout={text}"), "cvm_cluster_timeout is not a number of seconds");
+        }
+    }
+
+    #[test]
+    fn reads_keys() {
+        let only = |names: &[&str]| Keys::Only(names.iter().map(ToString::to_string).collect());
+        assert_eq!(settings("cvm_cluster_keys=").keys, only(&[]));
+        assert_eq!(
+            settings("cvm_cluster_keys=k3s_token, b-1,k3s_token c").keys,
+            only(&["k3s_token", "b-1", "c"])
+        );
+        for bad in ["a/b", "ü", "a,b.c", &"a".repeat(101)] {
+            refuses(&format!("cvm_cluster_keys={bad}"), "cvm_cluster_keys has ");
+        }
+        let many: Vec<_> = (0..=KEYS_PER_PIN).map(|n| n.to_string()).collect();
+        refuses(&format!("cvm_cluster_keys={}", many.join(",")), "cvm_cluster_keys has more than 256 keys");
+    }
+
+    #[test]
+    fn reads_addresses_the_most_exact_first() {
+        let rule = |lines: &str| settings(lines).address;
+        let network = |base: &str, prefix| AddressRule::Network { base: base.parse().unwrap(), prefix };
+        assert_eq!(rule("cvm_cluster_network=10.0.0.0/8"), network("10.0.0.0", 8));
+        assert_eq!(rule("cvm_cluster_network=::/0"), network("::", 0));
+        assert_eq!(
+            rule("cvm_cluster_network=::/0\ncvm_cluster_interface=eth0.7"),
+            AddressRule::Interface("eth0.7".into())
+        );
+        let literal = AddressRule::Literal("10.0.0.1".parse().unwrap());
+        assert_eq!(rule("cvm_cluster_master_ip=10.0.0.1\ncvm_cluster_interface=eth0"), literal);
+        refuses("cvm_cluster_master_ip=master", "cvm_cluster_master_ip is no IP address");
+        refuses("cvm_cluster_master_ip=0.0.0.0", "cvm_cluster_master_ip is no IP address");
+        refuses("cvm_cluster_interface=eth0/1", "cvm_cluster_interface is no name");
+        refuses("cvm_cluster_interface=sixteencharacter", "cvm_cluster_interface is no name");
+        for bad in ["10.0.0.0", "10.0.0.0/33", "::/129", "/8", "a/8", "10.0.0.0/"] {
+            refuses(&format!("cvm_cluster_network={bad}"), "cvm_cluster_network is no network");
+        }
+    }
+
+    #[test]
+    fn reads_fingerprints() {
+        let expected = Trust::Fingerprint(std::array::from_fn(|n| u8::try_from(n).unwrap()));
+        let pairs: Vec<_> = (0..32).map(|n| format!("{n:02x}")).collect();
+        for hex in [pairs.concat(), pairs.join(":"), pairs.join(":").to_uppercase()] {
+            assert_eq!(settings(&format!("cvm_service_fingerprint=sha256:{hex}")).trust, expected);
+            assert_eq!(settings(&format!("cvm_service_fingerprint=SHA256:{hex}")).trust, expected);
+        }
+        let hex = pairs.concat();
+        for bad in [
+            &hex[..],
+            "sha256:",
+            &format!("sha1:{hex}"),
+            &format!("sha256:{hex}00"),
+            &format!("sha256:{}g", &hex[1..]),
+            &format!("sha256:{}", hex.replacen("00", "0:0", 1)),
+        ] {
+            refuses(&format!("cvm_service_fingerprint={bad}"), "cvm_service_fingerprint is not sha256:");
+        }
+    }
+
+    #[test]
+    fn reads_authorities() {
+        let ca = rcgen::generate_simple_self_signed(["pair".to_owned()]).unwrap().cert;
+        let of = |pem: &str| format!("cvm_service_ca={}", BASE64_STANDARD.encode(pem));
+        let Trust::Authorities(found) = settings(&of(&ca.pem().repeat(2))).trust else { panic!() };
+        assert_eq!(found, [ca.der().clone(), ca.der().clone()]);
+        refuses("cvm_service_ca=/etc/ca.pem", "cvm_service_ca is not base64");
+        refuses(&of("hello"), "cvm_service_ca has no certificate in it");
+        refuses(&of("-----BEGIN CERTIFICATE-----\n!"), "cvm_service_ca is base64, but not of PEM");
+        refuses(
+            &of("-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"),
+            "cvm_service_ca has a certificate in it that cannot be read",
+        );
+        let both = format!("{}\ncvm_service_fingerprint=sha256:{}", of(&ca.pem()), "0".repeat(64));
+        refuses(&both, "cvm_service_ca stands beside cvm_service_fingerprint");
+    }
+
+    proptest! {
+        #[test]
+        fn takes_any_lines(
+            lines in prop::collection::vec(
+                ("cvm_(cluster_(pin|timeout|keys|network|interface|master_ip)|service_(url|ca|fingerprint))", ".{0,12}"),
+                0..8,
+            ),
+        ) {
+            let lines: Vec<_> = lines.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let _ = read(&lines.join("\n"));
+        }
+    }
+}
