@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a slave does in the shell agent that cernvm-cluster-agent replaces, for comparison: ask until the master is
-# ready, read its address, put it in place of the placeholder. The section has been parsed by somebody else, as it is
+# ready, read its address, put it in place of the placeholder. Another program has parsed the section, as it is
 # in the boot loader, so that this is only the agent's own part.
 #
 #     shell-agent.sh URL PIN USER-DATA [CA]

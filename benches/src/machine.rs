@@ -8,7 +8,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use crate::trouble::{Doing, Outcome};
+use crate::error::{Result, WithContext};
 
 /// One core for what is measured, one for what measures. The same core when the machine has only one.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +19,8 @@ pub(crate) struct Cores {
 
 impl Cores {
     /// Takes the first two cores that this process may use, and moves this thread to the client's.
-    pub(crate) fn claim() -> Outcome<Self> {
-        let allowed = sched_getaffinity(Pid::from_raw(0)).doing("ask for this process's cores")?;
+    pub(crate) fn claim() -> Result<Self> {
+        let allowed = sched_getaffinity(Pid::from_raw(0)).context("ask for this process's cores")?;
         let mut free = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
         let server = free.next().unwrap_or(0);
         let cores = Self { server, client: free.next().unwrap_or(server) };
@@ -29,7 +29,7 @@ impl Cores {
     }
 
     /// Does something, such as starting a program, on the server's core: threads and children inherit it.
-    pub(crate) fn on_the_server_s<T>(self, work: impl FnOnce() -> T) -> Outcome<T> {
+    pub(crate) fn on_the_server_s<T>(self, work: impl FnOnce() -> T) -> Result<T> {
         pin_to(self.server)?;
         let done = work();
         pin_to(self.client)?;
@@ -42,10 +42,10 @@ impl Cores {
     }
 }
 
-fn pin_to(core: usize) -> Outcome<()> {
+fn pin_to(core: usize) -> Result<()> {
     let mut set = CpuSet::new();
-    set.set(core).doing("name a core")?;
-    sched_setaffinity(Pid::from_raw(0), &set).doing(format!("move to core {core}"))
+    set.set(core).context("name a core")?;
+    sched_setaffinity(Pid::from_raw(0), &set).context(format!("move to core {core}"))
 }
 
 /// What the report says of the machine.
@@ -70,7 +70,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Looks at the machine.
-    pub(crate) fn look(cores: Cores, scratch: &Path) -> Outcome<Self> {
+    pub(crate) fn look(cores: Cores, scratch: &Path) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let processors = read("/proc/cpuinfo");
         let field = |text: &str, name: &str| {
@@ -95,17 +95,17 @@ impl Machine {
     }
 }
 
-fn fdatasync_us(scratch: &Path) -> Outcome<f64> {
+fn fdatasync_us(scratch: &Path) -> Result<f64> {
     use std::io::Write;
     let path = scratch.join("fdatasync");
-    let mut file = fs::File::create(&path).doing_on("create", &path)?;
+    let mut file = fs::File::create(&path).context_on("create", &path)?;
     let mut spans = Vec::new();
     for _ in 0..200 {
         let begin = Instant::now();
-        file.write_all(&[7; 4096]).and_then(|()| file.sync_data()).doing_on("append to", &path)?;
+        file.write_all(&[7; 4096]).and_then(|()| file.sync_data()).context_on("append to", &path)?;
         spans.push(begin.elapsed().as_secs_f64() * 1e6);
     }
-    fs::remove_file(&path).doing_on("remove", &path)?;
+    fs::remove_file(&path).context_on("remove", &path)?;
     spans.sort_by(f64::total_cmp);
     Ok(spans[spans.len() / 2])
 }

@@ -5,6 +5,7 @@
 //! What is measured, how, and what the figures have to be is in `report/goals.rs`; `benches/run.sh` builds everything
 //! and gets the peers. Nothing here asserts a time: the report says where a goal was missed.
 
+mod error;
 mod load;
 mod machine;
 mod parts;
@@ -13,16 +14,15 @@ mod peers;
 mod process;
 mod report;
 mod tls;
-mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use error::{Error, Result, WithContext};
 use machine::{Cores, Machine};
 use parts::{PARTS, Part, Plan, Run};
 use peers::Bench;
 use report::Report;
-use trouble::{Doing, Outcome, Trouble};
 
 struct Arguments {
     plan: Plan,
@@ -40,16 +40,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Outcome<()> {
+fn run(arguments: Arguments) -> Result<()> {
     let cores = Cores::claim()?;
     let target = target_directory()?;
     let out = arguments.out.unwrap_or_else(|| target.join("bench"));
-    std::fs::create_dir_all(&out).doing_on("create", &out)?;
+    std::fs::create_dir_all(&out).context_on("create", &out)?;
     let bench = Bench::prepare(cores, &target, &out)?;
     let machine = Machine::look(cores, bench.scratch.path())?;
     let mut run = Run::new(bench, arguments.plan);
     for part in arguments.parts {
-        // One part's trouble must not cost the figures of the others.
+        // An error in one part must not cost the figures of the others.
         if let Err(trouble) = (part.run)(&mut run) {
             run.gap(part.name, "all", &trouble.to_string());
         }
@@ -57,9 +57,9 @@ fn run(arguments: Arguments) -> Outcome<()> {
     Report { machine, plan: run.plan, versions: peers::versions(), results: run.results }.write(&out)
 }
 
-fn arguments() -> Outcome<Arguments> {
+fn arguments() -> Result<Arguments> {
     use lexopt::prelude::*;
-    let wrong = |error: lexopt::Error| Trouble::unexpected("the command line", format!("is wrong: {error}"));
+    let wrong = |error: lexopt::Error| Error::unexpected("the command line", format!("is wrong: {error}"));
     let mut parser = lexopt::Parser::from_env();
     let mut arguments = Arguments { plan: Plan { quick: false, repeats: 0 }, out: None, parts: Vec::new() };
     while let Some(argument) = parser.next().map_err(wrong)? {
@@ -72,7 +72,7 @@ fn arguments() -> Outcome<Arguments> {
             Value(name) => {
                 let part = PARTS.into_iter().find(|part| name == part.name);
                 let names = PARTS.map(|part| part.name).join(", ");
-                let wrong = || Trouble::unexpected("the command line", format!("names no part of {names}"));
+                let wrong = || Error::unexpected("the command line", format!("names no part of {names}"));
                 arguments.parts.push(part.ok_or_else(wrong)?);
             }
             other => return Err(wrong(other.unexpected())),
@@ -88,10 +88,8 @@ fn arguments() -> Outcome<Arguments> {
 }
 
 /// cargo's: this program lies in one of its profiles' directories.
-fn target_directory() -> Outcome<PathBuf> {
-    let program = std::env::current_exe().doing("find this program")?;
+fn target_directory() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
     let target = program.parent().and_then(Path::parent);
-    target
-        .map(Path::to_owned)
-        .ok_or_else(|| Trouble::unexpected("this program", "lies in no target directory"))
+    target.map(Path::to_owned).ok_or_else(|| Error::unexpected("this program", "lies in no target directory"))
 }

@@ -12,8 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
+use crate::error::{Error, Result, WithContext};
 use crate::machine::Cores;
-use crate::trouble::{Doing, Outcome, Trouble};
 
 /// How long a server may take to accept, and to stop when asked, before the run gives it up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,19 +38,19 @@ pub(crate) struct Memory {
 
 impl Process {
     /// Starts `command` on the server's core, its errors into a file in `dir`.
-    pub(crate) fn start(name: &str, command: &mut Command, cores: Cores, dir: &Path) -> Outcome<Self> {
+    pub(crate) fn start(name: &str, command: &mut Command, cores: Cores, dir: &Path) -> Result<Self> {
         let log = dir.join("log");
-        let errors = File::create(&log).doing_on("create", &log)?;
+        let errors = File::create(&log).context_on("create", &log)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
-        let mut child = cores.on_the_server_s(|| command.spawn())?.doing(format!("start {name}"))?;
+        let mut child = cores.on_the_server_s(|| command.spawn())?.context(format!("start {name}"))?;
         let said = BufReader::new(child.stdout.take().expect("it is piped"));
         Ok(Self { name: name.to_owned(), child, said, log })
     }
 
     /// Reads what the program prints up to a line with `marker`, and gives what follows the marker.
-    pub(crate) fn line_after(&mut self, marker: &str) -> Outcome<String> {
+    pub(crate) fn line_after(&mut self, marker: &str) -> Result<String> {
         let mut line = String::new();
-        while self.said.read_line(&mut line).doing(format!("read what {} prints", self.name))? > 0 {
+        while self.said.read_line(&mut line).context(format!("read what {} prints", self.name))? > 0 {
             if let Some((_, rest)) = line.split_once(marker) {
                 return Ok(rest.trim().to_owned());
             }
@@ -60,10 +60,10 @@ impl Process {
     }
 
     /// Waits until something accepts at `address`.
-    pub(crate) fn wait_for(&mut self, address: SocketAddr) -> Outcome<()> {
+    pub(crate) fn wait_for(&mut self, address: SocketAddr) -> Result<()> {
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
-            if self.child.try_wait().doing("look after a child")?.is_some() {
+            if self.child.try_wait().context("look after a child")?.is_some() {
                 return Err(self.unexpected("ended before it accepted"));
             }
             if begin.elapsed() > PATIENCE {
@@ -76,15 +76,15 @@ impl Process {
 
     /// CPU time of all its threads so far, also of those that ended; nanosecond resolution (the process's CPU clock,
     /// clock_getcpuclockid(3)).
-    pub(crate) fn cpu(&self) -> Outcome<Duration> {
-        let clock = ClockId::pid_cpu_clock_id(self.pid()).doing("find a process's clock")?;
-        Ok(clock.now().doing("read a process's clock")?.into())
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let clock = ClockId::pid_cpu_clock_id(self.pid()).context("find a process's clock")?;
+        Ok(clock.now().context("read a process's clock")?.into())
     }
 
     /// Its memory now.
-    pub(crate) fn memory(&self) -> Outcome<Memory> {
+    pub(crate) fn memory(&self) -> Result<Memory> {
         let path = PathBuf::from(format!("/proc/{}/smaps_rollup", self.pid()));
-        let text = fs::read_to_string(&path).doing_on("read", &path)?;
+        let text = fs::read_to_string(&path).context_on("read", &path)?;
         let bytes = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name))?;
             line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kilobytes| kilobytes * 1024.0)
@@ -94,7 +94,7 @@ impl Process {
 
     /// Waits until it has next to nothing more to do: three times in a row less than 5 ms of CPU time in 100 ms
     /// (an idle etcd ticks), at most 30 s.
-    pub(crate) fn settle(&self) -> Outcome<()> {
+    pub(crate) fn settle(&self) -> Result<()> {
         let begin = Instant::now();
         let mut quiet = 0;
         let mut before = self.cpu()?;
@@ -108,19 +108,19 @@ impl Process {
     }
 
     /// Asks it to stop and waits until it has.
-    pub(crate) fn stop(mut self) -> Outcome<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         self.end()
     }
 
-    fn end(&mut self) -> Outcome<()> {
-        if self.child.try_wait().doing("look after a child")?.is_some() {
+    fn end(&mut self) -> Result<()> {
+        if self.child.try_wait().context("look after a child")?.is_some() {
             return Ok(());
         }
-        kill(self.pid(), Signal::SIGTERM).doing(format!("stop {}", self.name))?;
+        kill(self.pid(), Signal::SIGTERM).context(format!("stop {}", self.name))?;
         let begin = Instant::now();
-        while self.child.try_wait().doing("look after a child")?.is_none() {
+        while self.child.try_wait().context("look after a child")?.is_none() {
             if begin.elapsed() > PATIENCE {
-                self.child.kill().and_then(|()| self.child.wait()).doing(format!("kill {}", self.name))?;
+                self.child.kill().and_then(|()| self.child.wait()).context(format!("kill {}", self.name))?;
                 return Err(self.unexpected("did not stop when asked"));
             }
             sleep(Duration::from_millis(2));
@@ -133,11 +133,11 @@ impl Process {
     }
 
     /// An error with the end of the program's log.
-    fn unexpected(&self, did: &str) -> Trouble {
+    fn unexpected(&self, did: &str) -> Error {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(3)..].join(" | ");
-        Trouble::unexpected(&self.name, format!("{did}: {tail}"))
+        Error::unexpected(&self.name, format!("{did}: {tail}"))
     }
 }
 
@@ -148,12 +148,12 @@ impl Drop for Process {
     }
 }
 
-/// An address on loopback that nobody listens at, below the ports that the kernel gives to clients, so that a crowd
+/// A free address on loopback, below the ports that the kernel gives to clients, so that a crowd
 /// of those cannot take it before the server does.
-pub(crate) fn free_address() -> Outcome<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let port = std::iter::repeat_with(|| fastrand::u16(20_000..32_000)).take(100).find(free);
     let port =
-        port.ok_or_else(|| Trouble::unexpected("this machine", "has no free port from 20000 to 32000"))?;
+        port.ok_or_else(|| Error::unexpected("this machine", "has no free port from 20000 to 32000"))?;
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }

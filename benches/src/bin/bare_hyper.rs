@@ -1,6 +1,6 @@
-//! The yardstick: hyper with nothing around it. Every GET gets the same answer, which is given as a file; a GET of
-//! `/wait` gets it when somebody POSTs, and the POST is answered 201 with an empty body. Parsing and writing HTTP is
-//! all that it does, so what the service costs more than this is the service's own.
+//! The baseline: hyper with no service around it. Every GET gets the same answer, which is given as a file; a GET of
+//! `/wait` gets it after a POST, and the POST is answered 201 with an empty body. Parsing and writing HTTP is
+//! all that it does, so the difference to the service is the cost of the service itself.
 //!
 //!     bare_hyper ADDRESS ANSWER-FILE
 //!

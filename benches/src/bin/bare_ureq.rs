@@ -1,5 +1,5 @@
-//! The agent's yardstick: ureq with nothing around it. Reads two keys and prints the second; no section, no files, no
-//! checks. What the agent costs more than this is the agent's own.
+//! The baseline of the agent: ureq with no agent around it. Reads two keys and prints the second; no section, no files, no
+//! checks. The difference to the agent is the cost of the agent itself.
 //!
 //!     bare_ureq READY-URL ADDRESS-URL [CA-FILE]
 

@@ -1,4 +1,4 @@
-//! Clients that mean no good, beside those that are measured: at a steady pace, whatever they are answered.
+//! Abusive clients beside the measured ones. Their pace is steady and does not depend on the answers.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use crate::trouble::{Doing, Outcome, Trouble};
+use crate::error::{Error, Result, WithContext};
 
-/// Each slow client sends one byte in this time.
+/// Interval between two bytes of a slow client.
 const BYTE_EVERY: Duration = Duration::from_secs(3);
-/// A client comes and sends garbage this often.
+/// Interval between clients that send garbage.
 const GARBAGE_EVERY: Duration = Duration::from_millis(10);
-/// Somebody asks for a pin that there is not this often.
+/// Interval between requests for unknown pins.
 const GUESS_EVERY: Duration = Duration::from_millis(5);
-/// How many clients guess. More than the service answers at once about unknown pins.
+/// Number of clients that guess pins: more than the service answers at once about unknown pins.
 const GUESSERS: usize = 200;
 /// The head of a request that never ends.
 const ENDLESS: &[u8] = b"POST /api/v1/clusters HTTP/1.1\r\nHost: x\r\nX: ";
@@ -31,13 +31,13 @@ const GARBAGE: [&[u8]; 4] = [
 /// The abuse, until it is stopped.
 pub(crate) struct Abuse {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Outcome<()>>,
+    thread: JoinHandle<Result<()>>,
 }
 
 impl Abuse {
     /// Begins once `slow` clients are connected that send a byte now and then.
-    pub(crate) fn of(server: SocketAddr, slow: usize) -> Outcome<Self> {
-        let crowd = Crowd::gather(server, slow)?;
+    pub(crate) fn of(server: SocketAddr, slow: usize) -> Result<Self> {
+        let crowd = Clients::gather(server, slow)?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let thread = std::thread::spawn(move || crowd.run(&told));
@@ -45,21 +45,21 @@ impl Abuse {
     }
 
     /// Ends it.
-    pub(crate) fn stop(self) -> Outcome<()> {
+    pub(crate) fn stop(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| Trouble::unexpected("the abuse", "panicked"))?
+        self.thread.join().map_err(|_| Error::unexpected("the abuse", "panicked"))?
     }
 }
 
-struct Crowd {
+struct Clients {
     server: SocketAddr,
     slow: Vec<TcpStream>,
     guessers: Vec<TcpStream>,
 }
 
-impl Crowd {
-    fn gather(server: SocketAddr, slow: usize) -> Outcome<Self> {
-        let connect = |count: usize| -> Outcome<Vec<TcpStream>> {
+impl Clients {
+    fn gather(server: SocketAddr, slow: usize) -> Result<Self> {
+        let connect = |count: usize| -> Result<Vec<TcpStream>> {
             (0..count)
                 .map(|number| {
                     if number % 100 == 99 {
@@ -73,8 +73,8 @@ impl Crowd {
         Ok(Self { server, slow: connect(slow)?, guessers: connect(GUESSERS)? })
     }
 
-    /// What the server does with these clients is its own affair: it may cut them off, so errors of sending are none.
-    fn run(mut self, stop: &AtomicBool) -> Outcome<()> {
+    /// The server may cut these clients off, so an error of sending does not count.
+    fn run(mut self, stop: &AtomicBool) -> Result<()> {
         let begin = Instant::now();
         let (mut sent, mut garbage, mut guesses) = (0, 0, 0);
         let due = |every: Duration| {
@@ -107,8 +107,8 @@ impl Crowd {
     }
 }
 
-fn open(server: SocketAddr) -> Outcome<TcpStream> {
-    let client = TcpStream::connect(server).doing("connect a client that means no good")?;
-    client.set_nonblocking(true).doing("set an option")?;
+fn open(server: SocketAddr) -> Result<TcpStream> {
+    let client = TcpStream::connect(server).context("connect a client that means no good")?;
+    client.set_nonblocking(true).context("set an option")?;
     Ok(client)
 }

@@ -7,20 +7,20 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use super::Latencies;
 use super::connection::{Connection, Target};
 use super::wire::Framing;
+use crate::error::{Error, Result, WithContext};
 use crate::process::Process;
-use crate::trouble::{Doing, Outcome, Trouble};
 
 /// Longest silence of a server under load before the run gives it up, in milliseconds.
 const SILENCE_MS: u16 = 20_000;
 
-/// What to do.
+/// A load.
 #[derive(Debug)]
 pub(crate) struct ClosedLoop<'a> {
-    /// Whom to ask.
+    /// The server.
     pub(crate) target: &'a Target,
-    /// How it answers.
+    /// The framing of its answers.
     pub(crate) framing: Framing,
-    /// How many connections ask.
+    /// Number of connections.
     pub(crate) connections: usize,
     /// When to stop.
     pub(crate) until: Until,
@@ -74,18 +74,18 @@ impl ClosedLoop<'_> {
         &self,
         server: &Process,
         mut next: impl FnMut(usize, &mut Vec<u8>),
-    ) -> Outcome<Measured> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).doing("make an epoll")?;
+    ) -> Result<Measured> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("make an epoll")?;
         let mut request = Vec::new();
         let mut asking = Vec::with_capacity(self.connections);
         for number in 0..self.connections {
-            let mut connection = Connection::open(self.target).doing("connect")?;
+            let mut connection = Connection::open(self.target).context("connect")?;
             epoll
                 .add(&connection, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))
-                .doing("watch a socket")?;
+                .context("watch a socket")?;
             request.clear();
             next(number, &mut request);
-            connection.send(&request).doing("send a request")?;
+            connection.send(&request).context("send a request")?;
             asking.push((connection, Instant::now()));
         }
 
@@ -101,18 +101,18 @@ impl ClosedLoop<'_> {
         let mut events = vec![EpollEvent::empty(); 256];
         let mut scratch = vec![0; 64 * 1024];
         loop {
-            let ready = epoll.wait(&mut events, SILENCE_MS).doing("wait for answers")?;
+            let ready = epoll.wait(&mut events, SILENCE_MS).context("wait for answers")?;
             if ready == 0 {
-                return Err(Trouble::unexpected("the server", "answered nothing for 20 s"));
+                return Err(Error::unexpected("the server", "answered nothing for 20 s"));
             }
             for event in &events[..ready] {
                 let index = usize::try_from(event.data()).expect("it was a usize");
                 let (connection, sent) = &mut asking[index];
-                let received = connection.receive(self.framing, &mut scratch).doing("read an answer")?;
+                let received = connection.receive(self.framing, &mut scratch).context("read an answer")?;
                 if received.refused {
                     let said =
                         String::from_utf8_lossy(&scratch[..200]).replace('\r', "").replace('\n', " | ");
-                    return Err(Trouble::unexpected("the server", format!("refused a request: {said}")));
+                    return Err(Error::unexpected("the server", format!("refused a request: {said}")));
                 }
                 if received.messages == 0 {
                     continue;
@@ -125,7 +125,7 @@ impl ClosedLoop<'_> {
                 request.clear();
                 next(index, &mut request);
                 *sent = now;
-                connection.send(&request).doing("send a request")?;
+                connection.send(&request).context("send a request")?;
             }
             match self.until {
                 Until::Elapsed(span) if !warm && begin.elapsed() >= span / 5 => {

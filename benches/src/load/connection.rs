@@ -17,7 +17,7 @@ use super::wire::Framing;
 pub(crate) struct Target {
     /// Address of the server.
     pub(crate) address: SocketAddr,
-    /// For TLS: whom to trust.
+    /// For TLS: the certificates to trust.
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
@@ -30,12 +30,12 @@ pub(crate) struct Connection {
     partial: Vec<u8>,
 }
 
-/// What one look at a connection found.
+/// The messages of one read.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     /// Whole messages.
     pub(crate) messages: usize,
-    /// One of them said no.
+    /// One of them is an error answer.
     pub(crate) refused: bool,
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A request and how its answer is framed.
 #[derive(Debug, Clone)]
-pub(crate) struct Speech {
+pub(crate) struct Exchange {
     /// The bytes to send.
     pub(crate) request: Vec<u8>,
     /// What comes back.

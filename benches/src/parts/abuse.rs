@@ -1,19 +1,19 @@
-//! An honest client alone, and beside thousands that mean no good.
+//! An honest client alone, and beside thousands of abusive ones.
 
 use std::time::Duration;
 
 use super::pins::{fill, now, reads};
 use super::{Run, names};
+use crate::error::Result;
 use crate::load::abuse::Abuse;
 use crate::load::closed_loop::{ClosedLoop, Until};
 use crate::load::wire::Framing;
 use crate::peers::{Build, ours};
-use crate::trouble::Outcome;
 
 /// Clients that send a byte now and then.
 const SLOW: usize = 5000;
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let span = Duration::from_secs(if run.plan.quick { 1 } else { 5 });
     for repeat in 0..run.plan.repeats {
         eprintln!("{}: {} of {}", names::ABUSE, repeat + 1, run.plan.repeats);

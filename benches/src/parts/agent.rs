@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 
 use super::guest::{self, Guest, Role};
 use super::{Plan, Run, figure, names};
+use crate::error::{Error, Result, WithContext};
 use crate::load::connection::Target;
 use crate::peak;
 use crate::peers::{Bench, Build, KEY, http, installed, ours};
 use crate::tls::Certificate;
-use crate::trouble::{Doing, Outcome, Trouble};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
@@ -42,10 +42,10 @@ struct Service {
     script: PathBuf,
 }
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let dir = run.bench.directory()?;
     let script = dir.path().join("shell-agent.sh");
-    fs::write(&script, include_str!("../../peers/shell-agent.sh")).doing_on("write", &script)?;
+    fs::write(&script, include_str!("../../peers/shell-agent.sh")).context_on("write", &script)?;
     for scheme in ["http", "https"] {
         let certificate = match scheme {
             "https" => Some(Certificate::make(dir.path())?),
@@ -67,7 +67,7 @@ pub(super) fn run(run: &mut Run) -> Outcome<()> {
     Ok(())
 }
 
-fn turn(bench: &Bench, plan: &Plan, subject: Subject, service: &Service) -> Outcome<Vec<(String, f64)>> {
+fn turn(bench: &Bench, plan: &Plan, subject: Subject, service: &Service) -> Result<Vec<(String, f64)>> {
     let runs = if plan.quick { 2 } else { 10 };
     let (mut wall, mut cpu) = (0.0, 0.0);
     for _ in 0..runs {
@@ -76,7 +76,7 @@ fn turn(bench: &Bench, plan: &Plan, subject: Subject, service: &Service) -> Outc
         wall += cost.wall.as_secs_f64() * 1e3 / f64::from(runs);
         cpu += cost.cpu.as_secs_f64() * 1e3 / f64::from(runs);
         if matches!(subject, Subject::Agent | Subject::Shell) && !guest.is_substituted()? {
-            return Err(Trouble::unexpected(
+            return Err(Error::unexpected(
                 subject.to_string(),
                 format!("substituted nothing: {}", guest.log()),
             ));
@@ -89,7 +89,7 @@ fn turn(bench: &Bench, plan: &Plan, subject: Subject, service: &Service) -> Outc
 }
 
 /// A guest that boots for the first time, and what it runs.
-fn prepare(bench: &Bench, subject: Subject, service: &Service) -> Outcome<(Guest, Command)> {
+fn prepare(bench: &Bench, subject: Subject, service: &Service) -> Result<(Guest, Command)> {
     let Service { target, pin, certificate, script } = service;
     let guest = Guest::boot(bench, Role::Slave, pin, target, certificate.as_ref())?;
     let url = guest::url(target);

@@ -8,12 +8,12 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 
 use super::{Run, figure, names};
+use crate::error::Result;
 use crate::load::connection::Target;
 use crate::peers::{Build, http, ours};
 use crate::tls::Certificate;
-use crate::trouble::Outcome;
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     run.interleave(names::CONNECTS, &["http", "https"], |bench, plan, scheme| {
         let certificate = match *scheme {
             "https" => Some(Certificate::make(bench.scratch.path())?),

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::pins::{fill, now, reads};
 use super::{Run, names};
+use crate::error::{Error, Result};
 use crate::load::closed_loop::{ClosedLoop, Until};
 use crate::load::wire::Framing;
 use crate::peers::{Build, ours};
-use crate::trouble::{Outcome, Trouble};
 
 /// Pins that live on, and are asked for meanwhile.
 const SURVIVORS: usize = 10_000;
 /// Filling takes its time, more for each repeat than this only if it is done in vain.
 const REPEATS: usize = 3;
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     for repeat in 0..run.plan.repeats.min(REPEATS) {
         eprintln!("{}: {} of {}", names::EXPIRY, repeat + 1, run.plan.repeats.min(REPEATS));
         once(run, repeat)?;
@@ -23,7 +23,7 @@ pub(super) fn run(run: &mut Run) -> Outcome<()> {
     Ok(())
 }
 
-fn once(run: &mut Run, repeat: usize) -> Outcome<()> {
+fn once(run: &mut Run, repeat: usize) -> Result<()> {
     let span = Duration::from_secs(if run.plan.quick { 1 } else { 10 });
     let room = Duration::from_secs(if run.plan.quick { 20 } else { 120 });
     let dir = run.bench.directory()?;
@@ -44,8 +44,7 @@ fn once(run: &mut Run, repeat: usize) -> Outcome<()> {
     // The load's warm-up ends when they expire.
     let begin = expiry.checked_sub(now()? + span / 5);
     sleep(
-        begin
-            .ok_or_else(|| Trouble::unexpected("the machine", "filled too slowly: they expired meanwhile"))?,
+        begin.ok_or_else(|| Error::unexpected("the machine", "filled too slowly: they expired meanwhile"))?,
     );
     let during = load.run(&process, &mut mixed)?;
     process.stop()?;

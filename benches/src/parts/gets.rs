@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Run, figure, names};
+use crate::error::Result;
 use crate::load::closed_loop::{ClosedLoop, Until};
 use crate::peers::{Build, Peer};
-use crate::trouble::Outcome;
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let subjects = [
         Peer::Ours(Build::Host),
         Peer::BareHyper(Build::Host),

@@ -8,10 +8,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tempfile::TempDir;
 
+use crate::error::{Result, WithContext};
 use crate::load::connection::Target;
 use crate::peers::{Bench, VALUE};
 use crate::tls::Certificate;
-use crate::trouble::{Doing, Outcome};
 
 /// Where the agent finds the context by itself, below the root.
 const USER_DATA: &str = "mnt/.rw/context/user-data";
@@ -38,7 +38,7 @@ impl Guest {
         pin: &str,
         target: &Target,
         certificate: Option<&Certificate>,
-    ) -> Outcome<Self> {
+    ) -> Result<Self> {
         let root = bench.directory()?;
         let mut section = format!("cvm_cluster_pin={pin}\ncvm_service_url={}\n", url(target));
         if let Some(certificate) = certificate {
@@ -52,8 +52,8 @@ impl Guest {
         let guest = Self { root, context };
         let path = guest.user_data();
         let directory = path.parent().expect("it has one");
-        fs::create_dir_all(directory).doing_on("create", directory)?;
-        fs::write(&path, &guest.context).doing_on("write", &path)?;
+        fs::create_dir_all(directory).context_on("create", directory)?;
+        fs::write(&path, &guest.context).context_on("write", &path)?;
         Ok(guest)
     }
 
@@ -63,32 +63,32 @@ impl Guest {
     }
 
     /// Whether the placeholder was replaced, and nothing else was touched.
-    pub(super) fn is_substituted(&self) -> Outcome<bool> {
+    pub(super) fn is_substituted(&self) -> Result<bool> {
         let path = self.user_data();
-        let text = fs::read_to_string(&path).doing_on("read", &path)?;
+        let text = fs::read_to_string(&path).context_on("read", &path)?;
         Ok(text == self.context.replace("###MASTER_IP_PLACEHOLDER###", VALUE))
     }
 
     /// The agent in it, as the boot runs it.
-    pub(super) fn contextualize(&self, bench: &Bench) -> Outcome<Command> {
+    pub(super) fn contextualize(&self, bench: &Bench) -> Result<Command> {
         let mut command = self.agent(bench)?;
         command.args(["contextualize", "--user-data", &format!("/{USER_DATA}")]);
         Ok(command)
     }
 
     /// The agent in it, as the end of the boot runs it.
-    pub(super) fn master_ready(&self, bench: &Bench) -> Outcome<Command> {
+    pub(super) fn master_ready(&self, bench: &Bench) -> Result<Command> {
         let mut command = self.agent(bench)?;
         command.arg("master-ready");
         Ok(command)
     }
 
-    fn agent(&self, bench: &Bench) -> Outcome<Command> {
+    fn agent(&self, bench: &Bench) -> Result<Command> {
         let mut command = Command::new(bench.small("cernvm-cluster-agent")?);
         command.arg("--root").arg(self.root.path());
         let log = self.root.path().join("log");
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(fs::File::create(&log).doing_on("create", &log)?);
+        command.stderr(fs::File::create(&log).context_on("create", &log)?);
         Ok(command)
     }
 

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use super::{Run, figure, names};
+use crate::error::{Error, Result, WithContext};
 use crate::load::closed_loop::{ClosedLoop, Until};
 use crate::peers::{Bench, Build, Peer, installed};
-use crate::trouble::{Doing, Outcome, Trouble};
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let repeats = run.plan.repeats;
     // Counts hardly vary from run to run.
     run.plan.repeats = repeats.min(2);
@@ -31,7 +31,7 @@ pub(super) fn run(run: &mut Run) -> Outcome<()> {
     Ok(())
 }
 
-fn instructions(bench: &Bench, peer: &Peer, requests: usize, counts: &Path) -> Outcome<f64> {
+fn instructions(bench: &Bench, peer: &Peer, requests: usize, counts: &Path) -> Result<f64> {
     let server = peer.start(bench)?;
     let load = ClosedLoop {
         target: &server.target,
@@ -45,10 +45,10 @@ fn instructions(bench: &Bench, peer: &Peer, requests: usize, counts: &Path) -> O
 }
 
 /// The sum in a callgrind file: `totals: N` or `summary: N` on a line of its own.
-fn total(path: &Path) -> Outcome<f64> {
-    let text = fs::read_to_string(path).doing_on("read", path)?;
+fn total(path: &Path) -> Result<f64> {
+    let text = fs::read_to_string(path).context_on("read", path)?;
     let number = |line: &str| {
         line.strip_prefix("totals:").or_else(|| line.strip_prefix("summary:"))?.trim().parse().ok()
     };
-    text.lines().find_map(number).ok_or_else(|| Trouble::unexpected("callgrind", "wrote no total"))
+    text.lines().find_map(number).ok_or_else(|| Error::unexpected("callgrind", "wrote no total"))
 }

@@ -17,10 +17,10 @@ mod writes;
 
 use serde::Serialize;
 
+use crate::error::Result;
 use crate::load::closed_loop::Measured;
 use crate::peers::Bench;
 use crate::report::results::{Gap, Results, Sample};
-use crate::trouble::Outcome;
 
 /// How much of everything.
 #[derive(Debug, Clone, Serialize)]
@@ -54,7 +54,7 @@ pub(crate) struct Part {
     /// Its name on the command line.
     pub(crate) name: &'static str,
     /// Runs it.
-    pub(crate) run: fn(&mut Run) -> Outcome<()>,
+    pub(crate) run: fn(&mut Run) -> Result<()>,
 }
 
 /// All of them, in the order in which they run.
@@ -89,13 +89,13 @@ impl Run {
         Self { bench, plan, results: Results::default() }
     }
 
-    /// Gives each subject a turn in each repeat, in an order that rotates so that nobody always follows the same
+    /// Gives each subject a turn in each repeat, in an order that rotates so that no subject always follows the same
     /// neighbour. A subject that fails is a gap in the report and gets no more turns.
     fn interleave<S: ToString>(
         &mut self,
         part: &str,
         subjects: &[S],
-        mut turn: impl FnMut(&Bench, &Plan, &S) -> Outcome<Vec<(String, f64)>>,
+        mut turn: impl FnMut(&Bench, &Plan, &S) -> Result<Vec<(String, f64)>>,
     ) {
         let mut out = vec![false; subjects.len()];
         for repeat in 0..self.plan.repeats {

@@ -9,15 +9,15 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::guest::{Guest, Role};
 use super::{Run, names};
+use crate::error::{Error, Result, WithContext};
 use crate::load::Latencies;
 use crate::load::connection::Target;
 use crate::peers::{Bench, Build, ours};
 use crate::process::Process;
 use crate::tls::{self, Certificate};
-use crate::trouble::{Doing, Outcome, Trouble};
 
 /// How long a slave may take before the run gives it up, in milliseconds.
-const PATIENCE_MS: u16 = 20_000;
+const TIMEOUT_MS: u16 = 20_000;
 
 /// A service with a pin for every pair.
 struct Service {
@@ -28,7 +28,7 @@ struct Service {
     latencies: Latencies,
 }
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let pairs = if run.plan.quick { 3 } else { 200 };
     let dir = run.bench.directory()?;
     let mut services = Vec::new();
@@ -59,31 +59,31 @@ pub(super) fn run(run: &mut Run) -> Outcome<()> {
     Ok(())
 }
 
-fn pair_up(bench: &Bench, service: &Service, pin: &str) -> Outcome<Duration> {
+fn pair_up(bench: &Bench, service: &Service, pin: &str) -> Result<Duration> {
     let boot = |role| Guest::boot(bench, role, pin, &service.target, service.certificate.as_ref());
     let (master, slave) = (boot(Role::Master)?, boot(Role::Slave)?);
     finish(&master, start(&mut master.contextualize(bench)?)?)?;
 
     let file = slave.user_data();
     let directory = file.parent().expect("it has one");
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC).doing("make an inotify")?;
-    inotify.add_watch(directory, AddWatchFlags::IN_MOVED_TO).doing_on("watch", directory)?;
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).doing("make an epoll")?;
-    epoll.add(&inotify, EpollEvent::new(EpollFlags::EPOLLIN, 0)).doing("watch an inotify")?;
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC).context("make an inotify")?;
+    inotify.add_watch(directory, AddWatchFlags::IN_MOVED_TO).context_on("watch", directory)?;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("make an epoll")?;
+    epoll.add(&inotify, EpollEvent::new(EpollFlags::EPOLLIN, 0)).context("watch an inotify")?;
     let waiting = start(&mut slave.contextualize(bench)?)?;
-    until_somebody_waits(&service.target, pin)?;
+    until_one_waits(&service.target, pin)?;
 
     let begin = Instant::now();
     let ready = start(&mut master.master_ready(bench)?)?;
     let mut moved = false;
     while !moved {
-        if epoll.wait(&mut [EpollEvent::empty()], PATIENCE_MS).doing("wait for a file")? == 0 {
-            return Err(Trouble::unexpected(
+        if epoll.wait(&mut [EpollEvent::empty()], TIMEOUT_MS).context("wait for a file")? == 0 {
+            return Err(Error::unexpected(
                 "the slave",
                 format!("substituted nothing for 20 s: {}", slave.log()),
             ));
         }
-        let events = inotify.read_events().doing("read what happened to a directory")?;
+        let events = inotify.read_events().context("read what happened to a directory")?;
         moved = events.iter().any(|event| event.name.as_deref() == file.file_name());
     }
     let latency = begin.elapsed();
@@ -92,14 +92,14 @@ fn pair_up(bench: &Bench, service: &Service, pin: &str) -> Outcome<Duration> {
     finish(&slave, waiting)?;
     match slave.is_substituted()? {
         true => Ok(latency),
-        false => Err(Trouble::unexpected("the slave", format!("wrote something else: {}", slave.log()))),
+        false => Err(Error::unexpected("the slave", format!("wrote something else: {}", slave.log()))),
     }
 }
 
 /// Listens to a pin's events until they tell of a wait.
-fn until_somebody_waits(target: &Target, pin: &str) -> Outcome<()> {
+fn until_one_waits(target: &Target, pin: &str) -> Result<()> {
     let mut stream = tls::connect(target)?;
-    stream.write_all(&ours::events(pin).request).doing("ask for events")?;
+    stream.write_all(&ours::events(pin).request).context("ask for events")?;
     let mut heard = String::new();
     let mut scratch = [0; 4096];
     loop {
@@ -107,21 +107,21 @@ fn until_somebody_waits(target: &Target, pin: &str) -> Outcome<()> {
         if waiting.is_some_and(|count| count.starts_with(|digit: char| ('1'..='9').contains(&digit))) {
             return Ok(());
         }
-        match stream.read(&mut scratch).doing("hear of a wait within 20 s")? {
-            0 => return Err(Trouble::unexpected("the service", format!("told of no wait: {heard}"))),
+        match stream.read(&mut scratch).context("hear of a wait within 20 s")? {
+            0 => return Err(Error::unexpected("the service", format!("told of no wait: {heard}"))),
             got => heard.push_str(&String::from_utf8_lossy(&scratch[..got])),
         }
     }
 }
 
-fn start(command: &mut Command) -> Outcome<Child> {
-    command.spawn().doing("start the agent")
+fn start(command: &mut Command) -> Result<Child> {
+    command.spawn().context("start the agent")
 }
 
-fn finish(guest: &Guest, mut agent: Child) -> Outcome<()> {
-    let status = agent.wait().doing("wait for the agent")?;
+fn finish(guest: &Guest, mut agent: Child) -> Result<()> {
+    let status = agent.wait().context("wait for the agent")?;
     match status.success() {
         true => Ok(()),
-        false => Err(Trouble::unexpected("the agent", format!("ended with {status}: {}", guest.log()))),
+        false => Err(Error::unexpected("the agent", format!("ended with {status}: {}", guest.log()))),
     }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Plan, Run, figure, names};
+use crate::error::{Error, Result, WithContext};
 use crate::load::closed_loop::{ClosedLoop, Until};
 use crate::load::wire::Framing;
 use crate::peers::{Bench, Build, KEY, Writes, ours};
-use crate::trouble::{Doing, Outcome, Trouble};
 
 /// A service's data, filled beforehand.
 struct Data {
@@ -18,7 +18,7 @@ struct Data {
     pins: Vec<String>,
 }
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let dir = run.bench.directory()?;
     let expiry = now()? + Duration::from_secs(24 * 60 * 60);
     let mut filled = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn run(run: &mut Run) -> Outcome<()> {
     Ok(())
 }
 
-fn turn(bench: &Bench, plan: &Plan, data: &Data) -> Outcome<Vec<(String, f64)>> {
+fn turn(bench: &Bench, plan: &Plan, data: &Data) -> Result<Vec<(String, f64)>> {
     let begin = Instant::now();
     let (process, target) = ours::launch(bench, Build::Host, &data.directory, None)?;
     let start_up = begin.elapsed();
@@ -75,26 +75,26 @@ pub(super) fn reads(pins: &[String]) -> Writes {
 }
 
 /// Fills a data directory with pins that live until `expiry`, since 1970, and gives them.
-pub(super) fn fill(bench: &Bench, directory: &Path, count: usize, expiry: Duration) -> Outcome<Vec<String>> {
+pub(super) fn fill(bench: &Bench, directory: &Path, count: usize, expiry: Duration) -> Result<Vec<String>> {
     eprintln!("filling {} with {count} pins", directory.display());
     let mut command = std::process::Command::new(bench.built("fill", Build::Host)?);
     command.arg(directory).arg(count.to_string()).arg(expiry.as_secs().to_string());
-    let output = command.output().doing("run fill")?;
+    let output = command.output().context("run fill")?;
     if !output.status.success() {
-        return Err(Trouble::unexpected("fill", String::from_utf8_lossy(&output.stderr)));
+        return Err(Error::unexpected("fill", String::from_utf8_lossy(&output.stderr)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 /// Since 1970-01-01 UTC.
-pub(super) fn now() -> Outcome<Duration> {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_err(std::io::Error::other).doing("read the clock")
+pub(super) fn now() -> Result<Duration> {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_err(std::io::Error::other).context("read the clock")
 }
 
-fn bytes_on_disk(directory: &Path) -> Outcome<f64> {
+fn bytes_on_disk(directory: &Path) -> Result<f64> {
     let mut blocks = 0;
-    for entry in fs::read_dir(directory).doing_on("read", directory)? {
-        blocks += entry.and_then(|entry| entry.metadata()).doing_on("look into", directory)?.blocks();
+    for entry in fs::read_dir(directory).context_on("read", directory)? {
+        blocks += entry.and_then(|entry| entry.metadata()).context_on("look into", directory)?.blocks();
     }
     Ok(blocks as f64 * 512.0)
 }

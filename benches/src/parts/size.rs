@@ -7,16 +7,16 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::{Run, figure, names};
-use crate::trouble::{Doing, Outcome};
+use crate::error::{Result, WithContext};
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let repeats = std::mem::replace(&mut run.plan.repeats, 1);
     let programs = ["cernvm-cluster-agent", "bare_ureq"];
     run.interleave(names::SIZE, &["agent", "bare ureq"], |bench, _, subject| {
         let path = bench.small(programs[usize::from(*subject != "agent")])?;
-        let bytes = fs::read(&path).doing_on("read", &path)?;
+        let bytes = fs::read(&path).context_on("read", &path)?;
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        let gzipped = gzip.write_all(&bytes).and_then(|()| gzip.finish()).doing_on("compress", &path)?;
+        let gzipped = gzip.write_all(&bytes).and_then(|()| gzip.finish()).context_on("compress", &path)?;
         let megabytes = |bytes: &[u8]| bytes.len() as f64 / 1e6;
         Ok(vec![figure("stripped, MB", megabytes(&bytes)), figure("gzipped, MB", megabytes(&gzipped))])
     });

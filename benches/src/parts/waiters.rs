@@ -1,12 +1,12 @@
 //! Thousands that wait on one key, and the write that wakes them.
 
 use super::{Run, figure, names};
-use crate::load::crowd::Crowd;
+use crate::error::{Error, Result};
+use crate::load::crowd::WaitingClients;
 use crate::peers::{Bench, Build, Peer, Server, ours};
 use crate::tls::Certificate;
-use crate::trouble::{Outcome, Trouble};
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let subjects = [
         Peer::Ours(Build::Host),
         Peer::BareHyper(Build::Host),
@@ -29,9 +29,9 @@ pub(super) fn run(run: &mut Run) -> Outcome<()> {
     Ok(())
 }
 
-fn wake(server: Server, size: usize) -> Outcome<Vec<(String, f64)>> {
-    let how = server.wait.as_ref().ok_or_else(|| Trouble::unexpected("the server", "cannot wait"))?;
-    let crowd = Crowd {
+fn wake(server: Server, size: usize) -> Result<Vec<(String, f64)>> {
+    let how = server.wait.as_ref().ok_or_else(|| Error::unexpected("the server", "cannot wait"))?;
+    let crowd = WaitingClients {
         target: &server.target,
         size,
         wait: &how.wait,
@@ -51,6 +51,6 @@ fn wake(server: Server, size: usize) -> Outcome<Vec<(String, f64)>> {
     ])
 }
 
-fn start_over_tls(bench: &Bench, build: Build) -> Outcome<Server> {
+fn start_over_tls(bench: &Bench, build: Build) -> Result<Server> {
     ours::start(bench, build, Some(&Certificate::make(bench.scratch.path())?))
 }

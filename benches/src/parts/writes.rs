@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Run, figure, names};
+use crate::error::{Error, Result};
 use crate::load::closed_loop::{ClosedLoop, Until};
 use crate::peers::{Build, Peer};
-use crate::trouble::{Outcome, Trouble};
 
-pub(super) fn run(run: &mut Run) -> Outcome<()> {
+pub(super) fn run(run: &mut Run) -> Result<()> {
     let subjects = [Peer::Ours(Build::Host), Peer::Ours(Build::Musl), Peer::Redis, Peer::Etcd];
     for clients in names::WRITERS {
         run.interleave(&names::writes(clients), &subjects, |bench, plan, peer| {
@@ -15,7 +15,7 @@ pub(super) fn run(run: &mut Run) -> Outcome<()> {
             let places = if plan.quick { 1000 } else { 20_000 };
             let writes = peer.writes(&server, places)?;
             let (framing, next) =
-                writes.ok_or_else(|| Trouble::unexpected(peer.to_string(), "has no store"))?;
+                writes.ok_or_else(|| Error::unexpected(peer.to_string(), "has no store"))?;
             let span = Duration::from_millis(if plan.quick { 200 } else { 3000 });
             let target = &server.target;
             let load = ClosedLoop { target, framing, connections: clients, until: Until::Elapsed(span) };

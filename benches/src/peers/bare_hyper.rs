@@ -3,14 +3,14 @@
 use std::fs;
 
 use super::{Bench, Build, Server, Wait, http};
+use crate::error::{Result, WithContext};
 use crate::process::{Process, free_address};
-use crate::trouble::{Doing, Outcome};
 
-pub(crate) fn start(bench: &Bench, build: Build) -> Outcome<Server> {
+pub(crate) fn start(bench: &Bench, build: Build) -> Result<Server> {
     let program = bench.built("bare_hyper", build)?;
     let dir = bench.directory()?;
     let answer = dir.path().join("answer");
-    fs::write(&answer, &bench.answer).doing_on("write", &answer)?;
+    fs::write(&answer, &bench.answer).context_on("write", &answer)?;
     let address = free_address()?;
     let mut command = bench.command(&program);
     command.arg(address.to_string()).arg(answer);

@@ -1,4 +1,4 @@
-//! etcd, one member, through its JSON gateway: what a shell script in a guest could speak.
+//! etcd, one member, through its JSON gateway: what a shell script in a guest could send.
 
 use std::process::Command;
 
@@ -6,13 +6,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::{Bench, KEY, Server, VALUE, Wait, Writes, http, installed};
-use crate::load::Speech;
+use crate::error::Result;
+use crate::load::Exchange;
 use crate::load::connection::Target;
 use crate::load::wire::Framing;
 use crate::process::{Process, free_address};
-use crate::trouble::Outcome;
 
-pub(crate) fn start(bench: &Bench) -> Outcome<Server> {
+pub(crate) fn start(bench: &Bench) -> Result<Server> {
     let dir = bench.directory()?;
     let (client, peer) = (free_address()?, free_address()?);
     let (clients, peers) = (format!("http://{client}"), format!("http://{peer}"));
@@ -27,7 +27,7 @@ pub(crate) fn start(bench: &Bench) -> Outcome<Server> {
     let get = http::post("/v3/kv/range", &format!(r#"{{"key":"{}"}}"#, BASE64_STANDARD.encode(KEY)));
     let watch = format!(r#"{{"create_request":{{"key":"{}"}}}}"#, BASE64_STANDARD.encode("ready"));
     let wait = Wait {
-        wait: Speech { framing: Framing::HttpChunks, ..http::post("/v3/watch", &watch) },
+        wait: Exchange { framing: Framing::HttpChunks, ..http::post("/v3/watch", &watch) },
         // The head, and the news that the watch was created.
         greetings: 2,
         trigger: put("ready"),
@@ -44,7 +44,7 @@ pub(crate) fn writes(places: usize) -> Writes {
     })
 }
 
-fn put(key: &str) -> Speech {
+fn put(key: &str) -> Exchange {
     let (key, value) = (BASE64_STANDARD.encode(key), BASE64_STANDARD.encode(VALUE));
     http::post("/v3/kv/put", &format!(r#"{{"key":"{key}","value":"{value}"}}"#))
 }

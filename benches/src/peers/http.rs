@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use crate::load::Speech;
+use crate::error::{Error, Result, WithContext};
+use crate::load::Exchange;
 use crate::load::connection::Target;
 use crate::load::wire::Framing;
 use crate::tls::{self, Stream};
-use crate::trouble::{Doing, Outcome, Trouble};
 
 /// A request with a `Host`, further header lines (each ended by CRLF) and a body.
 pub(crate) fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
@@ -26,38 +26,38 @@ pub(crate) fn write_request(into: &mut Vec<u8>, method: &str, path: &str, header
 }
 
 /// A GET as an agent sends it.
-pub(crate) fn get(path: &str) -> Speech {
-    Speech { request: request("GET", path, "Accept: text/plain\r\n", ""), framing: Framing::Http }
+pub(crate) fn get(path: &str) -> Exchange {
+    Exchange { request: request("GET", path, "Accept: text/plain\r\n", ""), framing: Framing::Http }
 }
 
 /// A POST of JSON.
-pub(crate) fn post(path: &str, body: &str) -> Speech {
+pub(crate) fn post(path: &str, body: &str) -> Exchange {
     let headers = "Content-Type: application/json\r\n";
-    Speech { request: request("POST", path, headers, body), framing: Framing::Http }
+    Exchange { request: request("POST", path, headers, body), framing: Framing::Http }
 }
 
 /// Asks over a connection of its own and gives the whole answer, head and body.
-pub(crate) fn ask(target: &Target, speech: &Speech) -> Outcome<String> {
-    ask_over(&mut *tls::connect(target)?, speech)
+pub(crate) fn ask(target: &Target, exchange: &Exchange) -> Result<String> {
+    ask_over(&mut *tls::connect(target)?, exchange)
 }
 
 /// Asks over a connection that stays open.
-pub(crate) fn ask_over(stream: &mut dyn Stream, speech: &Speech) -> Outcome<String> {
-    stream.write_all(&speech.request).doing("send a request")?;
+pub(crate) fn ask_over(stream: &mut dyn Stream, exchange: &Exchange) -> Result<String> {
+    stream.write_all(&exchange.request).context("send a request")?;
     let mut answer = Vec::new();
     let mut scratch = [0; 4096];
     loop {
-        if let Some(message) = speech.framing.first(&answer) {
+        if let Some(message) = exchange.framing.first(&answer) {
             answer.truncate(message.length);
             let answer = String::from_utf8_lossy(&answer).into_owned();
             if message.refused {
-                return Err(Trouble::unexpected("the server", format!("answered {answer:?}")));
+                return Err(Error::unexpected("the server", format!("answered {answer:?}")));
             }
             return Ok(answer);
         }
-        let got = stream.read(&mut scratch).doing("read an answer")?;
+        let got = stream.read(&mut scratch).context("read an answer")?;
         if got == 0 {
-            return Err(Trouble::unexpected("the server", "closed the connection without an answer"));
+            return Err(Error::unexpected("the server", "closed the connection without an answer"));
         }
         answer.extend_from_slice(&scratch[..got]);
     }

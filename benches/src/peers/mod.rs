@@ -16,12 +16,12 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::load::Speech;
+use crate::error::{Error, Result, WithContext};
+use crate::load::Exchange;
 use crate::load::connection::Target;
 use crate::load::wire::Framing;
 use crate::machine::Cores;
 use crate::process::Process;
-use crate::trouble::{Doing, Outcome, Trouble};
 
 /// The key that everybody is asked for, and its value: a master's address.
 pub(crate) const KEY: &str = "master_ip";
@@ -85,7 +85,7 @@ pub(crate) struct Server {
     /// Where it listens.
     pub(crate) target: Target,
     /// Reads the key.
-    pub(crate) get: Speech,
+    pub(crate) get: Exchange,
     /// Waits for a key that is not there.
     pub(crate) wait: Option<Wait>,
     /// What it keeps on disk goes here, and away with this; after the process, since fields are dropped in order.
@@ -97,11 +97,11 @@ pub(crate) struct Server {
 #[derive(Debug, Clone)]
 pub(crate) struct Wait {
     /// Waits.
-    pub(crate) wait: Speech,
+    pub(crate) wait: Exchange,
     /// Messages that answer it at once.
     pub(crate) greetings: usize,
     /// Wakes everybody.
-    pub(crate) trigger: Speech,
+    pub(crate) trigger: Exchange,
 }
 
 /// Writes one durable request after the other into a buffer.
@@ -109,7 +109,7 @@ pub(crate) type Writes = Box<dyn FnMut(usize, &mut Vec<u8>)>;
 
 impl Peer {
     /// Starts it with an empty store but for the key.
-    pub(crate) fn start(&self, bench: &Bench) -> Outcome<Server> {
+    pub(crate) fn start(&self, bench: &Bench) -> Result<Server> {
         match self {
             Self::Ours(build) => ours::start(bench, *build, None),
             Self::BareHyper(build) => bare_hyper::start(bench, *build),
@@ -122,7 +122,7 @@ impl Peer {
 
     /// Durable writes of new keys at random places of a store, and how they are acknowledged; `None` where there is
     /// no store.
-    pub(crate) fn writes(&self, server: &Server, places: usize) -> Outcome<Option<(Framing, Writes)>> {
+    pub(crate) fn writes(&self, server: &Server, places: usize) -> Result<Option<(Framing, Writes)>> {
         Ok(match self {
             Self::Ours(_) => Some((Framing::Http, ours::writes(server, places)?)),
             Self::Redis => Some((Framing::Resp, redis::writes(places))),
@@ -149,8 +149,8 @@ impl fmt::Display for Peer {
 
 impl Bench {
     /// Finds the programs below cargo's target directory, and asks the service for the answer that its peers repeat.
-    pub(crate) fn prepare(cores: Cores, target: &Path, out: &Path) -> Outcome<Self> {
-        let program = std::env::current_exe().doing("find this program")?;
+    pub(crate) fn prepare(cores: Cores, target: &Path, out: &Path) -> Result<Self> {
+        let program = std::env::current_exe().context("find this program")?;
         let host = program.parent().map_or_else(PathBuf::new, Path::to_owned);
         let musl = target.join("x86_64-unknown-linux-musl");
         let small = [musl.join("agent"), target.join("agent")];
@@ -159,7 +159,7 @@ impl Bench {
             .find(|dir| dir.join("cernvm-cluster-agent").exists())
             .unwrap_or_else(|| host.clone());
         let musl = musl.join(host.file_name().unwrap_or_default());
-        let scratch = tempfile::tempdir_in(out).doing_on("make a directory in", out)?;
+        let scratch = tempfile::tempdir_in(out).context_on("make a directory in", out)?;
         let answer = String::from(DEFAULT_ANSWER);
         let mut bench = Self { cores, scratch, host, musl, small, wrapper: Vec::new(), answer };
         match ours::start(&bench, Build::Host, None) {
@@ -170,18 +170,18 @@ impl Bench {
     }
 
     /// A binary of the workspace.
-    pub(crate) fn built(&self, name: &str, build: Build) -> Outcome<PathBuf> {
+    pub(crate) fn built(&self, name: &str, build: Build) -> Result<PathBuf> {
         let path = match build {
             Build::Host => self.host.join(name),
             Build::Musl => self.musl.join(name),
         };
-        path.exists().then_some(path).ok_or_else(|| Trouble::Missing(format!("{name} ({build:?} build)")))
+        path.exists().then_some(path).ok_or_else(|| Error::Missing(format!("{name} ({build:?} build)")))
     }
 
     /// A binary that was built for size.
-    pub(crate) fn small(&self, name: &str) -> Outcome<PathBuf> {
+    pub(crate) fn small(&self, name: &str) -> Result<PathBuf> {
         let path = self.small.join(name);
-        path.exists().then_some(path).ok_or_else(|| Trouble::Missing(name.to_owned()))
+        path.exists().then_some(path).ok_or_else(|| Error::Missing(name.to_owned()))
     }
 
     /// A server's command line, under the wrapper if there is one.
@@ -193,14 +193,14 @@ impl Bench {
     }
 
     /// A directory for one run of one peer.
-    pub(crate) fn directory(&self) -> Outcome<TempDir> {
-        tempfile::tempdir_in(self.scratch.path()).doing("make a directory")
+    pub(crate) fn directory(&self) -> Result<TempDir> {
+        tempfile::tempdir_in(self.scratch.path()).context("make a directory")
     }
 }
 
 impl Server {
     /// Puts together what every peer has; waiting comes on top where there is any.
-    fn new(process: Process, address: SocketAddr, get: Speech, dir: TempDir) -> Self {
+    fn new(process: Process, address: SocketAddr, get: Exchange, dir: TempDir) -> Self {
         Self { process, target: Target { address, tls: None }, get, wait: None, dir }
     }
 
@@ -211,10 +211,10 @@ impl Server {
 }
 
 /// A program of the system.
-pub(crate) fn installed(program: &str) -> Outcome<PathBuf> {
+pub(crate) fn installed(program: &str) -> Result<PathBuf> {
     let directories = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     let mut candidates = directories.iter().map(|directory| Path::new(directory).join(program));
-    candidates.find(|path| path.exists()).ok_or_else(|| Trouble::Missing(program.to_owned()))
+    candidates.find(|path| path.exists()).ok_or_else(|| Error::Missing(program.to_owned()))
 }
 
 /// Of which versions the peers are, in their own words.

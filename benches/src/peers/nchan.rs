@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::{Bench, KEY, Server, VALUE, Wait, http, nginx};
-use crate::trouble::{Outcome, Trouble};
+use crate::error::{Error, Result};
 
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-pub(crate) fn start(bench: &Bench) -> Outcome<Server> {
+pub(crate) fn start(bench: &Bench) -> Result<Server> {
     if !Path::new(MODULE).exists() {
-        return Err(Trouble::Missing("libnginx-mod-nchan".into()));
+        return Err(Error::Missing("libnginx-mod-nchan".into()));
     }
     let locations = "
         location /get { return 200 'ok'; }

@@ -7,10 +7,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::{Bench, Server, http, installed};
+use crate::error::{Result, WithContext};
 use crate::process::{Process, free_address};
-use crate::trouble::{Doing, Outcome};
 
-pub(crate) fn start(bench: &Bench) -> Outcome<Server> {
+pub(crate) fn start(bench: &Bench) -> Result<Server> {
     let body = bench.answer.rsplit("\r\n").next().unwrap_or_default();
     let content_type =
         bench.answer.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or("text/plain");
@@ -24,7 +24,7 @@ pub(super) fn launch(
     bench: &Bench,
     modules: &str,
     locations: &str,
-) -> Outcome<(Process, std::net::SocketAddr, TempDir)> {
+) -> Result<(Process, std::net::SocketAddr, TempDir)> {
     let program = installed("nginx")?;
     let dir = bench.directory()?;
     let address = free_address()?;
@@ -44,7 +44,7 @@ pub(super) fn launch(
         }}"
     );
     let file = dir.path().join("nginx.conf");
-    fs::write(&file, configuration).doing_on("write", &file)?;
+    fs::write(&file, configuration).context_on("write", &file)?;
     let mut process =
         Process::start("nginx", &mut command(&program, &file, dir.path()), bench.cores, dir.path())?;
     process.wait_for(address)?;

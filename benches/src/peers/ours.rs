@@ -4,21 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Bench, Build, KEY, Server, VALUE, Wait, Writes, http};
-use crate::load::Speech;
+use crate::error::{Error, Result};
+use crate::load::Exchange;
 use crate::load::connection::Target;
 use crate::load::wire::Framing;
 use crate::process::{Process, free_address};
 use crate::tls::{self, Certificate, Stream};
-use crate::trouble::{Outcome, Trouble};
 
 /// Where the API begins.
 const CLUSTERS: &str = "/api/v1/clusters";
 
 /// Starts it with one cluster that has the key.
-pub(crate) fn start(bench: &Bench, build: Build, tls: Option<&Certificate>) -> Outcome<Server> {
+pub(crate) fn start(bench: &Bench, build: Build, tls: Option<&Certificate>) -> Result<Server> {
     let dir = bench.directory()?;
     let data = dir.path().join("data");
-    // A service with TLS is prepared while it still speaks plainly.
+    // A service with TLS is prepared while it still sends plainly.
     let (mut process, mut target) = launch(bench, build, &data, None)?;
     let pin = create_pin(&mut *tls::connect(&target)?)?;
     http::ask(&target, &set(&pin, KEY))?;
@@ -36,7 +36,7 @@ pub(crate) fn launch(
     build: Build,
     data: &Path,
     tls: Option<&Certificate>,
-) -> Outcome<(Process, Target)> {
+) -> Result<(Process, Target)> {
     let program = bench.built("cernvm-pairing-server", build)?;
     let address = free_address()?;
     let mut command = bench.command(&program);
@@ -57,7 +57,7 @@ pub(crate) fn launch(
 }
 
 /// Makes pins in a data directory that no service has open.
-pub(crate) fn prepare(bench: &Bench, build: Build, data: &Path, count: usize) -> Outcome<Vec<String>> {
+pub(crate) fn prepare(bench: &Bench, build: Build, data: &Path, count: usize) -> Result<Vec<String>> {
     let (process, target) = launch(bench, build, data, None)?;
     let pins = create_pins(&target, count)?;
     process.stop()?;
@@ -65,14 +65,14 @@ pub(crate) fn prepare(bench: &Bench, build: Build, data: &Path, count: usize) ->
 }
 
 /// Reads a key.
-pub(crate) fn get(pin: &str, key: &str) -> Speech {
+pub(crate) fn get(pin: &str, key: &str) -> Exchange {
     http::get(&format!("{CLUSTERS}/{pin}/keys/{key}"))
 }
 
 /// What happens at a pin, as it happens.
-pub(crate) fn events(pin: &str) -> Speech {
+pub(crate) fn events(pin: &str) -> Exchange {
     let path = format!("{CLUSTERS}/{pin}/events");
-    Speech {
+    Exchange {
         request: http::request("GET", &path, "Accept: text/event-stream\r\n", ""),
         framing: Framing::HttpChunks,
     }
@@ -82,17 +82,17 @@ pub(crate) fn events(pin: &str) -> Speech {
 pub(crate) fn wait(pin: &str) -> Wait {
     let path = format!("{CLUSTERS}/{pin}/keys/master_ready");
     let headers = "Accept: text/plain\r\nPrefer: wait=50\r\n";
-    let wait = Speech { request: http::request("GET", &path, headers, ""), ..http::get(&path) };
+    let wait = Exchange { request: http::request("GET", &path, headers, ""), ..http::get(&path) };
     Wait { wait, greetings: 0, trigger: set(pin, "master_ready") }
 }
 
 /// Creates a key.
-pub(crate) fn set(pin: &str, key: &str) -> Speech {
+pub(crate) fn set(pin: &str, key: &str) -> Exchange {
     http::post(&format!("{CLUSTERS}/{pin}/keys"), &format!(r#"{{"key":"{key}","value":"{VALUE}"}}"#))
 }
 
 /// Creations of keys under random pins, of which there are `places`.
-pub(crate) fn writes(server: &Server, places: usize) -> Outcome<Writes> {
+pub(crate) fn writes(server: &Server, places: usize) -> Result<Writes> {
     Ok(writes_under(create_pins(&server.target, places)?))
 }
 
@@ -110,24 +110,24 @@ pub(crate) fn writes_under(pins: Vec<String>) -> Writes {
 }
 
 /// Creates pins, 32 at a time so that they share commits.
-fn create_pins(target: &Target, count: usize) -> Outcome<Vec<String>> {
+fn create_pins(target: &Target, count: usize) -> Result<Vec<String>> {
     const AT_A_TIME: usize = 32;
-    let create = |share: usize| -> Outcome<Vec<String>> {
+    let create = |share: usize| -> Result<Vec<String>> {
         let mut stream = tls::connect(target)?;
         (0..share).map(|_| create_pin(&mut *stream)).collect()
     };
     let shares = (0..AT_A_TIME).map(|n| count / AT_A_TIME + usize::from(n < count % AT_A_TIME));
-    let pins: Outcome<Vec<Vec<String>>> = std::thread::scope(|scope| {
+    let pins: Result<Vec<Vec<String>>> = std::thread::scope(|scope| {
         let threads: Vec<_> = shares.map(|share| scope.spawn(move || create(share))).collect();
         threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect()
     });
     Ok(pins?.into_iter().flatten().collect())
 }
 
-fn create_pin(stream: &mut dyn Stream) -> Outcome<String> {
+fn create_pin(stream: &mut dyn Stream) -> Result<String> {
     let answer = http::ask_over(stream, &http::post(CLUSTERS, ""))?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let pin = serde_json::from_str::<serde_json::Value>(body).ok();
     let pin = pin.and_then(|cluster| cluster.get("pin")?.as_str().map(str::to_owned));
-    pin.ok_or_else(|| Trouble::unexpected("cernvm-pairing-server", "made no pin"))
+    pin.ok_or_else(|| Error::unexpected("cernvm-pairing-server", "made no pin"))
 }

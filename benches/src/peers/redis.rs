@@ -4,13 +4,13 @@ use std::io::Write;
 use std::process::Command;
 
 use super::{Bench, KEY, Server, VALUE, Wait, Writes, installed};
-use crate::load::Speech;
+use crate::error::Result;
+use crate::load::Exchange;
 use crate::load::connection::Target;
 use crate::load::wire::Framing;
 use crate::process::{Process, free_address};
-use crate::trouble::Outcome;
 
-pub(crate) fn start(bench: &Bench) -> Outcome<Server> {
+pub(crate) fn start(bench: &Bench) -> Result<Server> {
     let dir = bench.directory()?;
     let address = free_address()?;
     let mut command = Command::new(installed("redis-server")?);
@@ -22,13 +22,13 @@ pub(crate) fn start(bench: &Bench) -> Outcome<Server> {
     let mut process = Process::start("redis", &mut command, bench.cores, dir.path())?;
     process.wait_for(address)?;
     let target = Target { address, tls: None };
-    super::http::ask(&target, &speech(&["SET", KEY, VALUE]))?;
+    super::http::ask(&target, &exchange(&["SET", KEY, VALUE]))?;
     let wait = Wait {
-        wait: speech(&["SUBSCRIBE", "ready"]),
+        wait: exchange(&["SUBSCRIBE", "ready"]),
         greetings: 1,
-        trigger: speech(&["PUBLISH", "ready", VALUE]),
+        trigger: exchange(&["PUBLISH", "ready", VALUE]),
     };
-    Ok(Server::new(process, address, speech(&["GET", KEY]), dir).waiting(wait))
+    Ok(Server::new(process, address, exchange(&["GET", KEY]), dir).waiting(wait))
 }
 
 pub(crate) fn writes(places: usize) -> Writes {
@@ -40,10 +40,10 @@ pub(crate) fn writes(places: usize) -> Writes {
     })
 }
 
-fn speech(words: &[&str]) -> Speech {
+fn exchange(words: &[&str]) -> Exchange {
     let mut request = Vec::new();
     command(&mut request, words);
-    Speech { request, framing: Framing::Resp }
+    Exchange { request, framing: Framing::Resp }
 }
 
 fn command(request: &mut Vec<u8>, words: &[&str]) {

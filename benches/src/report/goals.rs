@@ -18,7 +18,7 @@ pub(crate) struct Goal {
     pub(crate) beyond: Option<Bound>,
 }
 
-/// A bound of a figure, or of its ratio to somebody else's.
+/// A bound of a figure, or of its ratio to the figure of a peer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Bound {
     /// For a ratio: whose figure it is divided by.

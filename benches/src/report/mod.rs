@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::error::{Result, WithContext};
 use crate::machine::Machine;
 use crate::parts::Plan;
-use crate::trouble::{Doing, Outcome};
 
 use results::{Results, Summary};
 
@@ -22,7 +22,7 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     /// How much.
     pub(crate) plan: Plan,
-    /// Of whom.
+    /// The subject.
     pub(crate) versions: Vec<String>,
     /// What.
     pub(crate) results: Results,
@@ -37,10 +37,10 @@ struct Json<'a> {
 
 impl Report {
     /// Prints the table, and writes it, the JSON and the pictures into a directory.
-    pub(crate) fn write(&self, out: &Path) -> Outcome<()> {
+    pub(crate) fn write(&self, out: &Path) -> Result<()> {
         let save = |name: &str, contents: &str| {
             let path = out.join(name);
-            std::fs::write(&path, contents).doing_on("write", &path)
+            std::fs::write(&path, contents).context_on("write", &path)
         };
         let page = table::page(self);
         println!("{page}");

@@ -22,7 +22,7 @@ pub(crate) struct Sample {
 pub(crate) struct Gap {
     /// What was to be done.
     pub(crate) part: String,
-    /// By whom.
+    /// The subject.
     pub(crate) subject: String,
     /// Why it was not.
     pub(crate) why: String,
@@ -144,6 +144,6 @@ mod tests {
         // The second repeat was slow for both; the third has no partner.
         let results = results(&[("a", 0, 2.0), ("b", 0, 1.0), ("a", 1, 20.0), ("b", 1, 10.0), ("a", 2, 9.0)]);
         assert_eq!(results.ratio("p", "f", "a", "b"), Some(2.0));
-        assert_eq!(results.ratio("p", "f", "a", "nobody"), None);
+        assert_eq!(results.ratio("p", "f", "a", "unknown"), None);
     }
 }

@@ -41,7 +41,7 @@ pub(crate) enum Program {
 
 /// A request, without what the service does not need to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum RequestKind {
     /// Does the pin exist?
     Cluster,
     /// GET of a key, with the seconds for which it may be held.
@@ -65,7 +65,7 @@ pub(crate) enum Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// It sends a request at this time, and waits for its answer for so long at most.
-    Ask { ask: Ask, at: Micros, limit: Micros },
+    RequestKind { ask: RequestKind, at: Micros, limit: Micros },
     /// It has ended: at which time, and whether it got what it wanted.
     End { at: Micros, well: bool },
 }
@@ -97,7 +97,7 @@ impl Run {
 
     /// What the program does now.
     pub(crate) fn step(&self, template: &Template) -> Step {
-        let clock = Watch(Rc::new(Cell::new(duration(self.began))));
+        let clock = SimulatedClock(Rc::new(Cell::new(duration(self.began))));
         let asked = Rc::new(Cell::new(None));
         let service = Replay {
             url: template.url.clone(),
@@ -115,7 +115,7 @@ impl Run {
         asked.take().unwrap_or(Step::End { at: micros(clock.now()), well })
     }
 
-    fn act(&self, mut session: Session<Replay<'_>, Watch>) -> Result<(), Error> {
+    fn act(&self, mut session: Session<Replay<'_>, SimulatedClock>) -> Result<(), Error> {
         let rule = AddressRule::Literal(ADDRESS);
         match self.program {
             Program::Push => master::push(&mut session, &rule).map(drop),
@@ -139,11 +139,11 @@ impl Default for Template {
     }
 }
 
-/// A clock that goes on when somebody sleeps, and jumps to the time of an answer.
+/// A clock that advances by each sleep, and jumps to the time of an answer.
 #[derive(Debug, Clone)]
-pub(crate) struct Watch(Rc<Cell<Duration>>);
+pub(crate) struct SimulatedClock(Rc<Cell<Duration>>);
 
-impl Clock for Watch {
+impl Clock for SimulatedClock {
     fn now(&self) -> Duration {
         self.0.get()
     }
@@ -157,7 +157,7 @@ impl Clock for Watch {
 #[derive(Debug)]
 pub(crate) struct Replay<'a> {
     url: ServiceUrl,
-    clock: Watch,
+    clock: SimulatedClock,
     replies: std::slice::Iter<'a, (Micros, Reply)>,
     asked: Rc<Cell<Option<Step>>>,
 }
@@ -166,8 +166,8 @@ impl Service for Replay<'_> {
     fn send(&mut self, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure> {
         let Some((at, reply)) = self.replies.next() else {
             if self.asked.get().is_none() {
-                let (ask, at) = (Ask::from(request), micros(self.clock.now()));
-                self.asked.set(Some(Step::Ask { ask, at, limit: micros(limit) }));
+                let (ask, at) = (RequestKind::from(request), micros(self.clock.now()));
+                self.asked.set(Some(Step::RequestKind { ask, at, limit: micros(limit) }));
             }
             // Of a kind that does not heal, so that nothing more is tried.
             return Err(Failure::new(Kind::Nonsense, "the end of the list"));
@@ -201,12 +201,12 @@ impl Service for Replay<'_> {
     }
 }
 
-impl From<&Request<'_>> for Ask {
+impl From<&Request<'_>> for RequestKind {
     fn from(request: &Request<'_>) -> Self {
         let key = |name: &str| match name {
             MASTER_IP => Key::MasterIp,
             MASTER_READY => Key::MasterReady,
-            other => unreachable!("nobody asks for {other} here"),
+            other => unreachable!("the agent does not ask for {other} here"),
         };
         match request {
             Request::Cluster => Self::Cluster,
@@ -223,24 +223,24 @@ mod tests {
     use crate::time::SECOND;
 
     /// Runs a program against these answers, each a second after the request, and says what it asked and how it ended.
-    fn play(program: Program, replies: &[Reply]) -> (Vec<Ask>, Option<bool>) {
+    fn play(program: Program, replies: &[Reply]) -> (Vec<RequestKind>, Option<bool>) {
         let template = Template::default();
         let mut run = Run::new(program, 1, 0);
         let mut asked = Vec::new();
         for reply in replies {
-            let Step::Ask { ask, at, .. } = run.step(&template) else { break };
+            let Step::RequestKind { ask, at, .. } = run.step(&template) else { break };
             asked.push(ask);
             run.tell(at + SECOND, *reply);
         }
         match run.step(&template) {
-            Step::Ask { .. } => (asked, None),
+            Step::RequestKind { .. } => (asked, None),
             Step::End { well, .. } => (asked, Some(well)),
         }
     }
 
     #[test]
     fn a_slave_asks_for_the_pin_waits_and_reads() {
-        use Ask::{Cluster, Get};
+        use RequestKind::{Cluster, Get};
         let (asked, end) = play(Program::Slave, &[Reply::Done, Reply::Value, Reply::Value]);
         assert_eq!(asked, [Cluster, Get(Key::MasterReady, 50), Get(Key::MasterIp, 0)]);
         assert_eq!(end, Some(true));
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_master_pushes_then_is_ready() {
-        use Ask::{Cluster, Create, Get};
+        use RequestKind::{Cluster, Create, Get};
         let (asked, end) = play(Program::Push, &[Reply::Done, Reply::Done]);
         assert_eq!((asked, end), (vec![Cluster, Create(Key::MasterIp)], Some(true)));
         let replies = [Reply::Done, Reply::Exists, Reply::Value, Reply::Done, Reply::Value];
@@ -265,8 +265,8 @@ mod tests {
     fn an_old_slave_asks_until_the_master_is_ready() {
         let (asked, end) =
             play(Program::OldSlave, &[Reply::Missing, Reply::Broken, Reply::Value, Reply::Value]);
-        let ready = Ask::Get(Key::MasterReady, 0);
-        assert_eq!(asked, [ready, ready, ready, Ask::Get(Key::MasterIp, 0)]);
+        let ready = RequestKind::Get(Key::MasterReady, 0);
+        assert_eq!(asked, [ready, ready, ready, RequestKind::Get(Key::MasterIp, 0)]);
         assert_eq!(end, Some(true));
         assert_eq!(play(Program::OldSlave, &[Reply::Missing; 60]).1, Some(false));
     }
@@ -279,7 +279,7 @@ mod tests {
             run.tell(8 * SECOND, Reply::Broken);
             assert_eq!(run.step(&template), run.step(&template));
             match run.step(&template) {
-                Step::Ask { at, .. } => at,
+                Step::RequestKind { at, .. } => at,
                 end => panic!("{end:?}"),
             }
         };

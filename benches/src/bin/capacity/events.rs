@@ -9,23 +9,23 @@ use crate::time::Micros;
 /// Something that happens to a VM, or to the service where the VM does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// When.
+    /// The time.
     pub(crate) at: Micros,
     /// Breaks ties, so that a run can be repeated.
     order: u64,
-    /// To whom.
+    /// The VM.
     pub(crate) vm: u32,
     /// In which of its attempts: what belongs to an earlier one comes too late for the VM, though not for the service.
     pub(crate) attempt: u32,
     /// In which life of the service.
     pub(crate) life: u8,
-    /// What.
-    pub(crate) what: What,
+    /// The kind.
+    pub(crate) what: EventKind,
 }
 
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum EventKind {
     /// A VM's program starts.
     Start,
     /// The VM sends the request that it has decided on.
@@ -88,14 +88,14 @@ impl PartialOrd for Event {
 
 /// The events to come.
 #[derive(Debug, Default)]
-pub(crate) struct Agenda {
+pub(crate) struct EventQueue {
     heap: BinaryHeap<Event>,
     scheduled: u64,
 }
 
-impl Agenda {
+impl EventQueue {
     /// Adds one; those of one moment happen in the order in which they were added.
-    pub(crate) fn add(&mut self, at: Micros, vm: u32, attempt: u32, life: u8, what: What) {
+    pub(crate) fn add(&mut self, at: Micros, vm: u32, attempt: u32, life: u8, what: EventKind) {
         self.heap.push(Event { at, order: self.scheduled, vm, attempt, life, what });
         self.scheduled += 1;
     }
@@ -106,7 +106,7 @@ impl Agenda {
     }
 }
 
-impl Iterator for Agenda {
+impl Iterator for EventQueue {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn go_by_time_then_by_order() {
-        let mut agenda = Agenda::default();
+        let mut agenda = EventQueue::default();
         for (at, vm) in [(5, 0), (3, 1), (5, 2), (1, 3), (3, 4)] {
-            agenda.add(at, vm, 0, 0, What::Send);
+            agenda.add(at, vm, 0, 0, EventKind::Send);
         }
         let order: Vec<_> = agenda.map(|event| (event.at, event.vm)).collect();
         assert_eq!(order, [(1, 3), (3, 1), (3, 4), (5, 0), (5, 2)]);

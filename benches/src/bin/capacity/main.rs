@@ -62,7 +62,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         let scenarios: Vec<_> = scenarios.into_iter().filter(wanted).collect();
         if !scenarios.is_empty() {
             print!("{head}");
-            scenarios.into_iter().for_each(|scenario| look_at(scenario, &inputs, arguments));
+            scenarios.into_iter().for_each(|scenario| run_scenario(scenario, &inputs, arguments));
             println!();
         }
     }
@@ -70,7 +70,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// Runs a case, and prints its row.
-fn look_at(mut scenario: Scenario, inputs: &Inputs, arguments: &Arguments) {
+fn run_scenario(mut scenario: Scenario, inputs: &Inputs, arguments: &Arguments) {
     scenario.setup.cores = arguments.cores;
     let begun = Instant::now();
     let ended = Simulation::run(&scenario, inputs, arguments.seed);

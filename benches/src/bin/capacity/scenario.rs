@@ -18,20 +18,20 @@ pub(crate) struct Scenario {
     pub(crate) boot: (Micros, Micros),
     /// How many of a hundred slaves have the shell agent.
     pub(crate) old: usize,
-    /// What goes wrong.
-    pub(crate) trouble: Option<Trouble>,
+    /// The outage, if there is one.
+    pub(crate) trouble: Option<Outage>,
     /// How the service is set up.
     pub(crate) setup: Setup,
 }
 
-/// Something that goes wrong with the service.
+/// A time in which the service is away.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Trouble {
-    /// When.
+pub(crate) struct Outage {
+    /// The start.
     pub(crate) at: Micros,
-    /// For how long.
+    /// The duration.
     pub(crate) lasts: Micros,
-    /// What.
+    /// The kind of outage.
     pub(crate) kind: Kind,
 }
 
@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     Restart,
     /// Its process is killed: connections break, and are refused until it is back.
     Crash,
-    /// Its machine is gone: nobody hears anything until it is back, with another process.
+    /// Its machine is down: packets get no answer until it is back, with a new process.
     Silence,
 }
 
@@ -117,8 +117,8 @@ fn boot(vms: usize, tls: bool) -> Scenario {
 pub(crate) fn all(vms: usize, tls: bool) -> Vec<Scenario> {
     let boot = boot(vms, tls);
     let long = Scenario { boot: LONG_BOOT, ..boot.clone() };
-    let away = |kind| Some(Trouble { at: 120 * SECOND, lasts: 5 * SECOND, kind });
-    let gone = Some(Trouble { at: 300 * SECOND, lasts: 600 * SECOND, kind: Kind::Silence });
+    let away = |kind| Some(Outage { at: 120 * SECOND, lasts: 5 * SECOND, kind });
+    let gone = Some(Outage { at: 300 * SECOND, lasts: 600 * SECOND, kind: Kind::Silence });
     vec![
         boot.clone(),
         Scenario { name: "wait 10 minutes", ..long.clone() },

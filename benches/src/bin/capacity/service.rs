@@ -1,4 +1,4 @@
-//! The service: what it takes to answer, whom it has room for, who waits, and what is on the disk.
+//! The service: what it takes to answer, the connections it has room for, the waits it holds, and what is on the disk.
 
 use std::collections::VecDeque;
 
@@ -56,7 +56,7 @@ pub(crate) struct Write {
     pub(crate) key: Key,
 }
 
-/// What becomes of a connection that is taken off the backlog.
+/// The decision on a connection that is taken off the backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     /// It has a place.
@@ -68,7 +68,7 @@ pub(crate) enum Admission {
 }
 
 impl Service {
-    /// One that nobody knows yet.
+    /// A cluster without keys.
     pub(crate) fn new(setup: Setup, clusters: usize) -> Self {
         Self {
             setup,
@@ -86,7 +86,7 @@ impl Service {
     }
 
     /// A SYN: when its connection will be accepted, or `None` when the backlog is full.
-    pub(crate) fn knock(&mut self, now: Micros, inputs: &Inputs) -> Option<Micros> {
+    pub(crate) fn connect(&mut self, now: Micros, inputs: &Inputs) -> Option<Micros> {
         leave(&mut self.backlog, now);
         if self.backlog.len() >= inputs::BACKLOG {
             return None;
@@ -106,8 +106,8 @@ impl Service {
         if self.apologies.len() < inputs::APOLOGIES { Admission::Apology } else { Admission::Closed }
     }
 
-    /// Somebody is being told that there is no room, until this time.
-    pub(crate) fn apologize(&mut self, until: Micros) {
+    /// A connection is rejected; the rejection lasts until this time.
+    pub(crate) fn reject(&mut self, until: Micros) {
         self.apologies.push_back(until);
     }
 
@@ -130,7 +130,7 @@ impl Service {
         }
     }
 
-    /// Has somebody wait for `master_ready`; false when there are too many.
+    /// Holds a wait for `master_ready`; false when there are too many.
     pub(crate) fn park(&mut self, cluster: usize, caller: Caller) -> bool {
         let cluster = &mut self.clusters[cluster];
         if self.waiters >= self.setup.waiters() || cluster.waiters >= self.setup.waiters_per_pin {
@@ -142,9 +142,9 @@ impl Service {
         true
     }
 
-    /// Somebody does not wait any more.
+    /// Removes a wait.
     pub(crate) fn unpark(&mut self, cluster: usize) {
-        self.waiters = self.waiters.checked_sub(1).expect("somebody waits");
+        self.waiters = self.waiters.checked_sub(1).expect("a wait is held");
         self.clusters[cluster].waiters -= 1;
     }
 
@@ -186,7 +186,7 @@ impl Service {
         }
     }
 
-    /// The process ends: nobody is connected any more. Gives everybody who waited, and whose writes were not committed
+    /// The process ends and all connections close. Returns the callers that waited, and those whose writes were not committed
     /// yet: they were not acknowledged, and come again.
     pub(crate) fn end(&mut self) -> (Vec<Caller>, Vec<Caller>) {
         self.listens = false;
@@ -226,10 +226,10 @@ mod tests {
     fn keeps_a_backlog_and_drops_what_does_not_fit() {
         let inputs = Inputs::default();
         let mut service = Service::new(Setup::default(), 1);
-        let taken = (0..5000).filter(|_| service.knock(0, &inputs).is_some()).count();
+        let taken = (0..5000).filter(|_| service.connect(0, &inputs).is_some()).count();
         assert_eq!(taken, inputs::BACKLOG);
         // A second later all of them have been accepted: 4096 times 62 µs are 254 ms.
-        assert!(service.knock(SECOND, &inputs).is_some());
+        assert!(service.connect(SECOND, &inputs).is_some());
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
         let mut service = Service::new(setup, 2);
         let placed = (0..20).filter(|_| service.admit(0) == Admission::Place).count();
         assert_eq!((placed, service.admit(0)), (10, Admission::Apology));
-        (0..inputs::APOLOGIES).for_each(|_| service.apologize(5));
+        (0..inputs::APOLOGIES).for_each(|_| service.reject(5));
         assert_eq!((service.admit(0), service.admit(5)), (Admission::Closed, Admission::Apology));
         service.close();
         assert_eq!(service.admit(5), Admission::Place);

@@ -9,7 +9,7 @@ use protocol::key::{MASTER_IP, MASTER_READY};
 /// How often it looks for a key.
 const TRIES: usize = 50;
 /// curl, as it is called there, waits until the kernel gives a silent connection up (net.ipv4.tcp_retries2, 924 s).
-const PATIENCE: Duration = Duration::from_secs(924);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(924);
 
 /// A slave; whether it got the master's address.
 pub(crate) fn slave(mut service: impl Service, clock: &impl Clock) -> bool {
@@ -18,7 +18,7 @@ pub(crate) fn slave(mut service: impl Service, clock: &impl Clock) -> bool {
 
 fn poll(service: &mut impl Service, clock: &impl Clock, key: &str) -> bool {
     for _ in 0..TRIES {
-        let answer = service.send(&Request::Get { key, wait: 0 }, PATIENCE);
+        let answer = service.send(&Request::Get { key, wait: 0 }, TOTAL_TIMEOUT);
         if matches!(answer, Ok(Answer { outcome: Outcome::Value(_), .. })) {
             return true;
         }

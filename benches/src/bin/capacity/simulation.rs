@@ -1,11 +1,11 @@
 //! A run: what happens, one event after the other.
 
-use crate::agent::{Ask, Key, Program, Run, Step, Template};
-use crate::events::{Agenda, Event, Reply, What};
+use crate::agent::{Key, Program, RequestKind, Run, Step, Template};
+use crate::events::{Event, EventKind, EventQueue, Reply};
 use crate::inputs::{self, Inputs, ROUND_TRIP};
 use crate::scenario::{Kind, Scenario};
 use crate::service::{Admission, Caller, Service, Write};
-use crate::tally::Tally;
+use crate::tally::Counters;
 use crate::time::{Micros, SECOND};
 
 /// Half the way.
@@ -16,7 +16,7 @@ const ONE_WAY: Micros = ROUND_TRIP / 2;
 pub(crate) struct Simulation<'a> {
     inputs: &'a Inputs,
     scenario: &'a Scenario,
-    agenda: Agenda,
+    agenda: EventQueue,
     service: Service,
     vms: Vec<Vm>,
     /// When the master of each cluster had booted, by the number of the cluster.
@@ -24,15 +24,15 @@ pub(crate) struct Simulation<'a> {
     /// When the service was back after its trouble.
     back: Micros,
     template: Template,
-    tally: Tally,
+    tally: Counters,
     random: fastrand::Rng,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    /// What was counted.
-    pub(crate) tally: Tally,
+pub(crate) struct RunResult {
+    /// The counters.
+    pub(crate) tally: Counters,
     /// How it was for the service.
     pub(crate) service: Service,
     /// How many events it took.
@@ -46,7 +46,7 @@ struct Vm {
     cluster: u32,
     /// How many requests came before the one at hand.
     attempt: u32,
-    ask: Ask,
+    ask: RequestKind,
     /// When it gives the request at hand up.
     deadline: Micros,
     /// When it began to connect.
@@ -57,12 +57,12 @@ struct Vm {
     open: Option<u8>,
     /// When the connection was last used.
     used: Micros,
-    at: At,
+    at: Phase,
 }
 
 /// Where a VM's request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum Phase {
     /// Nowhere, or on the way to a connection.
     Outside,
     /// On a connection, and an event will come for it.
@@ -75,9 +75,9 @@ enum At {
 
 impl<'a> Simulation<'a> {
     /// Runs a scenario to its end. The same seed gives the same run.
-    pub(crate) fn run(scenario: &'a Scenario, inputs: &'a Inputs, seed: u64) -> Ended {
+    pub(crate) fn run(scenario: &'a Scenario, inputs: &'a Inputs, seed: u64) -> RunResult {
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut agenda = Agenda::default();
+        let mut agenda = EventQueue::default();
         let mut vms = Vec::with_capacity(scenario.vms);
         for number in 0..scenario.vms {
             let program = match number % scenario.cluster {
@@ -87,13 +87,13 @@ impl<'a> Simulation<'a> {
             };
             let began = random.u64(0..=scenario.spread);
             let vm = u32::try_from(number).expect("fewer than four billion VMs");
-            agenda.add(began, vm, 0, 0, What::Start);
+            agenda.add(began, vm, 0, 0, EventKind::Start);
             let cluster = u32::try_from(number / scenario.cluster).expect("as above");
             vms.push(Vm::new(Run::new(program, random.u64(..), began), cluster));
         }
         let clusters = scenario.vms.div_ceil(scenario.cluster);
         if let Some(trouble) = scenario.trouble {
-            agenda.add(trouble.at, 0, 0, 0, What::Down);
+            agenda.add(trouble.at, 0, 0, 0, EventKind::Down);
         }
         let mut simulation = Self {
             inputs,
@@ -104,14 +104,14 @@ impl<'a> Simulation<'a> {
             booted: vec![0; clusters],
             back: 0,
             template: Template::default(),
-            tally: Tally::default(),
+            tally: Counters::default(),
             random,
         };
         while let Some(event) = simulation.agenda.next() {
             simulation.happen(&event);
         }
         let Self { tally, service, agenda, .. } = simulation;
-        Ended { tally, service, events: agenda.scheduled() }
+        RunResult { tally, service, events: agenda.scheduled() }
     }
 
     fn happen(&mut self, event: &Event) {
@@ -119,43 +119,47 @@ impl<'a> Simulation<'a> {
         let current = event.attempt == self.vms[vm].attempt;
         let alive = event.life == self.service.life;
         match event.what {
-            What::Start => self.go_on(vm, now),
-            What::Send if current => self.send(vm, now),
-            What::Knock(before) if current => self.knock(vm, now, before),
-            What::Answer(reply) if current => self.answer(vm, now, reply),
-            What::Accepted | What::Hello | What::Arrive | What::Write(_) if !alive => {
+            EventKind::Start => self.go_on(vm, now),
+            EventKind::Send if current => self.send(vm, now),
+            EventKind::Knock(before) if current => self.connect(vm, now, before),
+            EventKind::Answer(reply) if current => self.answer(vm, now, reply),
+            EventKind::Accepted | EventKind::Hello | EventKind::Arrive | EventKind::Write(_) if !alive => {
                 if current {
                     self.lose(vm, now);
                 }
             }
-            What::Accepted => self.accepted(event, current),
-            What::Hello => self.hello(event, current),
-            What::Arrive if current => self.arrive(vm, now),
-            What::Arrive => {
-                // Read, answered, and then it turns out that nobody is there.
+            EventKind::Accepted => self.accepted(event, current),
+            EventKind::Hello => self.hello(event, current),
+            EventKind::Arrive if current => self.arrive(vm, now),
+            EventKind::Arrive => {
+                // The request is read and answered before the closed connection is noticed.
                 self.service.cpu.work(now, self.inputs.get.nanoseconds());
                 self.service.close();
             }
-            What::Write(key) => {
+            EventKind::Write(key) => {
                 let caller = Caller { vm: event.vm, attempt: event.attempt };
                 let write = Write { caller, cluster: self.vms[vm].cluster as usize, key };
                 if let Some(at) = self.service.write(now, write, self.inputs) {
-                    self.agenda.add(at, 0, 0, self.service.life, What::Committed);
+                    self.agenda.add(at, 0, 0, self.service.life, EventKind::Committed);
                 }
             }
-            What::WaitOver if current && alive && self.vms[vm].at == At::Parked => {
+            EventKind::WaitOver if current && alive && self.vms[vm].at == Phase::Parked => {
                 self.service.unpark(self.vms[vm].cluster as usize);
                 let done = self.service.cpu.work(now, self.inputs.wake.nanoseconds());
                 self.reply(vm, done, Reply::Waited);
             }
-            What::Committed if alive => self.committed(now),
-            What::Down => self.down(now),
-            What::Up => {
+            EventKind::Committed if alive => self.committed(now),
+            EventKind::Down => self.down(now),
+            EventKind::Up => {
                 self.service.cpu.clear(now);
                 self.service.listens = true;
                 self.back = now;
             }
-            What::Send | What::Knock(_) | What::Answer(_) | What::WaitOver | What::Committed => {}
+            EventKind::Send
+            | EventKind::Knock(_)
+            | EventKind::Answer(_)
+            | EventKind::WaitOver
+            | EventKind::Committed => {}
         }
     }
 
@@ -163,9 +167,9 @@ impl<'a> Simulation<'a> {
     fn go_on(&mut self, number: usize, now: Micros) {
         let vm = &mut self.vms[number];
         match vm.run.step(&self.template) {
-            Step::Ask { ask, at, limit } => {
+            Step::RequestKind { ask, at, limit } => {
                 (vm.ask, vm.deadline) = (ask, at.saturating_add(limit));
-                self.schedule(number, at, What::Send);
+                self.schedule(number, at, EventKind::Send);
             }
             Step::End { at, well } => self.end(number, at.max(now), well),
         }
@@ -182,7 +186,7 @@ impl<'a> Simulation<'a> {
                 let booted = at.max(vm.run.began() + self.random.u64(shortest..=longest));
                 self.booted[cluster] = booted;
                 vm.run = Run::new(Program::Ready, self.random.u64(..), booted);
-                self.schedule(number, booted, What::Start);
+                self.schedule(number, booted, EventKind::Start);
                 return;
             }
             Program::Ready => self.tally.masters_gave_up += u64::from(!well),
@@ -192,7 +196,7 @@ impl<'a> Simulation<'a> {
             }
             Program::Slave | Program::OldSlave => self.tally.slaves_gave_up += 1,
         }
-        // Nobody asks for its answers again, and there may be a million of them.
+        // Its answers are not needed again, and a million VMs have them.
         self.vms[number].run = Run::new(Program::Ready, 0, 0);
     }
 
@@ -200,18 +204,18 @@ impl<'a> Simulation<'a> {
         self.tally.offer(now);
         let vm = &mut self.vms[number];
         if vm.open == Some(self.service.life) && now - vm.used <= inputs::IDLE_LIMIT {
-            vm.at = At::Inside;
-            return self.schedule(number, now + ONE_WAY, What::Arrive);
+            vm.at = Phase::Inside;
+            return self.schedule(number, now + ONE_WAY, EventKind::Arrive);
         }
         vm.knocked = now;
         self.disconnect(number);
-        self.knock(number, now, 0);
+        self.connect(number, now, 0);
     }
 
-    fn knock(&mut self, number: usize, now: Micros, before: u8) {
+    fn connect(&mut self, number: usize, now: Micros, before: u8) {
         if self.service.listens {
-            if let Some(accepted) = self.service.knock(now, self.inputs) {
-                self.schedule(number, accepted, What::Accepted);
+            if let Some(accepted) = self.service.connect(now, self.inputs) {
+                self.schedule(number, accepted, EventKind::Accepted);
                 return self.late_if(number, accepted);
             }
             self.tally.dropped += 1;
@@ -226,9 +230,9 @@ impl<'a> Simulation<'a> {
         let limit = vm.deadline.min(vm.knocked + patience);
         let next = now + (inputs::SYN_RETRY << before);
         if next < limit {
-            self.schedule(number, next, What::Knock(before + 1));
+            self.schedule(number, next, EventKind::Knock(before + 1));
         } else {
-            self.schedule(number, limit, What::Answer(Reply::Late));
+            self.schedule(number, limit, EventKind::Answer(Reply::Late));
         }
     }
 
@@ -241,16 +245,16 @@ impl<'a> Simulation<'a> {
                 let vm = &mut self.vms[number];
                 let mut speaks = now;
                 if current {
-                    (vm.accepted, vm.open, vm.at) = (now, Some(self.service.life), At::Inside);
+                    (vm.accepted, vm.open, vm.at) = (now, Some(self.service.life), Phase::Inside);
                     speaks = speaks.max(vm.knocked + ROUND_TRIP + ONE_WAY);
                 }
-                let what = if tls { What::Hello } else { What::Arrive };
+                let what = if tls { EventKind::Hello } else { EventKind::Arrive };
                 self.agenda.add(speaks, event.vm, event.attempt, event.life, what);
             }
             Admission::Apology => {
                 let handshake = if tls { self.inputs.handshake.nanoseconds() } else { 0 };
                 let done = self.service.cpu.work(now, handshake + self.inputs.get.nanoseconds());
-                self.service.apologize(done + inputs::APOLOGY);
+                self.service.reject(done + inputs::APOLOGY);
                 if current {
                     let round_trips = if tls { 2 } else { 1 };
                     self.reply(
@@ -272,13 +276,13 @@ impl<'a> Simulation<'a> {
         let (now, number) = (event.at, event.vm as usize);
         let done = self.service.cpu.work(now, self.inputs.handshake.nanoseconds());
         if !current {
-            // The bytes were there, so the keys were made; then it turns out that nobody is.
+            // The request was received, so the handshake is computed before the closed connection is noticed.
             self.service.close();
         } else if done > self.vms[number].accepted + inputs::HANDSHAKE {
             self.disconnect(number);
             self.refuse(number, done + ONE_WAY);
         } else {
-            self.schedule(number, done + ROUND_TRIP, What::Arrive);
+            self.schedule(number, done + ROUND_TRIP, EventKind::Arrive);
             self.late_if(number, done + ROUND_TRIP);
         }
     }
@@ -287,26 +291,32 @@ impl<'a> Simulation<'a> {
         let (ask, cluster) = (self.vms[number].ask, self.vms[number].cluster as usize);
         let done = self.service.cpu.work(now, self.inputs.get.nanoseconds());
         match ask {
-            Ask::Cluster | Ask::Change(_) => self.reply(number, done, Reply::Done),
-            Ask::Get(key, _) if self.service.has(cluster, key) => self.reply(number, done, Reply::Value),
-            Ask::Get(_, 0) | Ask::Get(Key::MasterIp, _) => self.reply(number, done, Reply::Missing),
-            Ask::Get(Key::MasterReady, wait) => {
+            RequestKind::Cluster | RequestKind::Change(_) => self.reply(number, done, Reply::Done),
+            RequestKind::Get(key, _) if self.service.has(cluster, key) => {
+                self.reply(number, done, Reply::Value)
+            }
+            RequestKind::Get(_, 0) | RequestKind::Get(Key::MasterIp, _) => {
+                self.reply(number, done, Reply::Missing)
+            }
+            RequestKind::Get(Key::MasterReady, wait) => {
                 let (vm, attempt) = (caller(number), self.vms[number].attempt);
                 if self.service.park(cluster, Caller { vm, attempt }) {
-                    self.vms[number].at = At::Parked;
+                    self.vms[number].at = Phase::Parked;
                     let vms = &self.vms;
                     self.service.tidy(cluster, |caller| vms[caller.vm as usize].waits(caller));
-                    self.schedule(number, now + wait * SECOND, What::WaitOver);
+                    self.schedule(number, now + wait * SECOND, EventKind::WaitOver);
                     self.late_if(number, now + wait * SECOND);
                 } else {
                     self.disconnect(number);
                     self.reply(number, done, Reply::Busy(inputs::RETRY_AFTER_FULL));
                 }
             }
-            Ask::Create(key) if self.service.has(cluster, key) => self.reply(number, done, Reply::Exists),
-            Ask::Create(key) => {
-                self.vms[number].at = At::Answered;
-                self.schedule(number, done, What::Write(key));
+            RequestKind::Create(key) if self.service.has(cluster, key) => {
+                self.reply(number, done, Reply::Exists)
+            }
+            RequestKind::Create(key) => {
+                self.vms[number].at = Phase::Answered;
+                self.schedule(number, done, EventKind::Write(key));
                 self.late_if(number, done);
             }
         }
@@ -329,7 +339,7 @@ impl<'a> Simulation<'a> {
             }
         }
         if let Some(at) = self.service.commit(now, self.inputs) {
-            self.agenda.add(at, 0, 0, self.service.life, What::Committed);
+            self.agenda.add(at, 0, 0, self.service.life, EventKind::Committed);
         }
     }
 
@@ -358,15 +368,15 @@ impl<'a> Simulation<'a> {
             }
         }
         let up = (now + trouble.lasts).max(self.service.cpu.free_at());
-        self.agenda.add(up, 0, 0, 0, What::Up);
+        self.agenda.add(up, 0, 0, 0, EventKind::Up);
     }
 
     /// The service was gone before it could answer.
     fn lose(&mut self, number: usize, now: Micros) {
-        self.vms[number].at = At::Outside;
+        self.vms[number].at = Phase::Outside;
         if self.scenario.trouble.is_some_and(|trouble| trouble.kind == Kind::Silence) {
             let at = self.vms[number].deadline.max(now);
-            self.schedule(number, at, What::Answer(Reply::Late));
+            self.schedule(number, at, EventKind::Answer(Reply::Late));
         } else {
             self.refuse(number, now + ONE_WAY);
         }
@@ -374,9 +384,9 @@ impl<'a> Simulation<'a> {
 
     /// Ends the request at hand with a connection that is refused or broken.
     fn refuse(&mut self, number: usize, at: Micros) {
-        self.vms[number].at = At::Outside;
+        self.vms[number].at = Phase::Outside;
         let at = at.min(self.vms[number].deadline);
-        self.schedule(number, at, What::Answer(Reply::Broken));
+        self.schedule(number, at, EventKind::Answer(Reply::Broken));
     }
 
     /// Sends an answer that the service has ready at this time.
@@ -385,9 +395,9 @@ impl<'a> Simulation<'a> {
             Reply::Busy(_) => self.tally.busy += 1,
             _ => self.tally.serve(done),
         }
-        self.vms[number].at = At::Answered;
+        self.vms[number].at = Phase::Answered;
         if done + ONE_WAY <= self.vms[number].deadline {
-            self.schedule(number, done + ONE_WAY, What::Answer(reply));
+            self.schedule(number, done + ONE_WAY, EventKind::Answer(reply));
         } else {
             self.late_if(number, done + ONE_WAY);
         }
@@ -397,7 +407,7 @@ impl<'a> Simulation<'a> {
     fn late_if(&mut self, number: usize, at: Micros) {
         let deadline = self.vms[number].deadline;
         if at > deadline {
-            self.schedule(number, deadline, What::Answer(Reply::Late));
+            self.schedule(number, deadline, EventKind::Answer(Reply::Late));
         }
     }
 
@@ -414,7 +424,7 @@ impl<'a> Simulation<'a> {
         }
         let vm = &mut self.vms[number];
         vm.attempt += 1;
-        (vm.at, vm.used) = (At::Outside, now);
+        (vm.at, vm.used) = (Phase::Outside, now);
         vm.run.tell(now, reply);
         self.go_on(number, now);
     }
@@ -424,14 +434,14 @@ impl<'a> Simulation<'a> {
         let cluster = self.vms[number].cluster as usize;
         match self.vms[number].at {
             // The service finds out when it comes to it.
-            At::Inside => self.vms[number].open = None,
-            At::Parked => {
+            Phase::Inside => self.vms[number].open = None,
+            Phase::Parked => {
                 if self.vms[number].open == Some(self.service.life) {
                     self.service.unpark(cluster);
                 }
                 self.disconnect(number);
             }
-            At::Outside | At::Answered => self.disconnect(number),
+            Phase::Outside | Phase::Answered => self.disconnect(number),
         }
     }
 
@@ -442,7 +452,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn schedule(&mut self, number: usize, at: Micros, what: What) {
+    fn schedule(&mut self, number: usize, at: Micros, what: EventKind) {
         self.agenda.add(at, caller(number), self.vms[number].attempt, self.service.life, what);
     }
 }
@@ -453,19 +463,19 @@ impl Vm {
             run,
             cluster,
             attempt: 0,
-            ask: Ask::Cluster,
+            ask: RequestKind::Cluster,
             deadline: 0,
             knocked: 0,
             accepted: 0,
             open: None,
             used: 0,
-            at: At::Outside,
+            at: Phase::Outside,
         }
     }
 
     /// Whether the VM still is in this wait.
     fn waits(&self, caller: &Caller) -> bool {
-        self.at == At::Parked && self.attempt == caller.attempt
+        self.at == Phase::Parked && self.attempt == caller.attempt
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::inputs::Inputs;
 use crate::scenario::Scenario;
-use crate::simulation::Ended;
+use crate::simulation::RunResult;
 use crate::time::{Micros, SECOND};
 
-/// Memory of the process without anybody connected, MB.
+/// Memory of the process without connections, MB.
 const EMPTY_MB: f64 = 10.0;
 
 /// The inputs, with where they come from.
@@ -18,7 +18,7 @@ pub(crate) fn inputs(inputs: &Inputs) -> String {
 }
 
 /// The head of a table of runs. Rates, CPU (of one core), queue, connections and memory are those of the worst moment;
-/// the delays are those of `Tally::delays`.
+/// the delays are those of `Counters::delays`.
 pub(crate) fn head(vms: usize, tls: bool) -> String {
     let over = if tls { "https" } else { "http" };
     let columns = [
@@ -42,7 +42,7 @@ pub(crate) fn head(vms: usize, tls: bool) -> String {
 }
 
 /// The row of a run.
-pub(crate) fn row(scenario: &Scenario, mut ended: Ended, inputs: &Inputs) -> String {
+pub(crate) fn row(scenario: &Scenario, mut ended: RunResult, inputs: &Inputs) -> String {
     let waiter = if scenario.setup.tls { &inputs.waiter_tls } else { &inputs.waiter };
     let [p50, p99, last] = ended.tally.delays([0.5, 0.99, 1.0]);
     let (tally, cpu) = (&ended.tally, &ended.service.cpu);

@@ -4,8 +4,8 @@ use crate::time::{Micros, SECOND};
 
 /// Counts of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Requests sent by VMs in each second, those that found a closed door too.
+pub(crate) struct Counters {
+    /// Requests sent by VMs in each second, also those that were refused.
     offered: Vec<u32>,
     /// Requests that the service answered in each second, other than by 503.
     served: Vec<u32>,
@@ -28,7 +28,7 @@ pub(crate) struct Tally {
     pub(crate) masters_gave_up: u64,
 }
 
-impl Tally {
+impl Counters {
     /// A VM sends a request.
     pub(crate) fn offer(&mut self, at: Micros) {
         count(&mut self.offered, at);
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn finds_the_busiest_second_and_the_slowest_slave() {
-        let mut tally = Tally::default();
+        let mut tally = Counters::default();
         for at in [0, SECOND, 2 * SECOND - 1, 2 * SECOND] {
             tally.offer(at);
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::scenario::{Setup, Trouble};
+use crate::scenario::{Outage, Setup};
 
 /// So many slaves of one cluster, whose master is ready after ten minutes, and a service with room for all.
 fn waiting(slaves: usize) -> Scenario {
@@ -15,17 +15,17 @@ fn waiting(slaves: usize) -> Scenario {
     }
 }
 
-fn run(scenario: &Scenario) -> Ended {
+fn run(scenario: &Scenario) -> RunResult {
     Simulation::run(scenario, &Inputs::default(), 1)
 }
 
 #[track_caller]
-fn all_got_through(scenario: &Scenario, ended: &Ended) {
+fn all_got_through(scenario: &Scenario, ended: &RunResult) {
     let tally = &ended.tally;
     assert_eq!((tally.slaves_gave_up, tally.masters_gave_up), (0, 0));
     let masters = scenario.vms.div_ceil(scenario.cluster);
     assert_eq!(tally.arrived(), scenario.vms - masters);
-    assert_eq!(ended.service.connections(), 0, "somebody's connection was never closed");
+    assert_eq!(ended.service.connections(), 0, "a connection was never closed");
 }
 
 #[track_caller]
@@ -60,7 +60,7 @@ fn a_run_can_be_repeated() {
 #[test]
 fn after_a_restart_all_are_back_within_two_seconds() {
     let mut scenario = waiting(3000);
-    scenario.trouble = Some(Trouble { at: 300 * SECOND, lasts: SECOND, kind: Kind::Restart });
+    scenario.trouble = Some(Outage { at: 300 * SECOND, lasts: SECOND, kind: Kind::Restart });
     let ended = run(&scenario);
     all_got_through(&scenario, &ended);
     assert_eq!(ended.tally.busy, 3000);
@@ -72,7 +72,7 @@ fn after_a_restart_all_are_back_within_two_seconds() {
 #[test]
 fn an_outage_is_asked_every_22_seconds_and_its_herd_is_no_larger() {
     let mut scenario = waiting(3000);
-    scenario.trouble = Some(Trouble { at: 200 * SECOND, lasts: 300 * SECOND, kind: Kind::Crash });
+    scenario.trouble = Some(Outage { at: 200 * SECOND, lasts: 300 * SECOND, kind: Kind::Crash });
     let ended = run(&scenario);
     all_got_through(&scenario, &ended);
     // Pauses of 15 to 30 s, so each VM comes every 22.5 s; once they have drifted apart, never much more often.
@@ -84,7 +84,7 @@ fn an_outage_is_asked_every_22_seconds_and_its_herd_is_no_larger() {
 #[test]
 fn a_machine_that_is_gone_costs_a_time_limit_each_time() {
     let mut scenario = waiting(1000);
-    scenario.trouble = Some(Trouble { at: 200 * SECOND, lasts: 200 * SECOND, kind: Kind::Silence });
+    scenario.trouble = Some(Outage { at: 200 * SECOND, lasts: 200 * SECOND, kind: Kind::Silence });
     let ended = run(&scenario);
     all_got_through(&scenario, &ended);
     assert_eq!((ended.tally.busy, ended.tally.broken), (0, 0));
