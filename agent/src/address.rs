@@ -137,11 +137,7 @@ struct Machine {
 
 impl Machine {
     fn read() -> Result<Self, Error> {
-        let all = getifaddrs().map_err(|errno| Error::File {
-            verb: "read",
-            path: "/proc/net".into(),
-            source: errno.into(),
-        })?;
+        let all = getifaddrs().map_err(|errno| Error::cannot_read("/proc/net".as_ref(), errno.into()))?;
         let addresses = all
             .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
             .filter_map(|interface| {
@@ -187,11 +183,11 @@ impl Machine {
     fn no_address(&self, setting: &str, problem: &str) -> Error {
         let all: Vec<String> =
             self.addresses.iter().map(|own| format!("{} {}", own.interface, own.address)).collect();
-        Error::Context {
-            place: setting.to_owned(),
-            problem: format!("this machine has {problem}; it has {}", all.join(", ")),
-            next: "correct the setting, or name the address with cvm_cluster_master_ip".to_owned(),
-        }
+        Error::context(
+            setting,
+            format!("this machine has {problem}; it has {}", all.join(", ")),
+            "correct the setting, or name the address with cvm_cluster_master_ip",
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 use crate::root::Root;
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -40,11 +40,14 @@ options
                    µCernVM boot loader or amiconfig keep it)
   --verbose        say more
   --help, --version
-
-exit status: 0 done or nothing to do, 64 usage, 65 bad context, 69 service
-unreachable, 74 a file cannot be read or written, 75 timed out or no such key,
-76 the answer makes no sense, 77 refused (TLS, pin)
 ";
+
+/// What `--help` prints after [`HELP`]: the exit statuses.
+#[must_use]
+pub fn exit_statuses() -> String {
+    let statuses = Status::ALL.map(|status| format!("  {}  {}\n", status.code(), status.meaning()));
+    format!("\nexit status\n  0   done or nothing to do\n{}", statuses.concat())
+}
 
 /// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,7 +126,7 @@ pub enum ValueSource {
 /// Reads a command line, without the program's name.
 ///
 /// # Errors
-/// [`Error::Usage`], which says what is wrong with it.
+/// [`Status::Usage`](protocol::error::Status::Usage), which says what is wrong with it.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
     let mut words = Words::default();
     let mut parser = lexopt::Parser::from_args(args);
@@ -174,7 +177,7 @@ impl Words {
             return Ok(Command::Version);
         }
         let mut rest = std::mem::take(&mut self.positional).into_iter();
-        let name = text(rest.next().ok_or_else(|| Error::Usage("which command?".into()))?)?;
+        let name = text(rest.next().ok_or_else(|| Error::usage("which command?"))?)?;
         self.only_where_they_belong(&name)?;
         let command = match name.as_str() {
             "contextualize" => Command::Contextualize(self.target(&mut rest)?),
@@ -183,17 +186,17 @@ impl Words {
             "get" => Command::Get { key: key(&mut rest)?, wait: self.wait },
             "check" => Command::Check(files_of_check(&mut rest)?),
             "doctor" => Command::Doctor,
-            _ => return Err(Error::Usage(format!("there is no command '{name}'"))),
+            _ => return Err(Error::usage(format!("there is no command '{name}'"))),
         };
         match rest.next() {
             None => Ok(command),
-            Some(extra) => Err(Error::Usage(format!("'{name}' does not take '{}'", extra.to_string_lossy()))),
+            Some(extra) => Err(Error::usage(format!("'{name}' does not take '{}'", extra.to_string_lossy()))),
         }
     }
 
     fn target(&self, rest: &mut impl Iterator<Item = OsString>) -> Result<Target, Error> {
         match (self.cloud_init, self.bootloader) {
-            (true, true) => Err(Error::Usage("--cloud-init and --bootloader exclude each other".into())),
+            (true, true) => Err(Error::usage("--cloud-init and --bootloader exclude each other")),
             (true, false) => Ok(Target::CloudInit { files: rest.map(PathBuf::from).collect() }),
             (false, true) => Ok(Target::Bootloader),
             (false, false) => {
@@ -210,29 +213,28 @@ impl Words {
             (self.wait, "--wait", "get"),
         ] {
             if given && command != home {
-                return Err(Error::Usage(format!("{option} belongs to '{home}', not to '{command}'")));
+                return Err(Error::usage(format!("{option} belongs to '{home}', not to '{command}'")));
             }
         }
         if command == "check" && !self.user_data.is_empty() {
-            return Err(Error::Usage("'check' takes its files without --user-data".into()));
+            return Err(Error::usage("'check' takes its files without --user-data"));
         }
         Ok(())
     }
 }
 
 fn key(rest: &mut impl Iterator<Item = OsString>) -> Result<String, Error> {
-    let name = text(rest.next().ok_or_else(|| Error::Usage("which key?".into()))?)?;
+    let name = text(rest.next().ok_or_else(|| Error::usage("which key?"))?)?;
     if protocol::key::is_addressable(&name) && name.len() <= protocol::limits::KEY_MAX_CHARS {
         Ok(name)
     } else {
-        Err(Error::Usage(format!("'{name}' cannot be a key: 1 to 100 letters, digits, '-' and '_'")))
+        Err(Error::usage(format!("'{name}' cannot be a key: 1 to 100 letters, digits, '-' and '_'")))
     }
 }
 
 fn value_source(rest: &mut impl Iterator<Item = OsString>) -> Result<ValueSource, Error> {
-    let word = rest
-        .next()
-        .ok_or_else(|| Error::Usage("which value? Give VALUE, @FILE, or - for standard input".into()))?;
+    let word =
+        rest.next().ok_or_else(|| Error::usage("which value? Give VALUE, @FILE, or - for standard input"))?;
     let word = text(word)?;
     Ok(match word.strip_prefix('@') {
         Some(file) => ValueSource::File(file.into()),
@@ -243,16 +245,16 @@ fn value_source(rest: &mut impl Iterator<Item = OsString>) -> Result<ValueSource
 
 fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathBuf>, Error> {
     let files: Vec<_> = rest.map(PathBuf::from).collect();
-    if files.is_empty() { Err(Error::Usage("'check' needs a file".into())) } else { Ok(files) }
+    if files.is_empty() { Err(Error::usage("'check' needs a file")) } else { Ok(files) }
 }
 
 fn text(word: OsString) -> Result<String, Error> {
-    word.into_string().map_err(|word| Error::Usage(format!("'{}' is not UTF-8", word.to_string_lossy())))
+    word.into_string().map_err(|word| Error::usage(format!("'{}' is not UTF-8", word.to_string_lossy())))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn usage(error: lexopt::Error) -> Error {
-    Error::Usage(error.to_string())
+    Error::usage(error.to_string())
 }
 
 #[cfg(test)]
@@ -311,7 +313,7 @@ mod tests {
         ] {
             let error = words(line).unwrap_err();
             assert!(error.to_string().contains(says), "{line}: {error}");
-            assert_eq!(error.exit_status(), 64);
+            assert_eq!(error.status(), Status::Usage);
         }
     }
 }

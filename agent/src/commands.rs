@@ -12,7 +12,7 @@ use crate::{doctor, get, master, publish};
 use context::check;
 use context::check::Severity;
 use context::settings::{Found, Role, Settings};
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 
 /// `master-ready`: tells the slaves that this master has booted.
 ///
@@ -29,7 +29,7 @@ pub fn master_ready(root: &Root, user_data: &[PathBuf]) -> Result<String, Error>
     };
     match master::ready(&mut Session::new(&settings, SystemClock::default())?, &settings.address) {
         Ok(address) => Ok(format!("this master is ready, and its slaves go on with {address}")),
-        Err(Error::UnknownPin(_)) if guest.remembers(&settings) => Ok(PIN_HAS_EXPIRED.to_owned()),
+        Err(error) if error.is_unknown_pin() && guest.remembers(&settings) => Ok(PIN_HAS_EXPIRED.to_owned()),
         Err(error) => Err(error),
     }
 }
@@ -69,7 +69,7 @@ pub fn check(files: &[PathBuf]) -> Result<ExitCode, Error> {
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     println!("{} files, {errors} errors, {} warnings", files.len(), findings.len() - errors);
-    Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(protocol::error::BAD_CONTEXT) })
+    Ok(if errors == 0 { ExitCode::SUCCESS } else { Status::BadContext.into() })
 }
 
 /// `doctor`: prints what is well and what is wrong, and gives the exit status of the worst.
@@ -89,9 +89,5 @@ fn cluster(root: &Root, user_data: &[PathBuf]) -> Result<Settings, Error> {
         Found::NoPin { place } => (place, "the ucernvm section has no cvm_cluster_pin"),
         Found::NoSection => ("the user-data".to_owned(), "there is no ucernvm section"),
     };
-    Err(Error::Context {
-        place,
-        problem: problem.to_owned(),
-        next: "name the file that has both with --user-data".to_owned(),
-    })
+    Err(Error::context(place, problem, "name the file that has both with --user-data"))
 }

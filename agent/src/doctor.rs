@@ -18,7 +18,7 @@ use crate::slave;
 use client::{Failure, HttpService, Kind, Outcome, Request, Service as _};
 use context::settings::{Found, Role, Settings};
 use context::value::{self, Origin};
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 use protocol::url::ServiceUrl;
 
 /// Longest time for a request.
@@ -40,27 +40,27 @@ pub enum Finding {
         what: String,
         /// What to do about it.
         next: String,
-        /// The exit status of a run that fails for this reason.
-        status: u8,
+        /// Why a run fails for this reason.
+        status: Status,
     },
 }
 
 impl Finding {
-    fn wrong(status: u8, what: impl Into<String>, next: &str) -> Self {
+    fn wrong(status: Status, what: impl Into<String>, next: &str) -> Self {
         Self::Wrong { what: what.into(), next: next.to_owned(), status }
     }
 
-    fn status(&self) -> u8 {
+    fn status(&self) -> Option<Status> {
         match self {
-            Self::Well(_) => 0,
-            Self::Wrong { status, .. } => *status,
+            Self::Well(_) => None,
+            Self::Wrong { status, .. } => Some(*status),
         }
     }
 }
 
 impl From<Error> for Finding {
     fn from(error: Error) -> Self {
-        Self::wrong(error.exit_status(), error.to_string(), error.next_step())
+        Self::wrong(error.status(), error.to_string(), error.next_step())
     }
 }
 
@@ -73,10 +73,10 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The exit status of a diagnosis: that of the worst finding, which is the one with the highest number.
+/// The exit status of a diagnosis: that of the severest finding.
 #[must_use]
 pub fn exit_code(findings: &[Finding]) -> ExitCode {
-    ExitCode::from(findings.iter().map(Finding::status).max().unwrap_or(0))
+    findings.iter().filter_map(Finding::status).max().map_or(ExitCode::SUCCESS, ExitCode::from)
 }
 
 /// Looks at everything that a booting agent depends on.
@@ -102,12 +102,12 @@ fn settings(root: &Root, user_data: &[PathBuf]) -> Result<Settings, Finding> {
     match Guest::find(root, user_data).and_then(|guest| guest.settings())? {
         Found::Cluster(settings) => Ok(settings),
         Found::NoPin { place } => Err(Finding::wrong(
-            protocol::error::BAD_CONTEXT,
+            Status::BadContext,
             format!("{place}: the ucernvm section has no cvm_cluster_pin"),
             "add cvm_cluster_pin= and the pin of the cluster to the context, and launch this VM again",
         )),
         Found::NoSection => Err(Finding::wrong(
-            protocol::error::BAD_CONTEXT,
+            Status::BadContext,
             "there is no ucernvm section, neither with cloud-init, nor with the boot loader, nor with amiconfig",
             "launch this VM with a context that has one, or name the file that has it with --user-data",
         )),
@@ -133,7 +133,7 @@ fn examine_service(url: &ServiceUrl, settings: &Settings, findings: &mut Vec<Fin
     if outcome != Outcome::Done {
         let problem =
             format!("{url} does not know the pin {}: it is mistyped, expired or deleted", settings.pin);
-        return findings.push(Error::UnknownPin(problem).into());
+        return findings.push(Error::unknown_pin(problem).into());
     }
     let tls = if url.is_secure() { "is trusted and " } else { "" };
     findings.push(Finding::Well(format!("{url} {tls}knows the pin")));
@@ -158,7 +158,7 @@ fn unreachable(failure: Failure, url: &ServiceUrl, tried: Duration) -> Finding {
     {
         let hosts: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
         let what = format!("cannot reach the pairing service {url}: no route leads to {}", hosts.join(", "));
-        let status = failure.into_error(url, tried).exit_status();
+        let status = failure.into_error(url, tried).status();
         return Finding::wrong(status, what, "give this VM an address and a default route: see `ip route`");
     }
     failure.into_error(url, tried).into()
@@ -180,7 +180,11 @@ fn clock(service: SystemTime, here: SystemTime) -> Finding {
         return Finding::Well("this VM's clock agrees with the service's".to_owned());
     }
     let what = format!("this VM's clock is {} {side} the service's", in_words(off));
-    Finding::Wrong { what, next: "set this VM's clock (NTP), or the service's".to_owned(), status: 77 }
+    Finding::Wrong {
+        what,
+        next: "set this VM's clock (NTP), or the service's".to_owned(),
+        status: Status::Refused,
+    }
 }
 
 /// A span as people say it, in the largest unit of which there are two: `90 min`, `36 h`, `400 days`.
@@ -210,7 +214,11 @@ fn keys(service: &mut HttpService) -> Result<Keys, Failure> {
 
 fn for_slave(keys: Keys) -> Finding {
     let Some(address) = keys.address else {
-        return Finding::wrong(75, "the master has not come yet: there is no master_ip", LOOK_AT_MASTER);
+        return Finding::wrong(
+            Status::TimedOut,
+            "the master has not come yet: there is no master_ip",
+            LOOK_AT_MASTER,
+        );
     };
     if let Err(error) = value::check(MASTER_IP, &address, Origin::Received) {
         return error.into();
@@ -219,19 +227,23 @@ fn for_slave(keys: Keys) -> Finding {
         Some(ready) if slave::is_ready_for(&ready, &address) => {
             Finding::Well(format!("the master, {address}, is ready"))
         }
-        _ => Finding::wrong(75, format!("the master, {address}, is not ready yet"), LOOK_AT_MASTER),
+        _ => Finding::wrong(
+            Status::TimedOut,
+            format!("the master, {address}, is not ready yet"),
+            LOOK_AT_MASTER,
+        ),
     }
 }
 
 fn for_master(keys: Keys, own: &str) -> Finding {
     match (keys.address, keys.ready) {
         (None, _) => Finding::wrong(
-            75,
+            Status::TimedOut,
             format!("the slaves cannot learn this master's address, {own}, yet: there is no master_ip"),
             "run `cernvm-cluster-agent master-ready`, or reboot",
         ),
         (Some(address), _) if address != own => Finding::wrong(
-            76,
+            Status::Nonsense,
             format!("the slaves learn another master's address, not this one's, {own}"),
             "give this master a pin of its own, or reboot it to take the other's place",
         ),
@@ -239,7 +251,7 @@ fn for_master(keys: Keys, own: &str) -> Finding {
             Finding::Well(format!("the slaves know that this master, {own}, is ready"))
         }
         _ => Finding::wrong(
-            75,
+            Status::TimedOut,
             format!("the slaves are not told yet that this master, {own}, is ready"),
             "see `systemctl status cernvm-master-ready`: it runs when everything else has started",
         ),
@@ -271,8 +283,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(finding: &Finding, status: u8, begins: &str) {
-        assert_eq!(finding.status(), status, "{finding}");
+    fn check(finding: &Finding, status: impl Into<Option<Status>>, begins: &str) {
+        assert_eq!(finding.status(), status.into(), "{finding}");
         assert!(finding.to_string().starts_with(begins), "{finding}");
     }
 
@@ -283,16 +295,28 @@ mod tests {
 
     #[test]
     fn says_how_far_the_master_is() {
-        check(&for_slave(found("", "")), 75, "!!  the master has not come yet");
-        check(&for_slave(found("10.0.0.5", "")), 75, "!!  the master, 10.0.0.5, is not ready yet");
-        check(&for_slave(found("10.0.0.5", "10.0.0.4")), 75, "!!  the master, 10.0.0.5, is not ready yet");
-        check(&for_slave(found("10.0.0.5", "10.0.0.5")), 0, "ok  the master, 10.0.0.5, is ready");
-        check(&for_slave(found("10.0.0.5", "true")), 0, "ok  the master, 10.0.0.5, is ready");
-        check(&for_slave(found("$(reboot)", "true")), 76, "!!  the value of 'master_ip'");
+        check(&for_slave(found("", "")), Status::TimedOut, "!!  the master has not come yet");
+        check(
+            &for_slave(found("10.0.0.5", "")),
+            Status::TimedOut,
+            "!!  the master, 10.0.0.5, is not ready yet",
+        );
+        check(
+            &for_slave(found("10.0.0.5", "10.0.0.4")),
+            Status::TimedOut,
+            "!!  the master, 10.0.0.5, is not ready yet",
+        );
+        check(&for_slave(found("10.0.0.5", "10.0.0.5")), None, "ok  the master, 10.0.0.5, is ready");
+        check(&for_slave(found("10.0.0.5", "true")), None, "ok  the master, 10.0.0.5, is ready");
+        check(&for_slave(found("$(reboot)", "true")), Status::Nonsense, "!!  the value of 'master_ip'");
         let own = "10.0.0.5";
-        check(&for_master(found("", ""), own), 75, "!!  the slaves cannot learn");
-        check(&for_master(found(own, ""), own), 75, "!!  the slaves are not told yet");
-        check(&for_master(found("10.0.0.4", "10.0.0.4"), own), 76, "!!  the slaves learn another");
-        check(&for_master(found(own, own), own), 0, "ok  the slaves know");
+        check(&for_master(found("", ""), own), Status::TimedOut, "!!  the slaves cannot learn");
+        check(&for_master(found(own, ""), own), Status::TimedOut, "!!  the slaves are not told yet");
+        check(
+            &for_master(found("10.0.0.4", "10.0.0.4"), own),
+            Status::Nonsense,
+            "!!  the slaves learn another",
+        );
+        check(&for_master(found(own, own), own), None, "ok  the slaves know");
     }
 }

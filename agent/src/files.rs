@@ -47,7 +47,7 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 }
 
 fn cannot_write(path: &Path, source: io::Error) -> Error {
-    Error::File { verb: "write", path: path.into(), source }
+    Error::cannot_write(path, source)
 }
 
 fn replace_followed(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -152,6 +152,7 @@ mod tests {
     use super::*;
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
     use nix::sched::{CloneFlags, unshare};
+    use protocol::error::Status;
     use std::os::unix::fs::{chown, symlink};
     use std::path::PathBuf;
 
@@ -184,9 +185,8 @@ mod tests {
 
         fn refuses(&self, bytes: &[u8], expected: Errno) {
             let error = replace(&self.context(), bytes).unwrap_err();
-            let Error::File { verb: "write", source, .. } = &error else { panic!("{error}") };
-            assert_eq!(errno(source), expected, "{error}");
-            assert_eq!(error.exit_status(), 74);
+            assert_eq!(error.io().map(errno), Some(expected), "{error}");
+            assert_eq!(error.status(), Status::File);
             assert_eq!(fs::read(self.context()).unwrap(), b"old");
             assert_eq!(self.names(), ["context"]);
         }
@@ -273,7 +273,7 @@ mod tests {
         let guest = Guest::new();
         let missing = guest.0.path().join("missing");
         for path in [guest.0.path(), Path::new("/dev/null"), &missing] {
-            assert_eq!(replace(path, b"new").unwrap_err().exit_status(), 74, "{}", path.display());
+            assert_eq!(replace(path, b"new").unwrap_err().status(), Status::File, "{}", path.display());
         }
         assert!(create(Path::new("/dev/null"), b"new", 0o600).is_err());
         assert_eq!(guest.names(), ["context"]);

@@ -32,19 +32,20 @@ pub fn get<S: Service, C: Clock>(
 mod tests {
     use super::*;
     use crate::session::fake::{Reply, Stage, done, missing, value, waited};
+    use protocol::error::Status;
 
     #[track_caller]
-    fn check(wait: bool, script: Vec<(&'static str, Reply)>, expected: Result<&str, u8>) {
+    fn check(wait: bool, script: Vec<(&'static str, Reply)>, expected: Result<&str, Status>) {
         let result = get(&mut Stage::script(1500, script).session, "a", wait);
-        assert_eq!(result.as_deref().map_err(|error| error.exit_status()), expected);
+        assert_eq!(result.as_deref().map_err(|error| error.status()), expected);
     }
 
     #[test]
     fn gives_a_value_or_says_that_there_is_none() {
         check(false, vec![("cluster", done()), ("get a", value("b"))], Ok("b"));
-        check(false, vec![("cluster", done()), ("get a", missing())], Err(75));
-        check(false, vec![("cluster", missing())], Err(77));
-        check(false, vec![("cluster", done()), ("get a", value("$(reboot)"))], Err(76));
+        check(false, vec![("cluster", done()), ("get a", missing())], Err(Status::TimedOut));
+        check(false, vec![("cluster", missing())], Err(Status::Refused));
+        check(false, vec![("cluster", done()), ("get a", value("$(reboot)"))], Err(Status::Nonsense));
     }
 
     #[test]

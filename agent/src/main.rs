@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         log::error!("{error}; {}", error.next_step());
     }
     console::finish(outcome.is_ok());
-    outcome.unwrap_or_else(|error| ExitCode::from(error.exit_status()))
+    outcome.unwrap_or_else(|error| error.status().into())
 }
 
 fn style(args: &Result<Args, Error>) -> Style {
@@ -37,7 +37,7 @@ fn run(Args { root, user_data, command, .. }: Args) -> Result<ExitCode, Error> {
         Command::Get { key, wait } => println!("{}", commands::get(&root, &user_data, &key, wait)?),
         Command::Check(files) => return commands::check(&files),
         Command::Doctor => return Ok(commands::doctor(&root, &user_data)),
-        Command::Help => print!("{}", cli::HELP),
+        Command::Help => print!("{}{}", cli::HELP, cli::exit_statuses()),
         Command::Version => println!("cernvm-cluster-agent {}", protocol::VERSION),
     }
     Ok(ExitCode::SUCCESS)

@@ -136,12 +136,11 @@ fn is(value: &str, address: IpAddr) -> bool {
 
 /// Another master's address is where this one's should be.
 fn taken<S: Service, C: Clock>(session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
-    Error::Nonsense {
-        service: session.service_name(),
-        problem: format!("that master_ip is {}, while this master's address is {address}", shown(other)),
-        next: "another master has this pin: give it a pin of its own, or reboot this one to take its place"
-            .to_owned(),
-    }
+    Error::nonsense(
+        session.service_name(),
+        format!("that master_ip is {}, while this master's address is {address}", shown(other)),
+        "another master has this pin: give it a pin of its own, or reboot this one to take its place",
+    )
 }
 
 /// Puts the address under the pin, unless one is there.
@@ -192,11 +191,11 @@ pub(crate) fn look_again<S: Service, C: Clock>(
     if session.pause(backoff, patience) {
         return Ok(());
     }
-    Err(Error::Nonsense {
-        service: session.service_name(),
-        problem: "404 to a write under a pin that it knows".to_owned(),
-        next: "look whether another master or a script changes the keys of this pin".to_owned(),
-    })
+    Err(Error::nonsense(
+        session.service_name(),
+        "404 to a write under a pin that it knows",
+        "look whether another master or a script changes the keys of this pin",
+    ))
 }
 
 /// Somebody else's address, fit for a console.
@@ -209,6 +208,7 @@ mod tests {
     use super::*;
     use crate::session::fake::{Reply, Stage, done, exists, failed, missing, value};
     use client::Kind;
+    use protocol::error::Status;
 
     const RULE: AddressRule = AddressRule::Literal(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)));
 
@@ -278,16 +278,16 @@ mod tests {
             ("cluster", missing()),
         ])
         .unwrap_err();
-        assert_eq!(error.exit_status(), 77);
+        assert_eq!(error.status(), Status::Refused);
     }
 
     #[test]
     fn lets_the_boot_go_on_after_thirty_seconds() {
         let mut stage = Stage::new(&["pair"], 1500, |_| failed(Kind::Connect));
-        assert_eq!(push(&mut stage.session, &RULE).unwrap_err().exit_status(), 69);
+        assert_eq!(push(&mut stage.session, &RULE).unwrap_err().status(), Status::Unreachable);
         assert!(stage.session.clock().now() <= PUSH_LIMIT);
         let mut stage = Stage::new(&["pair"], 1500, |_| (failed(Kind::Timeout).0, 1000));
-        assert_eq!(push(&mut stage.session, &RULE).unwrap_err().exit_status(), 69);
+        assert_eq!(push(&mut stage.session, &RULE).unwrap_err().status(), Status::Unreachable);
         assert!(stage.session.clock().now() <= PUSH_LIMIT);
     }
 
@@ -333,7 +333,7 @@ mod tests {
             ("get master_ip", value("10.0.0.4")),
         ])
         .unwrap_err();
-        assert_eq!(error.exit_status(), 76);
+        assert_eq!(error.status(), Status::Nonsense);
         let text = error.to_string();
         assert!(text.contains("10.0.0.4") && text.contains("10.0.0.5"), "{text}");
     }
@@ -354,7 +354,7 @@ mod tests {
             ("get master_ip", value("10.0.0.4")),
             ("replace master_ready=10.0.0.4", done()),
         ]);
-        assert_eq!(readied(ready).unwrap_err().exit_status(), 76);
+        assert_eq!(readied(ready).unwrap_err().status(), Status::Nonsense);
         // An old value would make the other master ready before it is.
         let mut old = beginning();
         old.extend([
@@ -362,7 +362,7 @@ mod tests {
             ("replace master_ready=10.0.0.5", done()),
             ("get master_ip", value("10.0.0.4")),
         ]);
-        assert_eq!(readied(old).unwrap_err().exit_status(), 76);
+        assert_eq!(readied(old).unwrap_err().status(), Status::Nonsense);
     }
 
     #[test]

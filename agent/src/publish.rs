@@ -12,7 +12,7 @@ use crate::master;
 use crate::session::Session;
 use client::Service;
 use context::value::{self, Origin};
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 
 /// Reads the value of a key from where the command line says; one final newline of a file or of standard input is not
 /// part of it.
@@ -52,7 +52,7 @@ pub fn publish<S: Service, C: Clock>(
 }
 
 fn read(key: &str, input: impl Read, path: &Path) -> Result<String, Error> {
-    let refuse = |problem: String| Error::UnsafeValue { key: key.to_owned(), problem, ours: true };
+    let refuse = |problem: String| Error::unsafe_value(Status::BadContext, key, &problem);
     // One byte more than may be, and a line end: what a value may hold is ASCII.
     let most = VALUE_MAX_CHARS as u64 + 3;
     let mut bytes = Vec::new();
@@ -74,7 +74,7 @@ fn without_newline(mut text: String) -> String {
 }
 
 fn unreadable(path: &Path, source: io::Error) -> Error {
-    Error::File { verb: "read", path: path.to_owned(), source }
+    Error::cannot_read(path, source)
 }
 
 #[cfg(test)]
@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn puts_a_key_in_place_of_one_that_is_there() {
         for (script, exit) in [
-            (vec![("cluster", done()), ("create token=abc", done())], 0),
-            (vec![("cluster", done()), ("create token=abc", exists()), ("replace token=abc", done())], 0),
+            (vec![("cluster", done()), ("create token=abc", done())], None),
+            (vec![("cluster", done()), ("create token=abc", exists()), ("replace token=abc", done())], None),
             (
                 vec![
                     ("cluster", done()),
@@ -95,13 +95,16 @@ mod tests {
                     ("cluster", done()),
                     ("create token=abc", done()),
                 ],
-                0,
+                None,
             ),
-            (vec![("cluster", done()), ("create token=abc", missing()), ("cluster", missing())], 77),
-            (vec![("cluster", missing())], 77),
+            (
+                vec![("cluster", done()), ("create token=abc", missing()), ("cluster", missing())],
+                Some(Status::Refused),
+            ),
+            (vec![("cluster", missing())], Some(Status::Refused)),
         ] {
             let result = publish(&mut Stage::script(1500, script).session, "token", "abc");
-            assert_eq!(result.map_or_else(|error| error.exit_status(), |()| 0), exit);
+            assert_eq!(result.err().map(|error| error.status()), exit);
         }
     }
 
@@ -113,7 +116,7 @@ mod tests {
             (Ok(value), Ok(expected)) => assert_eq!(value, expected),
             (Err(error), Err(part)) => {
                 assert!(error.to_string().contains(part), "{error}");
-                assert_eq!(error.exit_status(), 65);
+                assert_eq!(error.status(), Status::BadContext);
             }
             (got, _) => panic!("{input:?}: {got:?}"),
         }
@@ -142,7 +145,7 @@ mod tests {
     fn names_a_file_that_cannot_be_read() {
         let error = read_value("token", ValueSource::File("/nonexistent/token".into())).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/token"), "{error}");
-        assert_eq!(error.exit_status(), 74);
+        assert_eq!(error.status(), Status::File);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl<C: Clock> Session<HttpService, C> {
     /// A session with the services of these settings. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Context`] when the context's CA cannot be used.
+    /// [`Status::BadContext`](protocol::error::Status::BadContext) when the context's CA cannot be used.
     pub fn new(settings: &Settings, clock: C) -> Result<Self, Error> {
         let service = |url: &ServiceUrl| HttpService::new(url.clone(), settings.pin.clone(), &settings.trust);
         let services = settings.services.iter().map(service).collect::<Result<_, _>>()?;
@@ -300,7 +300,7 @@ impl<S: Service, C: Clock> Session<S, C> {
     }
 
     fn unknown_pin(&self, who: &str, details: &str) -> Error {
-        Error::UnknownPin(format!("{who} the pin {}: it is mistyped, expired or deleted{details}", self.pin))
+        Error::unknown_pin(format!("{who} the pin {}: it is mistyped, expired or deleted{details}", self.pin))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::backoff::{Backoff, Clock, Patience};
 use crate::session::Session;
 use client::{Answer, Outcome, Request, Service};
 use context::value::{self, Origin};
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 
 /// Longest time for all keys other than `master_ip` together, once the master is ready.
 const OTHER_KEYS_LIMIT: Duration = Duration::from_secs(60);
@@ -44,14 +44,15 @@ impl Gathered {
             return self.missing.pop_first().map(|(_, error)| error);
         }
         let (unsafe_values, absent): (Vec<_>, Vec<_>) =
-            self.missing.into_iter().partition(|(_, error)| matches!(error, Error::UnsafeValue { .. }));
+            self.missing.into_iter().partition(|(_, error)| error.status() == Status::Nonsense);
         let names: Vec<String> = absent.iter().map(|(key, _)| format!("'{key}'")).collect();
         let first = unsafe_values.into_iter().chain(absent).next();
-        first.map(|(_, error)| match error {
-            Error::TimedOut { tried, next, .. } => {
-                Error::TimedOut { what: format!("no keys {} under the pin", names.join(", ")), tried, next }
+        first.map(|(_, error)| match error.tried() {
+            Some(tried) => {
+                let what = format!("no keys {} under the pin", names.join(", "));
+                Error::timed_out(&what, tried, error.next_step().to_owned())
             }
-            other => other,
+            None => error,
         })
     }
 }
@@ -214,7 +215,7 @@ fn not_in_time<S: Service, C: Clock>(session: &Session<S, C>, key: &str, patienc
     } else {
         "look whether the master publishes it (cernvm-cluster-agent publish), and how the context spells it"
     };
-    Error::TimedOut { what: absent(key), tried: patience.tried(session.clock()), next: next.to_owned() }
+    Error::timed_out(&absent(key), patience.tried(session.clock()), next)
 }
 
 #[cfg(test)]
@@ -249,7 +250,7 @@ mod tests {
         }
         for (ready, address) in [("10.0.0.4", "10.0.0.5"), ("10.0.0.5", "master"), ("::1", "127.0.0.1")] {
             let error = once(ready, address).unwrap_err();
-            assert_eq!(error.exit_status(), 75, "{error}");
+            assert_eq!(error.status(), Status::TimedOut, "{error}");
         }
     }
 
@@ -257,7 +258,7 @@ mod tests {
     fn takes_nothing_that_is_not_an_address() {
         for address in ["$(reboot)", "10.0.0.5; reboot", "", "10.0.0.5\n"] {
             let error = once("yes", address).unwrap_err();
-            assert_eq!(error.exit_status(), 76);
+            assert_eq!(error.status(), Status::Nonsense);
             assert!(!error.to_string().contains("reboot"), "{error}");
         }
     }
@@ -329,7 +330,7 @@ mod tests {
                 _ => reply(),
             });
             let error = gathered(&mut stage, &[]).unwrap_err();
-            assert!([69, 75].contains(&error.exit_status()), "{what}: {error}");
+            assert!([Status::Unreachable, Status::TimedOut].contains(&error.status()), "{what}: {error}");
             let spacings = spacings(&stage);
             assert!(spacings.len() > 5, "{what}");
             assert!(
@@ -405,7 +406,7 @@ mod tests {
             ],
         );
         let error = gathered(&mut stage, &[]).unwrap_err();
-        assert_eq!(error.exit_status(), 77);
+        assert_eq!(error.status(), Status::Refused);
         assert!(error.to_string().contains("http://pair no longer knows the pin enic…"), "{error}");
     }
 
@@ -421,7 +422,7 @@ mod tests {
                 _ => missing(),
             });
             let error = gathered(&mut stage, &[]).unwrap_err();
-            assert_eq!(error.exit_status(), 75);
+            assert_eq!(error.status(), Status::TimedOut);
             assert!(error.to_string().starts_with("the master is not ready yet after 1"), "{error}");
             assert!(stage.seen().iter().all(|seen| seen.at + seen.limit <= Duration::from_secs(120)));
         }
@@ -442,7 +443,7 @@ mod tests {
         assert_eq!(names(gathered.values.keys().collect()), "good master_ip");
         assert_eq!(names(gathered.missing.keys().collect()), "absent evil gone");
         assert!(stage.seen().iter().all(|seen| seen.at <= Duration::from_secs(61)), "60 s for all of them");
-        assert_eq!(gathered.into_shortfall().unwrap().exit_status(), 76);
+        assert_eq!(gathered.into_shortfall().unwrap().status(), Status::Nonsense);
     }
 
     #[test]
@@ -456,18 +457,18 @@ mod tests {
         assert!(one.to_string().starts_with("there is no key 'absent' yet after"), "{one}");
         let two = gathered(&mut stage, &["absent", "gone"]).unwrap().into_shortfall().unwrap();
         assert!(two.to_string().contains("'absent', 'gone'"), "{two}");
-        assert_eq!((one.exit_status(), two.exit_status()), (75, 75));
+        assert_eq!((one.status(), two.status()), (Status::TimedOut, Status::TimedOut));
     }
 
     #[test]
     fn looks_for_a_new_master_within_the_time_that_a_cache_allows() {
         let mut stage = Stage::new(&["pair"], 1500, |_| (failed(Kind::Timeout).0, 1000));
         let error = look_for_master(&mut stage.session, Duration::from_secs(3)).unwrap_err();
-        assert_eq!(error.exit_status(), 69);
+        assert_eq!(error.status(), Status::Unreachable);
         assert_eq!(stage.session.clock().now(), Duration::from_secs(3));
 
         let mut stage = Stage::script(1500, vec![("cluster", done()), ("get master_ready", missing())]);
         let error = look_for_master(&mut stage.session, Duration::from_secs(3)).unwrap_err();
-        assert_eq!(error.exit_status(), 75);
+        assert_eq!(error.status(), Status::TimedOut);
     }
 }

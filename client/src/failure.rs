@@ -73,17 +73,8 @@ impl Failure {
     #[must_use]
     pub fn into_error(self, service: &ServiceUrl, tried: Duration) -> Error {
         let (host, port) = (service.host(), service.port());
-        let unreachable = |next: String| Error::Unreachable {
-            service: service.to_string(),
-            cause: self.cause.clone(),
-            tried,
-            next,
-        };
-        let nonsense = |next: &str| Error::Nonsense {
-            service: service.to_string(),
-            problem: self.cause.clone(),
-            next: next.to_owned(),
-        };
+        let unreachable = |next: String| Error::unreachable(service, &self.cause, tried, next);
+        let nonsense = |next: &'static str| Error::nonsense(service, &self.cause, next);
         match self.kind {
             Kind::Dns => unreachable(format!("check cvm_service_url, and that this VM can resolve {host}")),
             Kind::Connect | Kind::Timeout => {
@@ -92,15 +83,14 @@ impl Failure {
             Kind::Status(..) if self.can_heal() => {
                 unreachable("look at the log of the pairing service; it answers, but cannot serve".to_owned())
             }
-            Kind::Tls { dates_only } => Error::Refused {
-                problem: format!("TLS with {service} is refused: {}", self.cause),
-                next: if dates_only {
+            Kind::Tls { dates_only } => Error::refused(
+                format!("TLS with {service} is refused: {}", self.cause),
+                if dates_only {
                     "set this VM's clock (NTP), or renew the service's certificate"
                 } else {
                     "check cvm_service_url, cvm_service_ca and cvm_service_fingerprint against the service"
-                }
-                .to_owned(),
-            },
+                },
+            ),
             Kind::Html => nonsense("log in to the network's portal, or correct cvm_service_url"),
             Kind::Redirect => nonsense("put the URL where the service really is into cvm_service_url"),
             Kind::Status(..) | Kind::TooLarge | Kind::Nonsense => {
@@ -119,14 +109,15 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::error::Status;
 
     #[track_caller]
-    fn check(kind: Kind, heals: bool, exit: u8) {
+    fn check(kind: Kind, heals: bool, exit: Status) {
         let failure = Failure::new(kind, "cause");
         assert_eq!(failure.can_heal(), heals, "{kind:?}");
         let service = ServiceUrl::parse("https://pair:8443", false).unwrap();
         let error = failure.into_error(&service, Duration::from_secs(9));
-        assert_eq!(error.exit_status(), exit, "{kind:?}");
+        assert_eq!(error.status(), exit, "{kind:?}");
         let text = error.to_string();
         assert!(text.contains("cause") && text.contains("https://pair:8443"), "{text}");
         assert!(!error.next_step().is_empty());
@@ -134,18 +125,22 @@ mod tests {
 
     #[test]
     fn retries_only_what_can_heal() {
-        check(Kind::Dns, true, 69);
-        check(Kind::Connect, true, 69);
-        check(Kind::Timeout, true, 69);
-        check(Kind::Tls { dates_only: true }, true, 77);
-        check(Kind::Tls { dates_only: false }, false, 77);
-        check(Kind::Html, false, 76);
-        check(Kind::Redirect, false, 76);
-        check(Kind::TooLarge, false, 76);
-        check(Kind::Nonsense, false, 76);
+        check(Kind::Dns, true, Status::Unreachable);
+        check(Kind::Connect, true, Status::Unreachable);
+        check(Kind::Timeout, true, Status::Unreachable);
+        check(Kind::Tls { dates_only: true }, true, Status::Refused);
+        check(Kind::Tls { dates_only: false }, false, Status::Refused);
+        check(Kind::Html, false, Status::Nonsense);
+        check(Kind::Redirect, false, Status::Nonsense);
+        check(Kind::TooLarge, false, Status::Nonsense);
+        check(Kind::Nonsense, false, Status::Nonsense);
         for status in 100..=999 {
             let heals = [408, 425, 429].contains(&status) || (500..600).contains(&status);
-            check(Kind::Status(status, None), heals, if heals { 69 } else { 76 });
+            check(
+                Kind::Status(status, None),
+                heals,
+                if heals { Status::Unreachable } else { Status::Nonsense },
+            );
         }
     }
 }

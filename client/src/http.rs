@@ -45,20 +45,17 @@ impl HttpService {
     /// Prepares for a service; nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Context`] when the context's CA cannot be used.
+    /// [`Status::BadContext`](protocol::error::Status::BadContext) when the context's CA cannot be used.
     pub fn new(url: ServiceUrl, pin: Pin, trust: &Trust) -> Result<Self, Error> {
         let proxy = proxy::of(&url, |name| env::var(name).ok());
         Self::through(proxy, url, pin, trust)
     }
 
     fn through(proxy: Option<ureq::Proxy>, url: ServiceUrl, pin: Pin, trust: &Trust) -> Result<Self, Error> {
-        let tls =
-            url.is_secure().then(|| tls::config(trust)).transpose().map_err(|problem| Error::Context {
-                place: "cvm_service_ca".to_owned(),
-                problem,
-                next: "put the PEM of the CA that signed the service's certificate there, in base64"
-                    .to_owned(),
-            })?;
+        let tls = url.is_secure().then(|| tls::config(trust)).transpose().map_err(|problem| {
+            let next = "put the PEM of the CA that signed the service's certificate there, in base64";
+            Error::context("cvm_service_ca", problem, next)
+        })?;
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use protocol::key::MASTER_IP;
 use protocol::limits::VALUE_MAX_CHARS;
 
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 
 /// What a value may hold besides ASCII letters and digits: enough for tokens, addresses, paths, lists and base64, and
 /// nothing that a shell, YAML, JSON or INI takes for syntax in the middle of a word.
@@ -27,15 +27,17 @@ pub enum Origin {
 /// Whether a slave may put `value` in the place of a placeholder for `key`.
 ///
 /// # Errors
-/// `UnsafeValue`, which does not show the value.
+/// [`Status::BadContext`] or [`Status::Nonsense`]; the message does not show the value.
 pub fn check(key: &str, value: &str, origin: Origin) -> Result<(), Error> {
     match problem(key, value) {
         None => Ok(()),
-        Some(problem) => Err(Error::UnsafeValue {
-            key: key.into(),
-            problem: problem.into(),
-            ours: origin == Origin::Published,
-        }),
+        Some(problem) => {
+            let status = match origin {
+                Origin::Published => Status::BadContext,
+                Origin::Received => Status::Nonsense,
+            };
+            Err(Error::unsafe_value(status, key, problem))
+        }
     }
 }
 
@@ -158,9 +160,11 @@ mod tests {
 
     #[test]
     fn says_whose_fault_it_is_and_shows_no_value() {
-        for (origin, status) in [(Origin::Published, 65), (Origin::Received, 76)] {
+        for (origin, status) in
+            [(Origin::Published, Status::BadContext), (Origin::Received, Status::Nonsense)]
+        {
             let error = check("k3s_token", "s3cr3t$", origin).unwrap_err();
-            assert_eq!(error.exit_status(), status);
+            assert_eq!(error.status(), status);
             assert!(error.to_string().starts_with("the value of 'k3s_token' has a character"), "{error}");
             assert!(!format!("{error:?}").contains("s3cr3t"));
         }

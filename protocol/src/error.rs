@@ -1,139 +1,286 @@
-//! What can go wrong, said to a person at a boot console: what failed, on what, why, and what to do next.
+//! The errors of the programs that act on a context: what failed, on which thing, and what to do next.
 //!
-//! Each variant has its exit status (sysexits.h where one fits) and its next step; neither has a catch-all, so a new
-//! variant does not compile without both.
+//! An [`Error`] is a [`Status`], a sentence and the next step. To add an exit status, add a [`Status`]: the compiler asks
+//! for its number and its meaning, and a test compares the documents with both.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-/// Why the agent could not do its work. Never holds a pin in full, nor a value other than `master_ip`.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The command line is wrong.
-    #[error("{0}")]
-    Usage(String),
-
-    /// The context is wrong at a place that can be named.
-    #[error("{place}: {problem}")]
-    Context {
-        /// File, and line or MIME part where there is one: `/user-data line 14`.
-        place: String,
-        /// What is wrong there.
-        problem: String,
-        /// What to do about it.
-        next: String,
-    },
-
-    /// A value that a slave would not put into a script that root runs.
-    #[error("the value of '{key}' {problem}")]
-    UnsafeValue {
-        /// Name of the key.
-        key: String,
-        /// What is wrong with it, without showing it.
-        problem: String,
-        /// Whether it is ours to publish (65) or came from the service (76).
-        ours: bool,
-    },
-
-    /// No service of the context could be reached.
-    #[error("cannot reach the pairing service {service} ({cause}), tried for {} s", tried.as_secs())]
-    Unreachable {
-        /// Its URL, or several.
-        service: String,
-        /// The last cause.
-        cause: String,
-        /// For how long it was tried.
-        tried: Duration,
-        /// What to look at for this cause.
-        next: String,
-    },
-
-    /// A file on this machine.
-    #[error("cannot {verb} {}: {source}", path.display())]
-    File {
-        /// What was to be done: `read`, `write`, …
-        verb: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-
+/// Why a run failed. The order is that of severity: the later a status comes, the less waiting helps. Where a program
+/// has several to report, the last one of this order becomes its exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
     /// The deadline passed, or the key asked for is not there.
-    #[error("{what} after {} s", tried.as_secs())]
-    TimedOut {
-        /// What did not happen: `the master is not ready`.
-        what: String,
-        /// For how long it was awaited.
-        tried: Duration,
-        /// What to do about it.
-        next: String,
-    },
-
+    TimedOut,
+    /// No service of the context could be reached.
+    Unreachable,
     /// The service answered something that cannot be right.
-    #[error("the pairing service {service} answered {problem}")]
-    Nonsense {
-        /// Its URL.
-        service: String,
-        /// What it answered.
-        problem: String,
-        /// What to do about it.
-        next: String,
-    },
-
-    /// Every service that answered says that it does not know the pin.
-    #[error("{0}")]
-    UnknownPin(String),
-
-    /// TLS is not to be trusted.
-    #[error("{problem}")]
-    Refused {
-        /// What was refused, by whom.
-        problem: String,
-        /// What to do about it.
-        next: String,
-    },
+    Nonsense,
+    /// TLS cannot be trusted, or the pin is unknown.
+    Refused,
+    /// A file cannot be read or written.
+    File,
+    /// The context, or a value to publish, cannot be right.
+    BadContext,
+    /// The command line is wrong.
+    Usage,
 }
 
-/// EX_DATAERR of sysexits.h: a context, or a value, that cannot be right.
-pub const BAD_CONTEXT: u8 = 65;
+impl Status {
+    /// Every status, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Usage,
+        Self::BadContext,
+        Self::Unreachable,
+        Self::File,
+        Self::TimedOut,
+        Self::Nonsense,
+        Self::Refused,
+    ];
 
-impl Error {
-    /// The exit status: sysexits.h where one fits.
+    /// The exit status: that of sysexits.h where one fits.
     #[must_use]
-    pub fn exit_status(&self) -> u8 {
+    pub fn code(self) -> u8 {
         match self {
-            Self::Usage(_) => 64,
-            Self::Context { .. } | Self::UnsafeValue { ours: true, .. } => BAD_CONTEXT,
-            Self::Unreachable { .. } => 69,
-            Self::File { .. } => 74,
-            Self::TimedOut { .. } => 75,
-            Self::Nonsense { .. } | Self::UnsafeValue { ours: false, .. } => 76,
-            Self::UnknownPin(_) | Self::Refused { .. } => 77,
+            Self::Usage => 64,
+            Self::BadContext => 65,
+            Self::Unreachable => 69,
+            Self::File => 74,
+            Self::TimedOut => 75,
+            Self::Nonsense => 76,
+            Self::Refused => 77,
         }
     }
 
-    /// What the person at the console should do.
+    /// What the number means, as the help and the documents say it.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::BadContext => "bad context",
+            Self::Unreachable => "service unreachable",
+            Self::File => "a file cannot be read or written",
+            Self::TimedOut => "timed out or no such key",
+            Self::Nonsense => "the answer makes no sense",
+            Self::Refused => "refused (TLS, pin)",
+        }
+    }
+}
+
+impl From<Status> for std::process::ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(status.code())
+    }
+}
+
+/// Why a program could not do its work. Never holds a pin in full, nor a value other than `master_ip`.
+#[derive(Debug)]
+pub struct Error {
+    status: Status,
+    place: Option<String>,
+    what: String,
+    next: Cow<'static, str>,
+    detail: Detail,
+}
+
+/// What a program may want to know of an error beyond its status.
+#[derive(Debug)]
+enum Detail {
+    None,
+    UnknownPin,
+    Tried(Duration),
+    System(io::Error),
+}
+
+impl Error {
+    /// An error with this status: what failed on which thing, and what to do next.
+    #[must_use]
+    pub fn new(status: Status, what: impl Into<String>, next: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, place: None, what: what.into(), next: next.into(), detail: Detail::None }
+    }
+
+    /// The command line is wrong.
+    #[must_use]
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Status::Usage, what, "see `cernvm-cluster-agent --help`")
+    }
+
+    /// The context is wrong at a place that can be named: `/user-data line 14`.
+    #[must_use]
+    pub fn context(
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        next: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { place: Some(place.into()), ..Self::new(Status::BadContext, problem, next) }
+    }
+
+    /// A value that a slave would not put into a script that root runs. `problem` does not show the value; the status is
+    /// [`Status::BadContext`] for one to publish, [`Status::Nonsense`] for one that the service gave.
+    #[must_use]
+    pub fn unsafe_value(status: Status, key: &str, problem: &str) -> Self {
+        let next = if key == crate::key::MASTER_IP {
+            "publish the master's address or host name, nothing else"
+        } else {
+            "publish it in base64"
+        };
+        Self::new(status, format!("the value of '{key}' {problem}"), next)
+    }
+
+    /// No service of the context could be reached, for this last cause.
+    #[must_use]
+    pub fn unreachable(
+        service: impl fmt::Display,
+        cause: &str,
+        tried: Duration,
+        next: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let what =
+            format!("cannot reach the pairing service {service} ({cause}), tried for {} s", tried.as_secs());
+        Self::new(Status::Unreachable, what, next)
+    }
+
+    /// A file cannot be read.
+    #[must_use]
+    pub fn cannot_read(path: &Path, source: io::Error) -> Self {
+        Self::file("read", path, source, "check that the file exists and that root may read it")
+    }
+
+    /// A file cannot be written.
+    #[must_use]
+    pub fn cannot_write(path: &Path, source: io::Error) -> Self {
+        Self::file("write", path, source, "check that the file system is writable and has room")
+    }
+
+    fn file(verb: &str, path: &Path, source: io::Error, next: &'static str) -> Self {
+        let what = format!("cannot {verb} {}: {source}", path.display());
+        Self { detail: Detail::System(source), ..Self::new(Status::File, what, next) }
+    }
+
+    /// The deadline passed: `the master is not ready yet`.
+    #[must_use]
+    pub fn timed_out(what: &str, tried: Duration, next: impl Into<Cow<'static, str>>) -> Self {
+        let what = format!("{what} after {} s", tried.as_secs());
+        Self { detail: Detail::Tried(tried), ..Self::new(Status::TimedOut, what, next) }
+    }
+
+    /// The service answered something that cannot be right.
+    #[must_use]
+    pub fn nonsense(
+        service: impl fmt::Display,
+        problem: impl fmt::Display,
+        next: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(Status::Nonsense, format!("the pairing service {service} answered {problem}"), next)
+    }
+
+    /// Every service that answered says that it does not know the pin.
+    #[must_use]
+    pub fn unknown_pin(what: impl Into<String>) -> Self {
+        let next =
+            "make a new pin, put it into the contexts of the master and its slaves, and launch them again";
+        Self { detail: Detail::UnknownPin, ..Self::new(Status::Refused, what, next) }
+    }
+
+    /// TLS cannot be trusted.
+    #[must_use]
+    pub fn refused(problem: impl Into<String>, next: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::Refused, problem, next)
+    }
+
+    /// Why the run failed.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// What the reader of the message should do.
     #[must_use]
     pub fn next_step(&self) -> &str {
-        match self {
-            Self::UnknownPin(_) => {
-                "make a new pin, put it into the contexts of the master and its slaves, and launch them again"
+        &self.next
+    }
+
+    /// Where in a context the problem is.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
+    /// What failed, without the place.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.what
+    }
+
+    /// Whether every service that answered says that it does not know the pin.
+    #[must_use]
+    pub fn is_unknown_pin(&self) -> bool {
+        matches!(self.detail, Detail::UnknownPin)
+    }
+
+    /// For how long it was tried, of an error that timed out.
+    #[must_use]
+    pub fn tried(&self) -> Option<Duration> {
+        match self.detail {
+            Detail::Tried(tried) => Some(tried),
+            _ => None,
+        }
+    }
+
+    /// What the system said of a file.
+    #[must_use]
+    pub fn io(&self) -> Option<&io::Error> {
+        match &self.detail {
+            Detail::System(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.io().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_and_the_severest_is_not_the_highest() {
+        let codes = Status::ALL.map(Status::code);
+        assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
+        let mut by_severity = Status::ALL;
+        by_severity.sort();
+        assert_eq!((by_severity[0], by_severity[6]), (Status::TimedOut, Status::Usage));
+    }
+
+    /// The documents, which name the number and the meaning in one line.
+    #[test]
+    fn the_documents_name_every_status() {
+        for (name, text) in [("docs/behaviour.md", include_str!("../../docs/behaviour.md"))] {
+            for status in Status::ALL {
+                let row = format!("| {} | {} |", status.code(), status.meaning());
+                assert!(text.lines().any(|line| line == row), "{name} has no line {row}");
             }
-            Self::Usage(_) => "see `cernvm-cluster-agent --help`",
-            Self::UnsafeValue { key, .. } if key == crate::key::MASTER_IP => {
-                "publish the master's address or host name, nothing else"
+            let rows =
+                text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()?.parse().ok());
+            for code in rows.filter(|code: &u8| (64..80).contains(code)) {
+                assert!(Status::ALL.iter().any(|status| status.code() == code), "{name}: no status {code}");
             }
-            Self::UnsafeValue { .. } => "publish it in base64",
-            Self::File { verb, .. } if *verb == "read" => {
-                "check that the file exists and that root may read it"
-            }
-            Self::File { .. } => "check that the file system is writable and has room",
-            Self::Context { next, .. }
-            | Self::Unreachable { next, .. }
-            | Self::TimedOut { next, .. }
-            | Self::Nonsense { next, .. }
-            | Self::Refused { next, .. } => next,
         }
     }
 }

@@ -102,7 +102,7 @@ fn push(guest: &Guest, settings: &Settings) -> Obtained {
     let (address, trouble, how) = match master::push(&mut session, &settings.address) {
         Ok(address) => (address, None, format!("the slaves can learn this master's address, {address}")),
         Err(error) => match address::choose(&settings.address, session.reached()) {
-            Ok(chosen) if matches!(error, Error::UnknownPin(_)) && guest.remembers(settings) => {
+            Ok(chosen) if error.is_unknown_pin() && guest.remembers(settings) => {
                 (chosen.address, None, PIN_HAS_EXPIRED.to_owned())
             }
             Ok(chosen) => (chosen.address, Some(error), String::new()),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::session::fake::{Stage, done, failed, missing, value};
 use client::Kind;
+use protocol::error::Status;
 
 const ASK: Request<'static> = Request::Get { key: "a", wait: 0 };
 
@@ -28,32 +29,36 @@ fn tries_again_what_can_heal_and_nothing_else() {
         assert_eq!(stage.seen().len(), 5);
     }
     for (kind, exit) in [
-        (tls(false), 77),
-        (Kind::Html, 76),
-        (Kind::Redirect, 76),
-        (Kind::TooLarge, 76),
-        (Kind::Nonsense, 76),
-        (Kind::Status(400, None), 76),
-        (Kind::Status(403, None), 76),
+        (tls(false), Status::Refused),
+        (Kind::Html, Status::Nonsense),
+        (Kind::Redirect, Status::Nonsense),
+        (Kind::TooLarge, Status::Nonsense),
+        (Kind::Nonsense, Status::Nonsense),
+        (Kind::Status(400, None), Status::Nonsense),
+        (Kind::Status(403, None), Status::Nonsense),
     ] {
         for script in [vec![("cluster", failed(kind))], vec![("cluster", done()), ("get a", failed(kind))]] {
             let requests = script.len();
             let mut stage = Stage::script(100, script);
             let patience = stage.session.patience();
             let Err(error) = stage.session.ask(&ASK, &patience) else { panic!("{kind:?}") };
-            assert_eq!((error.exit_status(), stage.seen().len()), (exit, requests), "{kind:?}: {error}");
+            assert_eq!((error.status(), stage.seen().len()), (exit, requests), "{kind:?}: {error}");
         }
     }
 }
 
 #[test]
 fn gives_up_at_the_deadline_with_the_last_cause() {
-    for (kind, exit) in [(Kind::Dns, 69), (Kind::Connect, 69), (Kind::Status(500, None), 69), (tls(true), 77)]
-    {
+    for (kind, exit) in [
+        (Kind::Dns, Status::Unreachable),
+        (Kind::Connect, Status::Unreachable),
+        (Kind::Status(500, None), Status::Unreachable),
+        (tls(true), Status::Refused),
+    ] {
         let mut stage = Stage::new(&["pair"], 100, move |_| failed(kind));
         let patience = stage.session.patience();
         let error = stage.session.establish(&patience).unwrap_err();
-        assert_eq!(error.exit_status(), exit);
+        assert_eq!(error.status(), exit);
         assert!(error.to_string().contains(&format!("{kind:?}")), "{error}");
         let seen = stage.seen();
         assert!((6..=10).contains(&seen.len()), "{} tries in 100 s", seen.len());
@@ -100,7 +105,7 @@ fn asks_once_where_once_is_all_there_is() {
 
     let mut stage = Stage::new(&["dead"], 100, |_| failed(Kind::Connect));
     let patience = Patience::once(stage.session.clock(), Duration::from_secs(3));
-    assert_eq!(stage.session.establish(&patience).unwrap_err().exit_status(), 69);
+    assert_eq!(stage.session.establish(&patience).unwrap_err().status(), Status::Unreachable);
     assert_eq!(stage.seen().len(), 1);
 }
 
@@ -149,7 +154,7 @@ fn ends_at_once_when_all_have_answered_that_the_pin_is_unknown() {
     ] {
         let (stage, result) = among(services);
         let error = result.unwrap_err();
-        assert_eq!((error.exit_status(), stage.seen().len()), (77, services.len()));
+        assert_eq!((error.status(), stage.seen().len()), (Status::Refused, services.len()));
         assert!(error.to_string().contains(says), "{error}");
     }
 }
@@ -157,7 +162,7 @@ fn ends_at_once_when_all_have_answered_that_the_pin_is_unknown() {
 #[test]
 fn goes_on_asking_those_that_have_not_answered() {
     let (stage, result) = among("ud");
-    assert_eq!(result.unwrap_err().exit_status(), 69);
+    assert_eq!(result.unwrap_err().status(), Status::Unreachable);
     assert_eq!(stage.count("s0"), 1, "it has said that it does not know the pin");
     assert!(stage.count("s1") > 3);
 }
@@ -165,7 +170,7 @@ fn goes_on_asking_those_that_have_not_answered() {
 #[test]
 fn ends_at_once_when_none_can_be_used() {
     let (stage, result) = among("hh");
-    assert_eq!((result.unwrap_err().exit_status(), stage.seen().len()), (76, 2));
+    assert_eq!((result.unwrap_err().status(), stage.seen().len()), (Status::Nonsense, 2));
 }
 
 #[test]

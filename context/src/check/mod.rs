@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::document::{Document, Run, Section};
 use crate::placeholder::{self, Placeholder};
 use kind::{Kind, kind};
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 
 /// Most that is said of one file: what is wrong a hundred times is wrong in one way.
 const MAX_FINDINGS: usize = 100;
@@ -67,8 +67,8 @@ pub fn check(files: &[impl AsRef<Path>]) -> Result<Vec<Finding>, Error> {
         let mut report = Report::default();
         match Document::read(file.as_ref()) {
             Ok(document) => check_document(&document, &mut report),
-            Err(error @ Error::File { .. }) => return Err(error),
-            Err(error) => report.problem(error),
+            Err(error) if error.status() == Status::File => return Err(error),
+            Err(error) => report.problem(&error),
         }
         findings.append(&mut report.findings);
     }
@@ -91,13 +91,9 @@ impl Report {
     }
 
     /// What would stop the agent.
-    fn problem(&mut self, error: Error) {
-        let next = error.next_step().to_owned();
-        let (place, what) = match error {
-            Error::Context { place, problem, .. } => (place, problem),
-            other => ("context".to_owned(), other.to_string()),
-        };
-        self.error(place, what, next);
+    fn problem(&mut self, error: &Error) {
+        let place = error.place().unwrap_or("context").to_owned();
+        self.error(place, error.problem(), error.next_step());
     }
 
     fn add(&mut self, finding: Finding) {
@@ -116,7 +112,7 @@ fn check_document(document: &Document, report: &mut Report) {
         for section in run.sections().take(MAX_FINDINGS) {
             match section {
                 Ok(section) => of_run.push(section),
-                Err(error) => report.problem(error),
+                Err(error) => report.problem(&error),
             }
         }
         check_run(run, &of_run, report);

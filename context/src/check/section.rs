@@ -37,7 +37,7 @@ pub(super) fn check(section: &Section, placeholders: &[Placeholder], report: &mu
         check_entry(section, entry, report);
     }
     match Settings::from_sections(std::slice::from_ref(section)) {
-        Err(error) => report.problem(error),
+        Err(error) => report.problem(&error),
         Ok(Found::NoSection) => {}
         Ok(Found::NoPin { place }) => report.warning(
             place,

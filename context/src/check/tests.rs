@@ -9,7 +9,7 @@ fn findings(bytes: &[u8]) -> Vec<Finding> {
     let mut report = Report::default();
     match Document::parse("f", bytes.to_vec()) {
         Ok(document) => check_document(&document, &mut report),
-        Err(error) => report.problem(error),
+        Err(error) => report.problem(&error),
     }
     report.findings
 }
@@ -42,7 +42,7 @@ fn says_nothing_about_good_contexts() {
 
 #[test]
 fn names_a_file_that_cannot_be_read() {
-    assert_eq!(super::check(&["/nonexistent"]).unwrap_err().exit_status(), 74);
+    assert_eq!(super::check(&["/nonexistent"]).unwrap_err().status(), Status::File);
 }
 
 #[test]

@@ -53,8 +53,7 @@ impl Document {
     /// `File` when it cannot be read, is no regular file or is larger than [`MAX_FILE_BYTES`]; those of
     /// [`Document::parse`].
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let bytes =
-            read_bounded(path).map_err(|source| Error::File { verb: "read", path: path.into(), source })?;
+        let bytes = read_bounded(path).map_err(|source| Error::cannot_read(path, source))?;
         Self::parse(&path.display().to_string(), bytes)
     }
 

@@ -136,11 +136,11 @@ pub(super) fn scan(source: &str, text: &[u8], line: usize) -> impl Iterator<Item
             Some((_, number)) => format!("before the next one in line {number}"),
             None => format!("in the {MAX_LINES} lines after it"),
         };
-        Some(Err(Error::Context {
-            place: section.place(),
-            problem: format!("[ucernvm-begin] has no [ucernvm-end] {within}"),
-            next: "end the section with a line [ucernvm-end]".into(),
-        }))
+        Some(Err(Error::context(
+            section.place(),
+            format!("[ucernvm-begin] has no [ucernvm-end] {within}"),
+            "end the section with a line [ucernvm-end]",
+        )))
     })
 }
 

@@ -79,13 +79,13 @@ impl<'v> Pass<'v> {
                 continue;
             };
             let at = Edit { span: found.span, with: Cow::Borrowed(value.as_bytes()) }.shifted(span.start);
-            self.room = self.room.checked_sub(value.len()).ok_or_else(|| Error::Context {
-                place: text.place_at(at.span.start),
-                problem: format!(
-                    "with the values put in, the context grows by more than {} MiB",
-                    MAX_DECODED_BYTES >> 20
-                ),
-                next: "use fewer placeholders, or shorter values".into(),
+            self.room = self.room.checked_sub(value.len()).ok_or_else(|| {
+                let most = MAX_DECODED_BYTES >> 20;
+                Error::context(
+                    text.place_at(at.span.start),
+                    format!("with the values put in, the context grows by more than {most} MiB"),
+                    "use fewer placeholders, or shorter values",
+                )
             })?;
             edits.push(at);
             self.replaced.insert(found.placeholder);
@@ -111,9 +111,9 @@ fn keeps_its_parts(text: &Text, edits: &[Edit<'_>]) -> Result<(), Error> {
     if bodies(mime::leaves(&edit::apply(&text.bytes, edits))) == expected {
         return Ok(());
     }
-    Err(Error::Context {
-        place: text.name.clone(),
-        problem: "a value would be a boundary between its MIME parts, or end the headers of one".into(),
-        next: "keep placeholders out of MIME headers, or publish another value".into(),
-    })
+    Err(Error::context(
+        text.name.clone(),
+        "a value would be a boundary between its MIME parts, or end the headers of one",
+        "keep placeholders out of MIME headers, or publish another value",
+    ))
 }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
+use protocol::error::Status;
 
 use super::*;
 
@@ -117,7 +118,7 @@ mod limits {
     fn refuses(bytes: Vec<u8>, expected: &str) {
         let error = Document::parse("f", bytes).unwrap_err();
         assert!(error.to_string().starts_with(expected), "{error}");
-        assert_eq!(error.exit_status(), 65);
+        assert_eq!(error.status(), Status::BadContext);
     }
 
     #[test]
@@ -177,7 +178,7 @@ mod limits {
         file.set_len(3).unwrap();
         assert_eq!(Document::read(&path).unwrap().bytes(), [0; 3]);
         for path in [directory.path(), &directory.path().join("missing"), Path::new("/dev/zero")] {
-            assert_eq!(Document::read(path).unwrap_err().exit_status(), 74, "{}", path.display());
+            assert_eq!(Document::read(path).unwrap_err().status(), Status::File, "{}", path.display());
         }
     }
 }

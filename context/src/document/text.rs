@@ -85,11 +85,11 @@ impl Text {
         let text = bounds.text(name.to_owned(), bytes)?;
         match text.leaves.as_slice() {
             [Leaf { content: Content::Opaque(why), .. }] if gzip::is_gzip(&text.bytes) => {
-                Err(Error::Context {
-                    place: text.name,
-                    problem: format!("it {why}"),
-                    next: "pack the context again, or leave it unpacked".into(),
-                })
+                Err(Error::context(
+                    text.name,
+                    format!("it {why}"),
+                    "pack the context again, or leave it unpacked",
+                ))
             }
             _ => Ok(text),
         }
@@ -222,11 +222,11 @@ impl Bounds {
 }
 
 fn too_much(name: &str, problem: &str) -> Error {
-    Error::Context {
-        place: name.to_owned(),
-        problem: format!("it {problem}, which no context needs"),
-        next: "check that this is the context that you wrote".into(),
-    }
+    Error::context(
+        name,
+        format!("it {problem}, which no context needs"),
+        "check that this is the context that you wrote",
+    )
 }
 
 /// `/user-data part 2 (worker.sh)`; the file name, else the type, makes it easy to find.

@@ -72,11 +72,8 @@ impl<'a> Lines<'a> {
 
 impl Line<'_> {
     fn wrong(&self, problem: &str, next: &str) -> Error {
-        Error::Context {
-            place: self.section.place_of(self.number),
-            problem: format!("{} {problem}", self.key),
-            next: next.to_owned(),
-        }
+        let problem = format!("{} {problem}", self.key);
+        Error::context(self.section.place_of(self.number), problem, next.to_owned())
     }
 }
 
@@ -232,6 +229,7 @@ mod tests {
     use super::*;
     use crate::document::Document;
     use proptest::prelude::*;
+    use protocol::error::Status;
 
     const PIN: &str = "cvm_cluster_pin=enico1qq0oey";
 
@@ -255,7 +253,7 @@ mod tests {
     fn refuses(lines: &str, expected: &str) {
         let error = read(&format!("{PIN}\n{lines}")).unwrap_err();
         assert!(error.to_string().starts_with(&format!("f line 3: {expected}")), "{lines}: {error}");
-        assert_eq!(error.exit_status(), 65);
+        assert_eq!(error.status(), Status::BadContext);
     }
 
     #[test]

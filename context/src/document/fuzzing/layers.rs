@@ -7,7 +7,7 @@ use super::super::{Document, MAX_DECODED_BYTES, gzip, mime};
 use super::{decoders, unfold};
 use crate::check;
 use crate::settings::Settings;
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 
 /// Decodes a context and looks for its section, its settings and its mistakes.
 ///
@@ -131,7 +131,7 @@ fn reads(section: &Section, run: &Run<'_>, begin: usize) {
 
 /// It is the user's context that is wrong, and the console shows no more than a sentence.
 fn is_told(error: &Error) {
-    assert_eq!(error.exit_status(), 65, "{error}");
+    assert_eq!(error.status(), Status::BadContext, "{error}");
     assert!(is_printable(&error.to_string()) && is_printable(error.next_step()), "{error:?}");
 }
 
