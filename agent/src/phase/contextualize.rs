@@ -2,27 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use protocol::key::MASTER_IP;
-
-use super::{Guest, bootloader, cloud_init};
-use crate::address;
-use crate::backoff::SystemClock;
-use crate::cache::{self, Cache};
+use super::{Guest, bootloader, cloud_init, obtain};
 use crate::cli::Target;
 use crate::files;
-use crate::master;
 use crate::root::Root;
-use crate::session::Session;
-use crate::slave::{self, Gathered};
 use context::document::Document;
 use context::placeholder::Placeholder;
 use context::settings::{Found, Keys, Role, Settings};
 use protocol::error::Error;
-
-/// How long a slave that has a cache looks for another master: a boot without the service must not be held up.
-const LOOK_FOR_OTHER_MASTER: Duration = Duration::from_secs(3);
 
 /// Contextualizes this guest; what was done, in one sentence.
 ///
@@ -65,8 +53,8 @@ fn run(guest: &Guest, files: &[PathBuf], wait: bool) -> Result<String, Error> {
     };
     let mut work = Work::read(files);
     let obtained = match settings.role {
-        Role::Master => push(guest, &settings),
-        Role::Slave => gather(guest, &settings, &work.keys(&settings), wait),
+        Role::Master => obtain::push(guest, &settings),
+        Role::Slave => obtain::gather(guest, &settings, &work.keys(&settings), wait),
     };
     work.substitute(&obtained.values);
     match obtained.trouble.or(work.trouble) {
@@ -75,73 +63,6 @@ fn run(guest: &Guest, files: &[PathBuf], wait: bool) -> Result<String, Error> {
             guest.remember(&settings, &obtained.values);
             Ok(format!("{}; {}", obtained.how, replaced(&work.replaced)))
         }
-    }
-}
-
-/// What a master or a slave has got.
-struct Obtained {
-    values: BTreeMap<String, String>,
-    /// Why that is not all, or why the service does not know of it.
-    trouble: Option<Error>,
-    /// How it was got, for a person.
-    how: String,
-}
-
-impl Obtained {
-    fn nothing(trouble: Error) -> Self {
-        Self { values: BTreeMap::new(), trouble: Some(trouble), how: String::new() }
-    }
-}
-
-/// A master's own address goes into its own files even when the service cannot be told.
-fn push(guest: &Guest, settings: &Settings) -> Obtained {
-    let mut session = match Session::new(settings, SystemClock::default()) {
-        Ok(session) => session,
-        Err(error) => return Obtained::nothing(error),
-    };
-    let (address, trouble, how) = match master::push(&mut session, &settings.address) {
-        Ok(address) => (address, None, format!("the slaves can learn this master's address, {address}")),
-        Err(error) => match address::choose(&settings.address, session.reached()) {
-            Ok(chosen) if error.is_unknown_pin() && guest.remembers(settings) => {
-                (chosen.address, None, PIN_HAS_EXPIRED.to_owned())
-            }
-            Ok(chosen) => (chosen.address, Some(error), String::new()),
-            Err(_) => return Obtained::nothing(error),
-        },
-    };
-    Obtained { values: BTreeMap::from([(MASTER_IP.to_owned(), address.to_string())]), trouble, how }
-}
-
-/// Said by a master that has pushed before, when its pin is gone: its own boot is all right.
-pub const PIN_HAS_EXPIRED: &str = "the pin has expired, new slaves cannot join";
-
-fn gather(guest: &Guest, settings: &Settings, keys: &[String], wait: bool) -> Obtained {
-    let cached = guest.recall(settings, keys);
-    let mut session = match Session::new(settings, SystemClock::default()) {
-        Ok(session) => session,
-        Err(error) => return Obtained::nothing(error),
-    };
-    if let Some(mut values) = cached {
-        let how = match slave::look_for_master(&mut session, LOOK_FOR_OTHER_MASTER) {
-            Ok(address) if values.get(MASTER_IP) != Some(&address) => {
-                let how =
-                    format!("the master is now {address}, the other values are those of an earlier boot");
-                values.insert(MASTER_IP.to_owned(), address);
-                how
-            }
-            Ok(address) => format!("the master is still {address}"),
-            Err(error) => format!("the values are those of an earlier boot ({error})"),
-        };
-        return Obtained { values, trouble: None, how };
-    }
-    let gathered = if wait { slave::gather(&mut session, keys) } else { slave::look(&mut session, keys) };
-    match gathered {
-        Ok(gathered) => Obtained {
-            how: format!("the master, {}, is ready", gathered.values[MASTER_IP]),
-            values: gathered.values.clone(),
-            trouble: Gathered::into_shortfall(gathered),
-        },
-        Err(error) => Obtained::nothing(error),
     }
 }
 
@@ -208,28 +129,6 @@ impl Work {
             log::warn!("{error}");
         } else {
             self.trouble = Some(error);
-        }
-    }
-}
-
-impl Guest {
-    /// The values of an earlier boot, when they are this instance's and are all that is needed.
-    fn recall(&self, settings: &Settings, keys: &[String]) -> Option<BTreeMap<String, String>> {
-        let binding = self.binding.as_ref()?;
-        Some(Cache::read(&binding.file, &binding.instance, settings, keys)?.values().clone())
-    }
-
-    /// Whether this instance has had a success with this pin before.
-    pub fn remembers(&self, settings: &Settings) -> bool {
-        self.recall(settings, &[]).is_some()
-    }
-
-    /// Keeps the values for the next boot. That this fails spoils nothing now.
-    fn remember(&self, settings: &Settings, values: &BTreeMap<String, String>) {
-        let Some(binding) = &self.binding else { return };
-        let bytes = Cache::new(&binding.instance, settings, values.clone()).to_bytes();
-        if let Err(error) = files::create(&binding.file, &bytes, cache::MODE) {
-            log::warn!("{error}: the next boot will need the service again");
         }
     }
 }

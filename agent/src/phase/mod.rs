@@ -4,12 +4,14 @@
 mod bootloader;
 mod cloud_init;
 mod contextualize;
+mod obtain;
 mod write_files;
 
 use std::path::PathBuf;
 
 pub use bootloader::LOG as BOOT_LOADER_LOG;
-pub use contextualize::{PIN_HAS_EXPIRED, contextualize};
+pub use contextualize::contextualize;
+pub use obtain::PIN_HAS_EXPIRED;
 
 use crate::root::Root;
 use context::document::{Document, Section};
