@@ -4,7 +4,7 @@
 #     packaging/install.sh agent|server|ucernvm BINARY
 #
 # BINARY is the built program of that part. DESTDIR is put before every path; for ucernvm it is a checkout of
-# cernvm-micro. Nothing is enabled or started: what that takes is said at each part.
+# cernvm-micro. SYSTEMD_VERSION is the oldest systemd that a package is for. Nothing is enabled or started: what that takes is said at each part.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,14 +14,61 @@ put() { # mode, file, its place
     install -D -m "$1" "$2" "$destdir$3"
 }
 
-put_units() {
-    for unit; do put 644 "$here/systemd/$unit" "/usr/lib/systemd/system/$unit"; done
+units=/usr/lib/systemd/system
+
+# The release of systemd that will read the units: SYSTEMD_VERSION, else that below DESTDIR, else that of this machine
+# when DESTDIR is empty. Without any it is the oldest supported one.
+systemd_version() {
+    version=${SYSTEMD_VERSION:-}
+    [ -n "$version" ] || version=$(find "$destdir/usr/lib" "$destdir/usr/lib64" "$destdir/lib" -maxdepth 3 \
+        -name 'libsystemd-shared-*.so' 2>/dev/null | sed -n 's/.*shared-\([0-9]*\).*/\1/p' | sort -n | tail -n 1)
+    [ -n "$version" ] || [ -n "$destdir" ] || version=$(systemctl --version 2>/dev/null | sed -n '1s/[^0-9]*\([0-9]*\).*/\1/p')
+    echo "${version:-219}"
 }
 
-# Enable with: systemctl enable cernvm-cluster-contextualization cernvm-master-ready
+# A unit, and of its sandbox the lines that this release of systemd knows: those below a `# since N`.
+put_units() {
+    for unit; do
+        put 644 "$here/systemd/$unit" "$units/$unit"
+        sandbox=$here/systemd/sandbox/${unit%.service}.conf
+        [ -e "$sandbox" ] || continue
+        put 644 "$sandbox" "$units/$unit.d/sandbox.conf"
+        awk -v version="$(systemd_version)" '
+            /^# since [0-9]+$/ { known = $3 <= version; next }
+            /^\[/ { print; known = 0; next }
+            known && !/^#/ && NF' "$sandbox" >"$destdir$units/$unit.d/sandbox.conf"
+    done
+}
+
+# The original agent's half for cloud-init, as CernVM 4 and 5 have it: units of two generations, which start scripts in
+# /etc/cernvm/service.d. Two halves on one machine get into each other's way, so all of it goes: what has our names is
+# replaced (a copy in /etc, which would take precedence, is moved aside), the rest is disabled and masked.
+replace_original() {
+    etc=$destdir/etc/systemd/system
+    for unit in cernvm-cluster-contextualization cernvm-cluster-master-ready cernvm-master-ready; do
+        if [ -f "$etc/$unit.service" ] && [ ! -L "$etc/$unit.service" ]; then
+            mv "$etc/$unit.service" "$etc/$unit.service.replaced"
+        fi
+    done
+    for script in cernvm-cluster-contextualization cernvm-cluster-master-ready cernvm-contextualization cernvm-master-ready; do
+        if [ -f "$destdir/etc/cernvm/service.d/$script" ]; then found=yes; fi
+    done
+    [ "${found:-no}" = yes ] || [ -f "$destdir$units/cernvm-contextualization.service" ] || return 0
+    echo "$0: replacing the original cluster contextualization of cernvm-config" >&2
+    # The original ran from multi-user.target; ours is wanted by cloud-init.target.
+    rm -f "$etc"/*.wants/cernvm-contextualization.service "$etc"/*.wants/cernvm-cluster-contextualization.service \
+        "$etc"/*.wants/cernvm-master-ready.service
+    mkdir -p "$etc"
+    ln -sfn /dev/null "$etc/cernvm-contextualization.service"
+}
+
+# Enable with: systemctl enable cernvm-cluster-contextualization cernvm-cluster-master-ready
 install_agent() {
     put 755 "$1" /usr/bin/cernvm-cluster-agent
-    put_units cernvm-cluster-contextualization.service cernvm-master-ready.service
+    replace_original
+    put_units cernvm-cluster-contextualization.service cernvm-cluster-master-ready.service
+    # The unit's name in CernVM's documentation.
+    ln -sfn cernvm-cluster-master-ready.service "$destdir$units/cernvm-master-ready.service"
     put 644 "$here/cloud-init/early/cernvm_cluster_early.py" /usr/lib/cernvm-cluster/cernvm_cluster_early.py
     put 644 "$here/cloud-init/early/cloud-init-local.conf" \
         /usr/lib/systemd/system/cloud-init-local.service.d/cernvm-cluster.conf

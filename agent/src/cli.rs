@@ -6,48 +6,11 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 use crate::root::Root;
-use protocol::error::{Error, Status};
+use context::nearest::nearest;
+use help::{COMMANDS, CommandHelp};
+use protocol::error::Error;
 
-/// What `--help` prints.
-pub const HELP: &str = "\
-cernvm-cluster-agent: pushes or awaits the data of a cluster's master
-
-usage: cernvm-cluster-agent [--root DIR] [--verbose] COMMAND ...
-
-  contextualize [--user-data FILE]... [--no-wait] [FILE]...
-      master: put master_ip under the pin; slave: wait until the master is
-      ready and substitute the placeholders in each FILE (default: the
-      user-data FILE itself)
-  contextualize --cloud-init [FILE]... | --bootloader
-      the same for what cloud-init, or the µCernVM boot loader, has laid down
-      (FILE: parts of the user-data that cloud-init has not looked at yet)
-  master-ready
-      tell the slaves that this master has booted (does nothing on a slave)
-  publish KEY VALUE | KEY @FILE | KEY -
-      put any key, from the command line, a file or standard input;
-      a VALUE on the command line shows in ps, so secrets go through -
-  get KEY [--wait]
-      print the value of a key
-  check FILE...
-      look for mistakes in contexts before anyone boots them
-  doctor
-      inside a guest: what is wrong, and what to do
-
-options
-  --root DIR       take every absolute path below DIR (default /)
-  --user-data FILE the context that holds the ucernvm section; given more than
-                   once, later ones override (default: where cloud-init, the
-                   µCernVM boot loader or amiconfig keep it)
-  --verbose        say more
-  --help, --version
-";
-
-/// What `--help` prints after [`HELP`]: the exit statuses.
-#[must_use]
-pub fn exit_statuses() -> String {
-    let statuses = Status::ALL.map(|status| format!("  {}  {}\n", status.code(), status.meaning()));
-    format!("\nexit status\n  0   done or nothing to do\n{}", statuses.concat())
-}
+pub mod help;
 
 /// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -84,11 +47,16 @@ pub enum Command {
         wait: bool,
     },
     /// Lint contexts.
-    Check(Vec<PathBuf>),
-    /// Diagnose.
-    Doctor,
-    /// Print the help.
-    Help,
+    Check {
+        /// The contexts.
+        files: Vec<PathBuf>,
+        /// How to print the findings.
+        format: Format,
+    },
+    /// Diagnose, and print the findings so.
+    Doctor(Format),
+    /// Print the help of the program, or of a command.
+    Help(Option<&'static CommandHelp>),
     /// Print name and version.
     Version,
 }
@@ -110,6 +78,16 @@ pub enum Target {
     },
     /// In the µCernVM boot loader's user-data.
     Bootloader,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A line each, and the next step below it.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// Where `publish` takes the value from.
@@ -139,9 +117,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
             Long("bootloader") => words.bootloader = true,
             Long("no-wait") => words.no_wait = true,
             Long("wait") => words.wait = true,
+            Long("json") => words.json = true,
             Long("help") | Short('h') => words.help = true,
             Long("version") | Short('V') => words.version = true,
             Value(word) => words.positional.push(word),
+            Long(option) => return Err(unknown("option", &format!("--{option}"), &OPTIONS)),
             other => return Err(usage(other.unexpected())),
         }
     }
@@ -158,6 +138,7 @@ struct Words {
     bootloader: bool,
     no_wait: bool,
     wait: bool,
+    json: bool,
     help: bool,
     version: bool,
     positional: Vec<OsString>,
@@ -170,23 +151,25 @@ impl Words {
     }
 
     fn command(&mut self) -> Result<Command, Error> {
-        if self.help {
-            return Ok(Command::Help);
-        }
+        let mut rest = std::mem::take(&mut self.positional).into_iter();
         if self.version {
             return Ok(Command::Version);
         }
-        let mut rest = std::mem::take(&mut self.positional).into_iter();
-        let name = text(rest.next().ok_or_else(|| Error::usage("which command?"))?)?;
+        let first = rest.next().map(text).transpose()?;
+        if self.help || first.as_deref() == Some("help") {
+            let of = if self.help { first } else { rest.next().map(text).transpose()? };
+            return Ok(Command::Help(of.as_deref().map(help_of).transpose()?));
+        }
+        let name = first.ok_or_else(|| Error::usage("which command?"))?;
         self.only_where_they_belong(&name)?;
         let command = match name.as_str() {
             "contextualize" => Command::Contextualize(self.target(&mut rest)?),
             "master-ready" => Command::MasterReady,
             "publish" => Command::Publish { key: key(&mut rest)?, value: value_source(&mut rest)? },
             "get" => Command::Get { key: key(&mut rest)?, wait: self.wait },
-            "check" => Command::Check(files_of_check(&mut rest)?),
-            "doctor" => Command::Doctor,
-            _ => return Err(Error::usage(format!("there is no command '{name}'"))),
+            "check" => Command::Check { files: files_of_check(&mut rest)?, format: self.format() },
+            "doctor" => Command::Doctor(self.format()),
+            _ => return Err(unknown_command(&name)),
         };
         match rest.next() {
             None => Ok(command),
@@ -205,15 +188,21 @@ impl Words {
         }
     }
 
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { Format::Text }
+    }
+
     fn only_where_they_belong(&self, command: &str) -> Result<(), Error> {
-        for (given, option, home) in [
-            (self.cloud_init, "--cloud-init", "contextualize"),
-            (self.bootloader, "--bootloader", "contextualize"),
-            (self.no_wait, "--no-wait", "contextualize"),
-            (self.wait, "--wait", "get"),
+        for (given, option, homes) in [
+            (self.cloud_init, "--cloud-init", &["contextualize"][..]),
+            (self.bootloader, "--bootloader", &["contextualize"]),
+            (self.no_wait, "--no-wait", &["contextualize"]),
+            (self.wait, "--wait", &["get"]),
+            (self.json, "--json", &["check", "doctor"]),
         ] {
-            if given && command != home {
-                return Err(Error::usage(format!("{option} belongs to '{home}', not to '{command}'")));
+            if given && !homes.contains(&command) {
+                let homes = homes.join("' and '");
+                return Err(Error::usage(format!("{option} belongs to '{homes}', not to '{command}'")));
             }
         }
         if command == "check" && !self.user_data.is_empty() {
@@ -248,6 +237,36 @@ fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathB
     if files.is_empty() { Err(Error::usage("'check' needs a file")) } else { Ok(files) }
 }
 
+/// Every option, for a hint at the one that was meant.
+const OPTIONS: [&str; 9] = [
+    "--root",
+    "--user-data",
+    "--verbose",
+    "--cloud-init",
+    "--bootloader",
+    "--no-wait",
+    "--wait",
+    "--json",
+    "--help",
+];
+
+fn help_of(name: &str) -> Result<&'static CommandHelp, Error> {
+    COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| unknown_command(name))
+}
+
+fn unknown_command(name: &str) -> Error {
+    let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+    unknown("command", name, &names)
+}
+
+/// Names the word that was probably meant.
+fn unknown(what: &str, word: &str, known: &[&str]) -> Error {
+    match nearest(word, known) {
+        Some(meant) => Error::usage(format!("there is no {what} '{word}': did you mean '{meant}'?")),
+        None => Error::usage(format!("there is no {what} '{word}'")),
+    }
+}
+
 fn text(word: OsString) -> Result<String, Error> {
     word.into_string().map_err(|word| Error::usage(format!("'{}' is not UTF-8", word.to_string_lossy())))
 }
@@ -260,6 +279,7 @@ fn usage(error: lexopt::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::error::Status;
 
     fn words(line: &str) -> Result<Args, Error> {
         parse(line.split_whitespace().map(OsString::from))
@@ -291,9 +311,17 @@ mod tests {
             assert_eq!(command(&format!("publish k {word}")), Command::Publish { key: "k".into(), value });
         }
         assert_eq!(command("get k --wait"), Command::Get { key: "k".into(), wait: true });
-        assert_eq!(command("check a"), Command::Check(vec!["a".into()]));
-        assert_eq!(command("doctor"), Command::Doctor);
-        assert_eq!(command("get --help"), Command::Help);
+        let check = |format| Command::Check { files: vec!["a".into()], format };
+        assert_eq!(command("check a"), check(Format::Text));
+        assert_eq!(command("check --json a"), check(Format::Json));
+        assert_eq!(command("doctor"), Command::Doctor(Format::Text));
+        assert_eq!(command("doctor --json"), Command::Doctor(Format::Json));
+        assert_eq!(command("--help"), Command::Help(None));
+        assert_eq!(command("help"), Command::Help(None));
+        for line in ["get --help", "help get", "--help get key"] {
+            let Command::Help(Some(of)) = command(line) else { panic!("{line}") };
+            assert_eq!(of.name, "get");
+        }
     }
 
     #[test]
@@ -301,6 +329,11 @@ mod tests {
         for (line, says) in [
             ("", "which command?"),
             ("frobnicate", "no command 'frobnicate'"),
+            ("contextualise", "did you mean 'contextualize'?"),
+            ("master_ready", "did you mean 'master-ready'?"),
+            ("help pubish", "did you mean 'publish'?"),
+            ("contextualize --cloudinit", "did you mean '--cloud-init'?"),
+            ("get --json a", "belongs to 'check' and 'doctor'"),
             ("get", "which key?"),
             ("get a.b", "cannot be a key"),
             ("publish k", "which value?"),
@@ -314,6 +347,28 @@ mod tests {
             let error = words(line).unwrap_err();
             assert!(error.to_string().contains(says), "{line}: {error}");
             assert_eq!(error.status(), Status::Usage);
+        }
+    }
+}
+
+#[cfg(test)]
+mod help_tests {
+    use super::help::{COMMANDS, help};
+
+    #[test]
+    fn fits_a_console_and_names_every_command_and_option() {
+        let all = help(None);
+        for command in COMMANDS {
+            assert!(all.contains(command.summary), "{}", command.name);
+            let own = help(Some(command));
+            assert!(own.starts_with(&format!("cernvm-cluster-agent {}\n", command.name)), "{own}");
+            for line in own.lines().chain(all.lines()) {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+        let everything: String = COMMANDS.iter().map(|command| help(Some(command))).collect();
+        for option in super::OPTIONS {
+            assert!(everything.contains(option), "{option}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::backoff::SystemClock;
-use crate::cli::ValueSource;
+use crate::cli::{Format, ValueSource};
 use crate::phase::{Guest, PIN_HAS_EXPIRED};
 use crate::root::Root;
 use crate::session::Session;
@@ -13,6 +13,7 @@ use context::check;
 use context::check::Severity;
 use context::settings::{Found, Role, Settings};
 use protocol::error::{Error, Status};
+use serde_json::json;
 
 /// `master-ready`: tells the slaves that this master has booted.
 ///
@@ -62,22 +63,40 @@ pub fn get(root: &Root, user_data: &[PathBuf], key: &str, wait: bool) -> Result<
 ///
 /// # Errors
 /// As [`check::check`].
-pub fn check(files: &[PathBuf]) -> Result<ExitCode, Error> {
+pub fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, Error> {
     let findings = check::check(files)?;
-    for finding in &findings {
-        println!("{finding}");
-    }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    println!("{} files, {errors} errors, {} warnings", files.len(), findings.len() - errors);
+    match format {
+        Format::Text => {
+            for finding in &findings {
+                println!("{finding}");
+            }
+            println!("{} files, {errors} errors, {} warnings", files.len(), findings.len() - errors);
+        }
+        Format::Json => {
+            let findings: Vec<_> = findings.iter().map(finding_as_json).collect();
+            println!("{}", json!({ "files": files.len(), "errors": errors, "findings": findings }));
+        }
+    }
     Ok(if errors == 0 { ExitCode::SUCCESS } else { Status::BadContext.into() })
+}
+
+fn finding_as_json(finding: &check::Finding) -> serde_json::Value {
+    let severity = if finding.severity == Severity::Error { "error" } else { "warning" };
+    json!({ "severity": severity, "place": finding.place, "what": finding.what, "next": finding.next })
 }
 
 /// `doctor`: prints what is well and what is wrong, and gives the exit status of the worst.
 #[must_use]
-pub fn doctor(root: &Root, user_data: &[PathBuf]) -> ExitCode {
+pub fn doctor(root: &Root, user_data: &[PathBuf], format: Format) -> ExitCode {
     let findings = doctor::examine(root, user_data);
-    for finding in &findings {
-        println!("{finding}");
+    match format {
+        Format::Text => {
+            for finding in &findings {
+                println!("{finding}");
+            }
+        }
+        Format::Json => println!("{}", doctor::as_json(&findings)),
     }
     doctor::exit_code(&findings)
 }

@@ -79,6 +79,21 @@ pub fn exit_code(findings: &[Finding]) -> ExitCode {
     findings.iter().filter_map(Finding::status).max().map_or(ExitCode::SUCCESS, ExitCode::from)
 }
 
+/// The findings for a program.
+#[must_use]
+pub fn as_json(findings: &[Finding]) -> serde_json::Value {
+    let all: Vec<_> = findings
+        .iter()
+        .map(|finding| match finding {
+            Finding::Well(what) => serde_json::json!({ "severity": "ok", "what": what }),
+            Finding::Wrong { what, next, status } => {
+                serde_json::json!({ "severity": "wrong", "what": what, "next": next, "status": status.code() })
+            }
+        })
+        .collect();
+    serde_json::json!({ "findings": all })
+}
+
 /// Looks at everything that a booting agent depends on.
 #[must_use]
 pub fn examine(root: &Root, user_data: &[PathBuf]) -> Vec<Finding> {
@@ -253,7 +268,7 @@ fn for_master(keys: Keys, own: &str) -> Finding {
         _ => Finding::wrong(
             Status::TimedOut,
             format!("the slaves are not told yet that this master, {own}, is ready"),
-            "see `systemctl status cernvm-master-ready`: it runs when everything else has started",
+            "see `systemctl status cernvm-cluster-master-ready`: it runs when everything else has started",
         ),
     }
 }

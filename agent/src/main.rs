@@ -1,21 +1,33 @@
-//! The agent in the guest. Who reads on from here sees the whole of a boot step.
+//! The agent in the guest: the steps of a run, in order.
 
 use std::process::ExitCode;
 
-use cluster_agent::cli::{self, Args, Command, Target};
+use cluster_agent::cli::{self, Args, Command, Target, help};
 use cluster_agent::console::{self, Style};
-use cluster_agent::{commands, files, phase};
+use cluster_agent::{commands, files, notify, phase};
 use protocol::error::Error;
 
 fn main() -> ExitCode {
     let args = cli::parse(std::env::args_os().skip(1));
     console::init(style(&args), args.as_ref().is_ok_and(|args| args.verbose));
     let outcome = args.and_then(run);
-    if let Err(error) = &outcome {
-        log::error!("{error}; {}", error.next_step());
+    match &outcome {
+        Ok(Outcome::Done(what)) => {
+            log::info!("{what}");
+            notify::done(what);
+        }
+        Ok(Outcome::Printed(_)) => {}
+        Err(error) => {
+            log::error!("{error}; {}", error.next_step());
+            notify::status(&format!("failed: {error}"));
+        }
     }
     console::finish(outcome.is_ok());
-    outcome.unwrap_or_else(|error| error.status().into())
+    match outcome {
+        Ok(Outcome::Done(_)) => ExitCode::SUCCESS,
+        Ok(Outcome::Printed(status)) => status,
+        Err(error) => error.status().into(),
+    }
 }
 
 fn style(args: &Result<Args, Error>) -> Style {
@@ -27,18 +39,29 @@ fn style(args: &Result<Args, Error>) -> Style {
     }
 }
 
-fn run(Args { root, user_data, command, .. }: Args) -> Result<ExitCode, Error> {
-    match command {
-        Command::Contextualize(target) => log::info!("{}", phase::contextualize(&root, &user_data, target)?),
-        Command::MasterReady => log::info!("{}", commands::master_ready(&root, &user_data)?),
-        Command::Publish { key, value } => {
-            log::info!("{}", commands::publish(&root, &user_data, &key, value)?);
+/// How a run ends that does not fail.
+enum Outcome {
+    /// This was done; it is still to be said.
+    Done(String),
+    /// Everything was printed.
+    Printed(ExitCode),
+}
+
+fn run(Args { root, user_data, command, .. }: Args) -> Result<Outcome, Error> {
+    let printed = match command {
+        Command::Contextualize(target) => {
+            return phase::contextualize(&root, &user_data, target).map(Outcome::Done);
         }
-        Command::Get { key, wait } => println!("{}", commands::get(&root, &user_data, &key, wait)?),
-        Command::Check(files) => return commands::check(&files),
-        Command::Doctor => return Ok(commands::doctor(&root, &user_data)),
-        Command::Help => print!("{}{}", cli::HELP, cli::exit_statuses()),
-        Command::Version => println!("cernvm-cluster-agent {}", protocol::VERSION),
-    }
-    Ok(ExitCode::SUCCESS)
+        Command::MasterReady => return commands::master_ready(&root, &user_data).map(Outcome::Done),
+        Command::Publish { key, value } => {
+            return commands::publish(&root, &user_data, &key, value).map(Outcome::Done);
+        }
+        Command::Check { files, format } => return commands::check(&files, format).map(Outcome::Printed),
+        Command::Doctor(format) => return Ok(Outcome::Printed(commands::doctor(&root, &user_data, format))),
+        Command::Get { key, wait } => commands::get(&root, &user_data, &key, wait)? + "\n",
+        Command::Help(command) => help::help(command),
+        Command::Version => format!("cernvm-cluster-agent {}\n", protocol::VERSION),
+    };
+    print!("{printed}");
+    Ok(Outcome::Printed(ExitCode::SUCCESS))
 }

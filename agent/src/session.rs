@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::Pin;
 
 use crate::backoff::{Backoff, Clock, Patience};
+use crate::notify;
 use client::{Answer, Failure, HttpService, Outcome, Reached, Request, Service};
 use context::settings::Settings;
 use protocol::error::Error;
@@ -208,7 +209,7 @@ impl<S: Service, C: Clock> Session<S, C> {
                 seconds => format!("{what}, for {seconds} s so far"),
             };
             log::info!("{line}");
-            tell_systemd(&line);
+            notify::status(&line);
         }
     }
 
@@ -245,7 +246,7 @@ impl<S: Service, C: Clock> Session<S, C> {
                 {
                     let line = format!("{} cannot be used: {failure}; trying again", candidate.service.url());
                     log::warn!("{line}");
-                    tell_systemd(&line);
+                    notify::status(&line);
                 }
             }
         }
@@ -335,11 +336,6 @@ impl Said {
     fn end(&mut self) -> bool {
         self.0.take().is_some()
     }
-}
-
-/// Shows a line in `systemctl status`. Where there is no systemd, or it does not listen, nobody misses it.
-fn tell_systemd(line: &str) {
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(line)]);
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod document;
+pub mod nearest;
 pub mod placeholder;
 pub mod settings;
 pub mod value;

@@ -21,6 +21,8 @@ pub enum Status {
     Nonsense,
     /// TLS cannot be trusted, or the pin is unknown.
     Refused,
+    /// Something of this instance ran with a literal placeholder, and does not run again by itself.
+    TooLate,
     /// A file cannot be read or written.
     File,
     /// The context, or a value to publish, cannot be right.
@@ -31,7 +33,7 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Usage,
         Self::BadContext,
         Self::Unreachable,
@@ -39,6 +41,7 @@ impl Status {
         Self::TimedOut,
         Self::Nonsense,
         Self::Refused,
+        Self::TooLate,
     ];
 
     /// The exit status: that of sysexits.h where one fits.
@@ -52,6 +55,7 @@ impl Status {
             Self::TimedOut => 75,
             Self::Nonsense => 76,
             Self::Refused => 77,
+            Self::TooLate => 78,
         }
     }
 
@@ -66,6 +70,7 @@ impl Status {
             Self::TimedOut => "timed out or no such key",
             Self::Nonsense => "the answer makes no sense",
             Self::Refused => "refused (TLS, pin)",
+            Self::TooLate => "something ran with a literal placeholder",
         }
     }
 }
@@ -265,7 +270,7 @@ mod tests {
         assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
         let mut by_severity = Status::ALL;
         by_severity.sort();
-        assert_eq!((by_severity[0], by_severity[6]), (Status::TimedOut, Status::Usage));
+        assert_eq!((by_severity[0], by_severity[7]), (Status::TimedOut, Status::Usage));
     }
 
     /// The documents, which name the number and the meaning in one line.

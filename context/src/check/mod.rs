@@ -5,7 +5,6 @@
 
 mod cloud_config;
 mod kind;
-mod nearest;
 mod section;
 mod yaml;
 

@@ -4,8 +4,8 @@ use protocol::Pin;
 use protocol::key::MASTER_IP;
 
 use super::Report;
-use super::nearest::nearest;
 use crate::document::{Entry, Section};
+use crate::nearest::nearest;
 use crate::placeholder::Placeholder;
 use crate::settings::{Found, Keys, Role, Settings};
 

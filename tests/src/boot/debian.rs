@@ -6,22 +6,30 @@ use std::process::{Command, Stdio};
 /// A release of Debian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
+    /// 11: systemd 247, cloud-init 20.4.
+    Bullseye,
     /// 12: systemd 252, cloud-init 22.4, whose network stage is `cloud-init.service`.
     Bookworm,
     /// 13: systemd 257, cloud-init 25.1, one process, whose network stage is `cloud-init-network.service`.
     Trixie,
+    /// The next release as it is now: the newest systemd and cloud-init.
+    Sid,
 }
 
-/// Both, for tests that must hold on either.
+/// The two stable ones, for tests that must hold on either.
 pub const RELEASES: [Release; 2] = [Release::Bookworm, Release::Trixie];
+/// From the oldest to the newest, for the units.
+pub const EVERY_RELEASE: [Release; 4] = [Release::Bullseye, Release::Bookworm, Release::Trixie, Release::Sid];
 
 impl Release {
     /// Its code name.
     #[must_use]
     pub fn suite(self) -> &'static str {
         match self {
+            Self::Bullseye => "bullseye",
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Sid => "sid",
         }
     }
 }

@@ -100,7 +100,7 @@ impl FullVm {
 fn make_disk(lab: &Lab, debian: &Debian, name: &str, address: Ipv4Addr, user_data: &str) -> PathBuf {
     let root = Root::new(lab, debian, name);
     root.install("agent", &binaries::static_agent());
-    root.sh("systemctl --quiet enable cernvm-cluster-contextualization cernvm-master-ready");
+    root.sh("systemctl --quiet enable cernvm-cluster-contextualization cernvm-cluster-master-ready");
     root.write("/etc/hostname", name);
     root.write("/etc/fstab", "/dev/vda / ext4 defaults 0 0\n");
     let [.., number] = address.octets();

@@ -16,7 +16,7 @@ const BOOTED: &str = "This machine has booted.";
 /// The unit that says so. It declares itself after `multi-user.target`, or that target would wait for it.
 const BOOTED_UNIT: &str = "\
 [Unit]
-After=multi-user.target cloud-final.service cernvm-cluster-contextualization.service cernvm-master-ready.service
+After=multi-user.target cloud-final.service cernvm-cluster-contextualization.service cernvm-cluster-master-ready.service
 [Service]
 Type=oneshot
 ExecStart=/bin/sh -c 'echo \"This machine has booted.\" >/dev/console'

@@ -72,7 +72,9 @@ fn section(url: &str, pin: &str, more: &str) -> String {
 fn machine<'lab>(lab: &'lab Lab, debian: &Debian, name: &str, address: Ipv4Addr) -> Machine<'lab> {
     let machine = Machine::new(lab, debian, name, address);
     machine.root().install("agent", &binaries::static_agent());
-    machine.root().sh("systemctl --quiet enable cernvm-cluster-contextualization cernvm-master-ready");
+    machine
+        .root()
+        .sh("systemctl --quiet enable cernvm-cluster-contextualization cernvm-cluster-master-ready");
     machine
 }
 

@@ -15,7 +15,7 @@ const MASTER: &str = "10.77.0.11";
 const SLAVE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 21);
 /// An odd number, so that there is one in the middle.
 const BOOTS: usize = 5;
-const UNITS: &str = "cernvm-cluster-contextualization cernvm-master-ready";
+const UNITS: &str = "cernvm-cluster-contextualization cernvm-cluster-master-ready";
 /// Where the machine leaves what systemd says of the unit.
 const REPORT: &str = "/var/lib/unit-times";
 const REPORTING: &str = "\

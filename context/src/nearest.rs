@@ -1,7 +1,8 @@
 //! The word that was probably meant.
 
 /// The one of `words` that takes the fewest changed, added or left out letters, if that is not a third of them.
-pub(super) fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
+#[must_use]
+pub fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
     let allowed = word.len() / 3;
     let close = words.iter().map(|known| (distance(word, known), *known)).filter(|(d, _)| *d <= allowed);
     close.min().map(|(_, known)| known)

@@ -1,0 +1,129 @@
+//! The help: of the program, and of each command.
+
+use std::fmt::Write as _;
+
+use protocol::error::Status;
+
+/// A command as its help presents it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CommandHelp {
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments, in one line for each form.
+    pub usage: &'static [&'static str],
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// What else to know, for its own help.
+    pub details: &'static str,
+}
+
+/// Every command, in the order of the help.
+pub const COMMANDS: &[CommandHelp] = &[
+    CommandHelp {
+        name: "contextualize",
+        usage: &["[--user-data FILE]... [--no-wait] [FILE]...", "--cloud-init [FILE]...", "--bootloader"],
+        summary: "push (master) or await (slave) the values, and substitute the placeholders",
+        details: "\
+A master stores its address under the pin. A slave waits until its master is
+ready. Then both substitute the placeholders in each FILE; without FILE, in the
+user-data files themselves.
+
+  --cloud-init     substitute in what cloud-init's later stages read; FILEs are
+                   parts of the user-data that cloud-init has not looked at yet
+  --bootloader     substitute in the user-data of the µCernVM boot loader
+  --no-wait        a slave looks once and does not wait
+",
+    },
+    CommandHelp {
+        name: "master-ready",
+        usage: &[""],
+        summary: "tell the slaves that this master has booted",
+        details: "\
+Stores master_ready under the pin, after it has made sure of master_ip. It does
+nothing on a slave and on a VM without a cluster.
+",
+    },
+    CommandHelp {
+        name: "publish",
+        usage: &["KEY VALUE", "KEY @FILE", "KEY -"],
+        summary: "store a value under the pin",
+        details: "\
+The value comes from the command line, a file or standard input; one newline at
+the end is cut off. A VALUE on the command line shows in ps, so secrets come
+through - :
+
+  cat /var/lib/node-token | cernvm-cluster-agent publish k3s_token -
+",
+    },
+    CommandHelp {
+        name: "get",
+        usage: &["KEY [--wait]"],
+        summary: "print a value",
+        details: "  --wait           wait for the key, as long as cvm_cluster_timeout says\n",
+    },
+    CommandHelp {
+        name: "check",
+        usage: &["[--json] FILE..."],
+        summary: "look for mistakes in contexts before a VM boots with them",
+        details: "\
+It needs no network. The exit status is 65 when a context will not work.
+
+  --json           print one JSON object instead of lines
+",
+    },
+    CommandHelp {
+        name: "doctor",
+        usage: &["[--json]"],
+        summary: "inside a guest: what is wrong, and what repairs it",
+        details: "\
+First this VM: whether it is contextualized, with which address, since when, and
+whether that is still true; then the service. It changes nothing and does not
+wait. A line begins with 'ok', with 'note' (to know, but this VM works) or with
+'!!' (wrong). The exit status is that of the severest '!!'.
+
+  --json           print one JSON object instead of lines
+",
+    },
+];
+
+const OPTIONS: &str = "\
+options
+  --root DIR       take every absolute path below DIR (default /)
+  --user-data FILE the context that holds the ucernvm section; given more than
+                   once, later ones override (default: where cloud-init, the
+                   µCernVM boot loader or amiconfig keep it)
+  --verbose        say more
+  --help           print the help, also that of a command
+  --version        print the version
+";
+
+/// The help of the program, or of one of [`COMMANDS`].
+#[must_use]
+pub fn help(command: Option<&CommandHelp>) -> String {
+    let mut text = String::new();
+    if let Some(command) = command {
+        let _ = writeln!(text, "cernvm-cluster-agent {}\n{}\n", command.name, command.summary);
+        for (index, form) in command.usage.iter().enumerate() {
+            let begin = if index == 0 { "usage:" } else { "      " };
+            let line = format!("{begin} cernvm-cluster-agent {} {form}", command.name);
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        let _ = writeln!(text, "\n{}", command.details);
+    } else {
+        text.push_str("cernvm-cluster-agent: pushes or awaits the values of a cluster's master\n\n");
+        text.push_str("usage: cernvm-cluster-agent [--root DIR] [--verbose] COMMAND ...\n\n");
+        for command in COMMANDS {
+            for form in command.usage {
+                let _ = writeln!(text, "  {}", format!("{} {form}", command.name).trim_end());
+            }
+            let _ = writeln!(text, "      {}", command.summary);
+        }
+        text.push_str("\nEach command has its own help: cernvm-cluster-agent COMMAND --help\n\n");
+    }
+    text.push_str(OPTIONS);
+    text.push_str("\nexit status\n  0   done or nothing to do\n");
+    for status in Status::ALL {
+        let _ = writeln!(text, "  {}  {}", status.code(), status.meaning());
+    }
+    text
+}
