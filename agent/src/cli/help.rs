@@ -21,7 +21,7 @@ pub struct CommandHelp {
 pub const COMMANDS: &[CommandHelp] = &[
     CommandHelp {
         name: "contextualize",
-        usage: &["[--user-data FILE]... [--no-wait] [FILE]...", "--cloud-init [FILE]...", "--bootloader"],
+        usage: &["[--no-wait] [FILE]...", "--cloud-init [FILE]...", "--bootloader"],
         summary: "push (master) or await (slave) the values, and substitute the placeholders",
         details: "\
 A master stores its address under the pin. A slave waits until its master is
