@@ -1,26 +1,27 @@
-//! The way into ureq: name resolution, TCP, TLS, and from which address of this VM the service was reached.
+//! What ureq stands on: TCP with this machine's own address, TLS, and a deadline for the whole request.
 //!
 //! The only file that uses ureq's `unversioned` module, which may change in any release (so ureq is pinned). ureq keeps
-//! HTTP, the pool and the deadlines; what happens below HTTP is decided here, because the agent must know three things
-//! that ureq does not tell: why exactly a connection failed, what is wrong with a certificate, and its own address.
+//! HTTP, the pool, name resolution and CONNECT. Connecting is here because ureq's own TCP connector tells neither the
+//! local address nor which of several addresses refused, and TLS because ureq's would bring rustls' whole ring provider.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
     TransportAdapter, time,
 };
 use ureq::{Agent, Error, Timeout};
 
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind, TlsFault};
+use super::proxy::Forward;
 use super::tls;
 
 /// How the service was reached.
@@ -32,22 +33,50 @@ pub struct Reached {
     pub through_proxy: bool,
 }
 
-/// What the connector has done; shared with who made it.
+/// What the connections of one service have in common, shared with the code that makes the requests.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Log(Arc<Mutex<(Option<Reached>, usize)>>);
+pub(super) struct Shared(Arc<Mutex<State>>);
 
-impl Log {
+#[derive(Debug, Default)]
+struct State {
+    reached: Option<Reached>,
+    connects: usize,
+    deadline: Option<Instant>,
+    /// Whether what came on a connection in the clear began like a TLS alert.
+    tls_in_the_clear: bool,
+}
+
+impl Shared {
     /// How the last connection went out.
     pub(super) fn reached(&self) -> Option<Reached> {
-        self.lock().0
+        self.lock().reached
     }
 
     /// How often a connection was tried.
     pub(super) fn connects(&self) -> usize {
-        self.lock().1
+        self.lock().connects
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Option<Reached>, usize)> {
+    /// Sets the moment at which the request is over, whatever step of it has begun by then: ureq's own limits for
+    /// CONNECT are for each read, which a peer that sends a byte at a time never exceeds.
+    pub(super) fn set_deadline(&self, deadline: Option<Instant>) {
+        self.lock().deadline = deadline;
+    }
+
+    /// Whether TLS came in answer to plain HTTP.
+    pub(super) fn tls_in_the_clear(&self) -> bool {
+        self.lock().tls_in_the_clear
+    }
+
+    /// What is left of a limit that began at `started`, and of the whole request.
+    fn left(&self, limit: NextTimeout, started: Instant) -> Result<Duration, Error> {
+        let left = limit.after.saturating_sub(started.elapsed());
+        let whole = self.lock().deadline.map_or(left, |end| end.saturating_duration_since(Instant::now()));
+        let left = left.min(whole);
+        if left.is_zero() { Err(Error::Timeout(limit.reason)) } else { Ok(left) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,11 +86,16 @@ const BUFFER: usize = 16 * 1024;
 /// Most bytes of an answer's head: less than a buffer, in which ureq wants to see it whole.
 const MAX_HEAD: usize = 8 * 1024;
 
-/// An HTTP agent that connects as this file says.
+/// The first byte of a TLS record with an alert in it (RFC 8446 section 5.1).
+const TLS_ALERT: u8 = 21;
+
+/// An HTTP agent that connects as this file says. With `forward`, the connection goes to the proxy of the configuration,
+/// and each request is written so that the proxy passes it on.
 pub(super) fn agent(
     config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
-    tls: Option<Arc<ClientConfig>>,
-    log: Log,
+    tls: Arc<ClientConfig>,
+    forward: Option<(Uri, Forward)>,
+    shared: Shared,
 ) -> Agent {
     let config = config
         .input_buffer_size(BUFFER)
@@ -70,9 +104,11 @@ pub(super) fn agent(
         .build();
     let connector =
         ().chain(ConnectProxyConnector::default())
-            .chain(TcpConnector { log })
+            .chain(TcpConnector { forward: forward.as_ref().map(|(_, forward)| forward.clone()), shared })
             .chain(TlsConnector { config: tls });
-    Agent::with_parts(config, connector, NameResolver)
+    let resolver =
+        NameResolver { system: DefaultResolver::default(), proxy: forward.map(|(proxy, _)| proxy) };
+    Agent::with_parts(config, connector, resolver)
 }
 
 /// The failure that ureq's error stands for.
@@ -84,16 +120,22 @@ pub(super) fn failure(error: Error) -> Failure {
         },
         Error::Timeout(Timeout::Resolve) => Failure::new(Kind::Timeout, "its name did not resolve in time"),
         Error::Timeout(Timeout::Connect) => Failure::new(Kind::Timeout, "no connection in time"),
-        Error::Timeout(_) => Failure::new(Kind::Timeout, "no whole answer in time"),
+        Error::Timeout(_) => Failure::new(Kind::NoAnswer, "no whole answer in time"),
         Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(error) => tls::failure(error),
             None if error.kind() == ErrorKind::UnexpectedEof => {
-                Failure::new(Kind::Connect, "the connection ended before the answer was whole")
+                Failure::new(Kind::Broken, "the connection ended before the answer was whole")
             }
-            None => Failure::new(Kind::Connect, plain(&error)),
+            None => Failure::new(Kind::Broken, plain(&error)),
         },
         Error::ConnectProxyFailed(reason) => {
-            Failure::new(Kind::Connect, format!("the HTTP proxy did not let it through: {reason}"))
+            // ureq's words are "proxy server responded 403/403".
+            let status = reason.split(|c: char| !c.is_ascii_digit()).find_map(|digits| digits.parse().ok());
+            let cause = match status {
+                Some(status) => format!("the HTTP proxy did not let it through: it answered {status}"),
+                None => "the HTTP proxy did not let it through: it did not answer".to_owned(),
+            };
+            Failure::new(Kind::Proxy(status), cause)
         }
         Error::BodyExceedsLimit(_) | Error::LargeResponseHeader(..) => {
             Failure::new(Kind::TooLarge, "more than a pairing service ever answers")
@@ -129,51 +171,31 @@ fn plain(error: &io::Error) -> String {
     letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
 }
 
-/// The system's resolver, with a time limit that it does not have itself.
+/// ureq's resolver, with the failure named; with a proxy that passes requests on, for the proxy's name instead.
 #[derive(Debug)]
-struct NameResolver;
+struct NameResolver {
+    system: DefaultResolver,
+    proxy: Option<Uri>,
+}
 
 impl Resolver for NameResolver {
     fn resolve(
         &self,
         uri: &Uri,
-        _config: &Config,
+        config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let host = bare_host(uri)?.to_owned();
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let mut found = self.empty();
-        if let Ok(literal) = host.parse::<IpAddr>() {
-            found.push(SocketAddr::new(literal, port));
-            return Ok(found);
-        }
-        let (answer, answered) = mpsc::sync_channel(1);
-        let asked = host.clone();
-        // A lookup cannot be called off. One that is late ends by itself, since the resolver gives up some time.
-        std::thread::Builder::new()
-            .spawn(move || {
-                let _ = answer.send((asked.as_str(), port).to_socket_addrs());
-            })
-            .map_err(Error::Io)?;
-        let addresses = match answered.recv_timeout(*timeout.after) {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(error)) => {
-                return Err(fault(Kind::Dns, format!("{host} does not resolve: {}", plain(&error))));
+        let uri = self.proxy.as_ref().unwrap_or(uri);
+        self.system.resolve(uri, config, timeout).map_err(|error| {
+            let host = uri.host().unwrap_or_default();
+            match error {
+                Error::Io(error) => fault(Kind::Dns, format!("{host} does not resolve: {}", plain(&error))),
+                Error::HostNotFound => fault(Kind::Dns, format!("{host} has no address")),
+                other => other,
             }
-            Err(_) => return Err(Error::Timeout(timeout.reason)),
-        };
-        for address in addresses.take(MAX_ADDRESSES) {
-            found.push(address);
-        }
-        if found.is_empty() {
-            return Err(fault(Kind::Dns, format!("{host} has no address")));
-        }
-        Ok(found)
+        })
     }
 }
-
-/// As many addresses of one name are tried; ureq's list holds no more.
-const MAX_ADDRESSES: usize = 16;
 
 /// A URL's host without the brackets of an IPv6 address.
 fn bare_host(uri: &Uri) -> Result<&str, Error> {
@@ -184,7 +206,8 @@ fn bare_host(uri: &Uri) -> Result<&str, Error> {
 /// Opens the TCP connection, to the first of the addresses that takes one.
 #[derive(Debug)]
 struct TcpConnector {
-    log: Log,
+    forward: Option<Forward>,
+    shared: Shared,
 }
 
 impl<In: Transport> Connector<In> for TcpConnector {
@@ -197,19 +220,24 @@ impl<In: Transport> Connector<In> for TcpConnector {
     ) -> Result<Option<Self::Out>, Error> {
         if let Some(tunnel) = chained {
             // The proxy's own connection came this way before, and left its address.
-            if let Some(reached) = &mut self.log.lock().0 {
+            if let Some(reached) = &mut self.shared.lock().reached {
                 reached.through_proxy = true;
             }
             return Ok(Some(Box::new(tunnel)));
         }
-        self.log.lock().1 += 1;
+        self.shared.lock().connects += 1;
         let stream = first_that_connects(&details.addrs, *details.timeout.after, details.timeout.reason)?;
         // Requests are small and each awaits its answer: nothing to gain from gathering bytes.
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?.ip();
-        self.log.lock().0 = Some(Reached { local, through_proxy: false });
-        let buffers = LazyBuffers::new(BUFFER, BUFFER);
-        Ok(Some(Box::new(TcpTransport { stream, buffers })))
+        self.shared.lock().reached = Some(Reached { local, through_proxy: self.forward.is_some() });
+        Ok(Some(Box::new(TcpTransport {
+            stream,
+            buffers: LazyBuffers::new(BUFFER, BUFFER),
+            shared: self.shared.clone(),
+            forward: self.forward.clone(),
+            begins: true,
+        })))
     }
 }
 
@@ -244,6 +272,34 @@ fn first_that_connects(
 struct TcpTransport {
     stream: TcpStream,
     buffers: LazyBuffers,
+    shared: Shared,
+    /// For a proxy that passes requests on.
+    forward: Option<Forward>,
+    /// Whether the next bytes to send are the head of a request.
+    begins: bool,
+}
+
+impl TcpTransport {
+    fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let started = Instant::now();
+        let rewritten;
+        let mut rest = &self.buffers.output()[..amount];
+        if let Some(forward) = self.forward.as_ref().filter(|_| self.begins) {
+            rewritten = forward.rewrite(rest);
+            rest = &rewritten;
+        }
+        while !rest.is_empty() {
+            // The limit is for the whole, or a peer that takes a byte at a time would hold the boot up.
+            self.stream.set_write_timeout(Some(self.shared.left(timeout, started)?))?;
+            match self.stream.write(rest) {
+                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
+                Ok(sent) => rest = &rest[sent..],
+                Err(error) => again(error)?,
+            }
+        }
+        self.begins = false;
+        Ok(())
+    }
 }
 
 impl Transport for TcpTransport {
@@ -252,28 +308,21 @@ impl Transport for TcpTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let timeout = timeout.for_write();
-        let started = Instant::now();
-        let mut rest = &self.buffers.output()[..amount];
-        while !rest.is_empty() {
-            // The limit is for the whole, or a peer that takes a byte at a time would hold the boot up.
-            self.stream.set_write_timeout(Some(left(timeout, started)?))?;
-            match self.stream.write(rest) {
-                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
-                Ok(sent) => rest = &rest[sent..],
-                Err(error) => again(error)?,
-            }
-        }
-        Ok(())
+        self.send(amount, timeout.for_write())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let timeout = timeout.for_read();
         let started = Instant::now();
         loop {
-            self.stream.set_read_timeout(Some(left(timeout, started)?))?;
-            match self.stream.read(self.buffers.input_append_buf()) {
+            self.stream.set_read_timeout(Some(self.shared.left(timeout, started)?))?;
+            let space = self.buffers.input_append_buf();
+            match self.stream.read(space) {
                 Ok(received) => {
+                    if !self.begins {
+                        self.shared.lock().tls_in_the_clear = received > 0 && space[0] == TLS_ALERT;
+                    }
+                    self.begins = true;
                     self.buffers.input_appended(received);
                     return Ok(received > 0);
                 }
@@ -296,14 +345,8 @@ impl std::fmt::Debug for TcpTransport {
     }
 }
 
-/// What is left of a limit.
-fn left(limit: NextTimeout, started: Instant) -> Result<Duration, Error> {
-    let left = limit.after.saturating_sub(started.elapsed());
-    if left.is_zero() { Err(Error::Timeout(limit.reason)) } else { Ok(left) }
-}
-
 /// Whether a read or write is to be tried again: after a signal, and when the socket's own limit fired, which lets
-/// [`left`] find that the limit has passed.
+/// [`Shared::left`] find that the limit has passed.
 fn again(error: io::Error) -> Result<(), Error> {
     match error.kind() {
         ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(()),
@@ -314,7 +357,7 @@ fn again(error: io::Error) -> Result<(), Error> {
 /// Lays TLS over the connection where the URL asks for it.
 #[derive(Debug)]
 struct TlsConnector {
-    config: Option<Arc<ClientConfig>>,
+    config: Arc<ClientConfig>,
 }
 
 impl Connector<Box<dyn Transport>> for TlsConnector {
@@ -329,17 +372,26 @@ impl Connector<Box<dyn Transport>> for TlsConnector {
         if !details.needs_tls() {
             return Ok(Some(below));
         }
-        let config = self.config.clone().ok_or(Error::TlsRequired)?;
-        let name = ServerName::try_from(bare_host(details.uri)?.to_owned()).map_err(|_| {
-            fault(Kind::Tls { dates_only: false }, "no certificate can be for this host name")
-        })?;
-        let connection = ClientConnection::new(config, name)
+        let name = ServerName::try_from(bare_host(details.uri)?.to_owned())
+            .map_err(|_| fault(Kind::Tls(TlsFault::Name), "no certificate can be for this host name"))?;
+        let connection = ClientConnection::new(self.config.clone(), name)
             .map_err(|error| Error::Other(Box::new(Fault(tls::failure(&error)))))?;
         let mut stream =
             StreamOwned::new(connection, TransportAdapter::new(below, details.current_time.clone()));
         stream.sock.set_timeout(rest_of(details));
-        stream.conn.complete_io(&mut stream.sock)?;
+        stream.conn.complete_io(&mut stream.sock).map_err(handshake_failure)?;
         Ok(Some(Box::new(TlsTransport { stream, buffers: LazyBuffers::new(BUFFER, BUFFER) })))
+    }
+}
+
+/// The port is open when a handshake fails, so the cause names TLS rather than the connection.
+fn handshake_failure(error: io::Error) -> Error {
+    match Error::from(error) {
+        Error::Timeout(_) => fault(Kind::NoAnswer, "connected, but no TLS handshake in time"),
+        Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            fault(Kind::Broken, "the connection ended during the TLS handshake")
+        }
+        other => other,
     }
 }
 

@@ -1,13 +1,13 @@
-//! Why a request brought no answer that can be used, and whether asking again could help.
+//! Why a request brought no answer that can be used, whether asking again could help, and what to do about it.
 
 use std::fmt;
 use std::time::Duration;
 
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 use protocol::url::ServiceUrl;
 
 /// Why a request failed: of which kind, and the cause in words. The words name host, port or status, but never the pin
-/// or a value; who made the request names the service.
+/// or a value; the caller names the service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// What it means.
@@ -21,17 +21,24 @@ pub struct Failure {
 pub enum Kind {
     /// The name does not resolve.
     Dns,
-    /// No connection, or one that broke before the answer was whole.
+    /// No connection.
     Connect,
-    /// A time limit passed.
+    /// There was no connection within the time limit.
     Timeout,
-    /// TLS is refused; `dates_only` when a certificate is outside its dates and nothing else is wrong.
-    Tls {
-        /// The machine's clock may not be set yet.
-        dates_only: bool,
-    },
+    /// There was a connection, but no whole answer, or no end of the TLS handshake, within the time limit.
+    NoAnswer,
+    /// The connection ended before the answer was whole.
+    Broken,
+    /// TLS is refused.
+    Tls(TlsFault),
+    /// The HTTP proxy does not let the request through, perhaps with this status.
+    Proxy(Option<u16>),
     /// A status that API v1 does not give a meaning here, perhaps with `Retry-After`.
     Status(u16, Option<Duration>),
+    /// The service refuses the key or the value of a write.
+    Rejected,
+    /// A 404 that is not the API's own.
+    NotFound,
     /// An HTML page: a captive portal, or another web site.
     Html,
     /// A redirect that must not be followed.
@@ -40,6 +47,49 @@ pub enum Kind {
     TooLarge,
     /// Something that is not what API v1 answers.
     Nonsense,
+    /// TLS in answer to plain HTTP.
+    NeedsTls,
+}
+
+/// What is wrong with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsFault {
+    /// A certificate is outside its dates, and nothing else is wrong: this machine's clock may not be set yet.
+    Dates,
+    /// The certificate is for another name.
+    Name,
+    /// The certificate comes from a CA that is not trusted.
+    Issuer,
+    /// The certificate is that of a CA, not that of a service.
+    CaCertificate,
+    /// The public key is not the pinned one, or the peer does not hold the private key.
+    Key,
+    /// The port does not speak TLS.
+    NotTls,
+    /// Anything else.
+    Other,
+}
+
+/// What advice calls things: a context has settings, a command line has flags.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    url: &'static str,
+    ca: &'static str,
+    fingerprint: &'static str,
+    machine: &'static str,
+}
+
+impl Terms {
+    /// Of a VM with a context.
+    pub const CONTEXT: Self = Self {
+        url: "cvm_service_url",
+        ca: "cvm_service_ca",
+        fingerprint: "cvm_service_fingerprint",
+        machine: "this VM",
+    };
+    /// Of a command.
+    pub const COMMAND: Self =
+        Self { url: "--url", ca: "--ca", fingerprint: "--fingerprint", machine: "this machine" };
 }
 
 impl Failure {
@@ -51,12 +101,20 @@ impl Failure {
     /// Whether it may go away by itself. Everything else fails at once, so that a mistake shows at once.
     #[must_use]
     pub fn can_heal(&self) -> bool {
+        // RFC 9110 and 8470: request timeout, too early, too many requests, and any fault of the server.
+        let passing = |status| matches!(status, 408 | 425 | 429 | 500..=599);
         match self.kind {
-            Kind::Dns | Kind::Connect | Kind::Timeout => true,
-            Kind::Tls { dates_only } => dates_only,
-            // RFC 9110 and 8470: request timeout, too early, too many requests, and any fault of the server.
-            Kind::Status(status, _) => matches!(status, 408 | 425 | 429 | 500..=599),
-            Kind::Html | Kind::Redirect | Kind::TooLarge | Kind::Nonsense => false,
+            Kind::Dns | Kind::Connect | Kind::Timeout | Kind::NoAnswer | Kind::Broken => true,
+            Kind::Tls(fault) => fault == TlsFault::Dates,
+            Kind::Proxy(status) => status.is_none_or(passing),
+            Kind::Status(status, _) => passing(status),
+            Kind::Rejected
+            | Kind::NotFound
+            | Kind::Html
+            | Kind::Redirect
+            | Kind::TooLarge
+            | Kind::Nonsense
+            | Kind::NeedsTls => false,
         }
     }
 
@@ -69,32 +127,83 @@ impl Failure {
         }
     }
 
-    /// The error that ends the run when this failure of `service` is the last word after trying for so long.
+    /// The error of an agent when this failure of `service` is the last word after trying for so long.
     #[must_use]
     pub fn into_error(self, service: &ServiceUrl, tried: Duration) -> Error {
-        let (host, port) = (service.host(), service.port());
-        let unreachable = |next: String| Error::unreachable(service, &self.cause, tried, next);
-        let nonsense = |next: &'static str| Error::nonsense(service, &self.cause, next);
+        self.explain(service, tried, &Terms::CONTEXT)
+    }
+
+    /// The error when this failure of `service` is the last word after trying for so long, in these terms.
+    #[must_use]
+    pub fn explain(self, service: &ServiceUrl, tried: Duration, terms: &Terms) -> Error {
+        let next = self.next_step(service, terms);
         match self.kind {
-            Kind::Dns => unreachable(format!("check cvm_service_url, and that this VM can resolve {host}")),
+            Kind::Tls(_) => Error::refused(format!("TLS with {service} is refused: {}", self.cause), next),
+            Kind::Status(401, _) => {
+                let what = format!("the pairing service {service} asks for a token ({})", self.cause);
+                Error::refused(what, next)
+            }
+            Kind::Rejected => {
+                let what = format!("the pairing service {service} refuses this: {}", self.cause);
+                Error::new(Status::BadContext, what, next)
+            }
+            _ if self.can_heal() => Error::unreachable(service, &self.cause, tried, next),
+            Kind::Proxy(_) => Error::unreachable(service, &self.cause, tried, next),
+            _ => Error::nonsense(service, &self.cause, next),
+        }
+    }
+
+    fn next_step(&self, service: &ServiceUrl, terms: &Terms) -> String {
+        let Terms { url, ca, fingerprint, machine } = terms;
+        let (host, port) = (service.host(), service.port());
+        match self.kind {
+            Kind::Dns => format!("check {url}, and that {machine} can resolve {host}"),
             Kind::Connect | Kind::Timeout => {
-                unreachable(format!("check cvm_service_url, and that TCP {host}:{port} is open from this VM"))
+                format!("check {url}, and that TCP {host}:{port} is open from {machine}")
             }
+            Kind::NoAnswer => {
+                format!("{host}:{port} takes connections but does not answer: check that {url} has the right port, and the log of the service there")
+            }
+            Kind::Broken => {
+                format!("{host}:{port} takes connections but closes them: check that {url} has the right port, and the log of the service there")
+            }
+            Kind::Tls(fault) => match fault {
+                TlsFault::Dates => format!("set the clock of {machine} (NTP), or renew the service's certificate"),
+                TlsFault::Name => format!("write a name of the certificate into {url}"),
+                TlsFault::Issuer => format!("give the CA with {ca}, or the service's key with {fingerprint}"),
+                TlsFault::CaCertificate => {
+                    format!("give the service a certificate of its own, or trust just this one with {fingerprint}")
+                }
+                TlsFault::Key => {
+                    format!("compare {fingerprint} with the line that the service prints at its start")
+                }
+                TlsFault::NotTls => {
+                    format!("write the port that speaks TLS into {url}, or http:// if the service has no TLS")
+                }
+                TlsFault::Other => format!("check {url}, {ca} and {fingerprint} against the service"),
+            },
+            Kind::Proxy(Some(407)) => {
+                "put the proxy's user name and password into its URL, as in http_proxy=http://USER:PASSWORD@HOST:PORT"
+                    .to_owned()
+            }
+            Kind::Proxy(_) => {
+                format!("have the proxy let {host}:{port} through, or go past it with no_proxy={host}")
+            }
+            Kind::Status(401, _) => "give the file with the service's token with --create-token-file".to_owned(),
+            Kind::Status(429, _) => "wait, then try again; the service limits how many pins one address makes \
+                                     (--max-creations-per-hour)"
+                .to_owned(),
             Kind::Status(..) if self.can_heal() => {
-                unreachable("look at the log of the pairing service; it answers, but cannot serve".to_owned())
+                "look at the log of the pairing service, or of the proxy before it; it answers, but cannot serve"
+                    .to_owned()
             }
-            Kind::Tls { dates_only } => Error::refused(
-                format!("TLS with {service} is refused: {}", self.cause),
-                if dates_only {
-                    "set this VM's clock (NTP), or renew the service's certificate"
-                } else {
-                    "check cvm_service_url, cvm_service_ca and cvm_service_fingerprint against the service"
-                },
-            ),
-            Kind::Html => nonsense("log in to the network's portal, or correct cvm_service_url"),
-            Kind::Redirect => nonsense("put the URL where the service really is into cvm_service_url"),
+            Kind::Rejected => "correct the key or the value, or raise the service's limit (--max-value-length)".to_owned(),
+            Kind::NotFound => format!("check the path in {url}: the API must be at {service}/api/v1/clusters"),
+            Kind::Html => format!("log in to the network's portal, or correct {url}"),
+            Kind::Redirect => format!("put the URL where the service really is into {url}"),
+            Kind::NeedsTls => format!("write https:// in {url}"),
             Kind::Status(..) | Kind::TooLarge | Kind::Nonsense => {
-                nonsense("check that cvm_service_url names a pairing service, with its path if it has one")
+                format!("check that {url} names a pairing service, with its path if it has one")
             }
         }
     }
@@ -109,7 +218,6 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::error::Status;
 
     #[track_caller]
     fn check(kind: Kind, heals: bool, exit: Status) {
@@ -125,22 +233,38 @@ mod tests {
 
     #[test]
     fn retries_only_what_can_heal() {
-        check(Kind::Dns, true, Status::Unreachable);
-        check(Kind::Connect, true, Status::Unreachable);
-        check(Kind::Timeout, true, Status::Unreachable);
-        check(Kind::Tls { dates_only: true }, true, Status::Refused);
-        check(Kind::Tls { dates_only: false }, false, Status::Refused);
-        check(Kind::Html, false, Status::Nonsense);
-        check(Kind::Redirect, false, Status::Nonsense);
-        check(Kind::TooLarge, false, Status::Nonsense);
-        check(Kind::Nonsense, false, Status::Nonsense);
+        for kind in [Kind::Dns, Kind::Connect, Kind::Timeout, Kind::NoAnswer, Kind::Broken] {
+            check(kind, true, Status::Unreachable);
+        }
+        check(Kind::Tls(TlsFault::Dates), true, Status::Refused);
+        check(Kind::Tls(TlsFault::Other), false, Status::Refused);
+        for kind in
+            [Kind::Html, Kind::Redirect, Kind::TooLarge, Kind::Nonsense, Kind::NotFound, Kind::NeedsTls]
+        {
+            check(kind, false, Status::Nonsense);
+        }
+        check(Kind::Rejected, false, Status::BadContext);
+        check(Kind::Proxy(None), true, Status::Unreachable);
         for status in 100..=999 {
             let heals = [408, 425, 429].contains(&status) || (500..600).contains(&status);
-            check(
-                Kind::Status(status, None),
-                heals,
-                if heals { Status::Unreachable } else { Status::Nonsense },
-            );
+            let exit = match status {
+                401 => Status::Refused,
+                _ if heals => Status::Unreachable,
+                _ => Status::Nonsense,
+            };
+            check(Kind::Status(status, None), heals, exit);
+            check(Kind::Proxy(Some(status)), heals, Status::Unreachable);
         }
+    }
+
+    #[test]
+    fn advises_in_the_terms_of_the_reader() {
+        let service = ServiceUrl::parse("https://pair:8443", false).unwrap();
+        let advice = |terms| {
+            let failure = Failure::new(Kind::Tls(TlsFault::Issuer), "cause");
+            failure.explain(&service, Duration::ZERO, &terms).next_step().to_owned()
+        };
+        assert!(advice(Terms::CONTEXT).contains("cvm_service_ca"));
+        assert!(advice(Terms::COMMAND).contains("--ca") && !advice(Terms::COMMAND).contains("cvm_"));
     }
 }

@@ -1,6 +1,6 @@
 //! One service, one request at a time: what is asked of it and what it answers, in the words of API v1.
 //!
-//! Nothing here tries again, waits or chooses between services; that is `session.rs`. The trait [`Service`] is what the
+//! Nothing here tries again, waits or chooses between services; that is the agent's `session.rs`. The trait [`Service`] is what the
 //! rules of master and slave are written against, so that a test can play every order of their requests.
 
 use std::fmt;
@@ -8,19 +8,24 @@ use std::time::Duration;
 
 use protocol::url::ServiceUrl;
 
+mod answer;
+mod connection;
 mod connector;
 mod crypto;
 mod failure;
 mod http;
+mod pins;
 mod proxy;
 mod redirect;
 #[cfg(test)]
 pub(crate) mod scripted;
+mod system_roots;
 mod tls;
 
 pub use connector::Reached;
-pub use failure::{Failure, Kind};
+pub use failure::{Failure, Kind, Terms, TlsFault};
 pub use http::HttpService;
+pub use pins::{Contents, Pins};
 
 /// A request of API v1, about the pin that the service was made with.
 ///

@@ -1,4 +1,4 @@
-//! Where a redirect may lead: nowhere but to the same host, and never out of TLS.
+//! Where a redirect may lead: to the same host alone, and never out of TLS.
 
 use super::failure::{Failure, Kind};
 use protocol::url::ServiceUrl;
@@ -10,6 +10,9 @@ pub(super) fn is_redirect(status: u16) -> bool {
 
 /// The URL to ask next. `from` is the URL that answered with `status` and `location`; `write` says that the request
 /// was not a GET.
+///
+/// A write is repeated for 307 and 308, and for a move of the same path into TLS: the web server that forces https
+/// answers 301 to everything, and has passed nothing on.
 ///
 /// # Errors
 /// [`Kind::Redirect`], which names the host that it led to, but not the path: that has the pin in it.
@@ -36,10 +39,20 @@ pub(super) fn follow(
     if base.is_secure() && !to.is_secure() {
         return Err(refuse(format!("out of TLS, to {to}")));
     }
-    if write && !matches!(status, 307 | 308) {
+    if write && !matches!(status, 307 | 308) && !(status != 303 && moves_into_tls(from, &target)) {
         return Err(refuse(format!("of a write to {to}, which only 307 and 308 may do")));
     }
     Ok(format!("{to}{rest}"))
+}
+
+/// Whether `to` is the same host and path as `from`, but https where that was http.
+pub(super) fn moves_into_tls(from: &str, to: &str) -> bool {
+    match (split(from), split(to)) {
+        (Some((old, old_rest)), Some((new, new_rest))) => {
+            !old.is_secure() && new.is_secure() && old.host() == new.host() && old_rest == new_rest
+        }
+        _ => false,
+    }
 }
 
 /// Scheme, host and port of an absolute http or https URL, and its path and query, without a fragment.
@@ -99,6 +112,16 @@ mod tests {
             let follows = follow(FROM, status, Some("/x"), true).is_ok();
             assert_eq!(follows, matches!(status, 307 | 308), "{status}");
             assert!(follow(FROM, status, Some("/x"), false).is_ok(), "{status}");
+        }
+        let same = "https://pair/api/v1/clusters/enico1qq0oey/keys";
+        for (status, location, follows) in [
+            (301, same, true),
+            (302, same, true),
+            (303, same, false),
+            (301, "https://pair/elsewhere", false),
+            (301, "http://pair:8001/api/v1/clusters/enico1qq0oey/keys", false),
+        ] {
+            assert_eq!(follow(FROM, status, Some(location), true).is_ok(), follows, "{status} {location}");
         }
         assert!(follow(FROM, 307, None, false).is_err());
         for status in [200, 300, 304, 305, 306] {

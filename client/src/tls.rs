@@ -1,10 +1,11 @@
 //! Which service is believed: the rustls configuration for each kind of trust, and what a refusal means in words.
 //!
-//! rustls with ring does the cryptography and webpki the chain. Ours are two decisions that they leave open: whether
-//! a certificate's dates are the only thing wrong with it (a VM that boots may not know the time yet), and the pinned
-//! public key (RFC 7469 calls its hash a pin).
+//! rustls with ring does the cryptography and webpki the chain. Decided here is what they leave open: whether a
+//! certificate's dates are the only thing wrong with it (a VM that boots may not know the time yet), when the machine's
+//! own certificate store is asked, and the pinned public key (RFC 7469 calls its hash a pin).
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,7 +18,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::crypto;
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind, TlsFault};
+use super::system_roots;
 use protocol::Trust;
 
 /// The TLS configuration that believes what `trust` says, and nothing else.
@@ -29,7 +31,10 @@ pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::WebPki => {
             let roots = webpki_roots::TLS_SERVER_ROOTS.to_vec();
-            Arc::new(DatesLast(web_pki(RootCertStore { roots }, &provider)?))
+            Arc::new(DatesLast(WebPki {
+                known: web_pki(RootCertStore { roots }, &provider)?,
+                system: Some(provider.clone()),
+            }))
         }
         Trust::Authorities(certificates) => {
             let mut roots = RootCertStore::empty();
@@ -37,7 +42,7 @@ pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
             if roots.is_empty() {
                 return Err("cvm_service_ca holds no certificate that can be used as a CA".to_owned());
             }
-            Arc::new(DatesLast(web_pki(roots, &provider)?))
+            Arc::new(DatesLast(WebPki { known: web_pki(roots, &provider)?, system: None }))
         }
         Trust::Fingerprint(expected) => {
             Arc::new(PublicKey { expected: *expected, provider: provider.clone() })
@@ -61,12 +66,55 @@ fn web_pki(
         .map_err(|error| error.to_string())
 }
 
-/// webpki's verifier, but a certificate outside its dates is only called so when all else is right.
-///
-/// webpki looks at the dates before it looks at the name, so its own "expired" would hide a wrong name. Whoever reads
-/// "expired" here may take it that a clock set right would have made the connection good.
+/// webpki's verifier with some CAs, and with those of the machine's certificate store where these do not do.
 #[derive(Debug)]
-struct DatesLast(Arc<WebPkiServerVerifier>);
+struct WebPki {
+    known: Arc<WebPkiServerVerifier>,
+    /// `None`: the store is not asked. It is read when it is needed: most services have a certificate of a public CA,
+    /// and reading some hundred certificates takes longer than the rest of a handshake.
+    system: Option<Arc<CryptoProvider>>,
+}
+
+impl WebPki {
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        at: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let with = |verifier: &WebPkiServerVerifier| match verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            at,
+        ) {
+            // A CA of the right name with another key; kept apart from a handshake's bad signature.
+            Err(Error::InvalidCertificate(CertificateError::BadSignature)) => {
+                Err(CertificateError::UnknownIssuer.into())
+            }
+            other => other,
+        };
+        let first = with(&self.known);
+        if !matches!(first, Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))) {
+            return first;
+        }
+        let system = self.system.as_ref().and_then(|provider| {
+            let roots = system_roots::read()?;
+            web_pki(roots, provider).ok()
+        });
+        system.map_or(first, |verifier| with(&verifier))
+    }
+}
+
+/// A certificate outside its dates is only called so when all else is right.
+///
+/// webpki looks at the dates before it looks at the name, so its own "expired" would hide a wrong name. After "expired"
+/// from here, a clock set right would make the connection good.
+#[derive(Debug)]
+struct DatesLast(WebPki);
 
 /// Most certificates of a chain whose dates are asked about one after the other. A chain of honest length has three.
 const MAX_MOMENTS: usize = 8;
@@ -80,15 +128,7 @@ impl ServerCertVerifier for DatesLast {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verify = |at| {
-            match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at) {
-                // A CA of the right name with another key; kept apart from a handshake's bad signature.
-                Err(Error::InvalidCertificate(CertificateError::BadSignature)) => {
-                    Err(CertificateError::UnknownIssuer.into())
-                }
-                other => other,
-            }
-        };
+        let verify = |at| self.0.verify(end_entity, intermediates, server_name, ocsp_response, at);
         let first = match verify(now) {
             Err(error) if dates(&error).is_some() => error,
             other => return other,
@@ -112,7 +152,7 @@ impl ServerCertVerifier for DatesLast {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.0.known.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -121,11 +161,11 @@ impl ServerCertVerifier for DatesLast {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.0.known.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.0.known.supported_verify_schemes()
     }
 }
 
@@ -140,7 +180,7 @@ fn dates(error: &Error) -> Option<UnixTime> {
     }
 }
 
-/// Believes the holder of one private key, whatever certificate the public key comes in.
+/// Believes the holder of one private key, whichever certificate the public key comes in.
 #[derive(Debug)]
 struct PublicKey {
     /// SHA-256 of the `SubjectPublicKeyInfo`.
@@ -194,56 +234,68 @@ impl ServerCertVerifier for PublicKey {
 
 /// What a TLS error means, in words.
 pub(super) fn failure(error: &Error) -> Failure {
-    let refused = |cause: String| Failure::new(Kind::Tls { dates_only: false }, cause);
+    let refused = |fault: TlsFault, cause: String| Failure::new(Kind::Tls(fault), cause);
     match error {
         Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::ExpiredContext { time, not_after } => Failure::new(
-                Kind::Tls { dates_only: true },
+            CertificateError::ExpiredContext { time, not_after } => refused(
+                TlsFault::Dates,
                 format!("its certificate ended on {}, and here it is {}", day(*not_after), day(*time)),
             ),
-            CertificateError::NotValidYetContext { time, not_before } => Failure::new(
-                Kind::Tls { dates_only: true },
+            CertificateError::NotValidYetContext { time, not_before } => refused(
+                TlsFault::Dates,
                 format!("its certificate begins on {}, and here it is {}", day(*not_before), day(*time)),
             ),
+            CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
+                let names: Vec<_> = presented.iter().take(MAX_NAMES).map(|name| bare_name(name)).collect();
+                refused(TlsFault::Name, format!("its certificate is for another name ({})", names.join(", ")))
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                refused("its certificate is for another name".to_owned())
+                refused(TlsFault::Name, "its certificate is for another name".to_owned())
             }
             CertificateError::UnknownIssuer => {
-                refused("its certificate comes from a CA that is not trusted".to_owned())
+                refused(TlsFault::Issuer, "its certificate comes from a CA that is not trusted".to_owned())
             }
-            CertificateError::BadSignature => {
-                refused("it does not hold the private key of the certificate that it shows".to_owned())
-            }
-            CertificateError::ApplicationVerificationFailure => {
-                refused("its public key is not that of cvm_service_fingerprint".to_owned())
-            }
-            // webpki's words for it: CaUsedAsEndEntity.
-            CertificateError::Other(_) => refused(
-                "its certificate is a CA's own; to trust just this one, use cvm_service_fingerprint"
-                    .to_owned(),
+            CertificateError::BadSignature => refused(
+                TlsFault::Key,
+                "it does not hold the private key of the certificate that it shows".to_owned(),
             ),
-            other => refused(format!("its certificate is not valid ({other})")),
+            CertificateError::ApplicationVerificationFailure => {
+                refused(TlsFault::Key, "its public key is not the one of the fingerprint".to_owned())
+            }
+            // What rustls has no name for comes with webpki's own error.
+            CertificateError::Other(other) => match other.0.downcast_ref() {
+                Some(webpki::Error::CaUsedAsEndEntity) => {
+                    refused(TlsFault::CaCertificate, "its certificate is a CA's own".to_owned())
+                }
+                Some(error) => refused(TlsFault::Other, format!("its certificate is not valid ({error:?})")),
+                None => refused(TlsFault::Other, format!("its certificate is not valid ({other})")),
+            },
+            other => refused(TlsFault::Other, format!("its certificate is not valid ({other})")),
         },
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            refused("it does not speak TLS on this port".to_owned())
+            refused(TlsFault::NotTls, "it does not speak TLS on this port".to_owned())
         }
-        Error::AlertReceived(alert) => refused(format!("it ended the handshake ({alert:?})")),
-        other => refused(other.to_string()),
+        Error::AlertReceived(alert) => {
+            refused(TlsFault::Other, format!("it ended the handshake ({alert:?})"))
+        }
+        other => refused(TlsFault::Other, other.to_string()),
     }
 }
 
-/// `2026-08-01`, by Howard Hinnant's days-from-civil algorithm turned round
-/// (<https://howardhinnant.github.io/date_algorithms.html>), for dates from 1970 on.
+/// Most names of a certificate that a message repeats.
+const MAX_NAMES: usize = 3;
+
+/// rustls shows a name as `DnsName("pair.example.org")`.
+fn bare_name(shown: &str) -> &str {
+    shown.split('"').nth(1).unwrap_or(shown)
+}
+
+/// `01 Aug 2026`.
 fn day(time: UnixTime) -> String {
-    let days = time.as_secs() / 86_400 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    // IMF-fixdate, such as "Sat, 01 Aug 2026 00:00:00 GMT" (RFC 9110 section 5.6.7); httpdate shows years to 9999.
+    let seconds = time.as_secs().min(253_402_300_799);
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+    date.get(5..16).unwrap_or(&date).to_owned()
 }
 
 #[cfg(test)]

@@ -6,13 +6,15 @@ pub mod bodies;
 pub mod error;
 pub mod key;
 pub mod limits;
+mod network;
 mod pin;
 mod trust;
 pub mod url;
 pub mod wait;
 
+pub use network::Network;
 pub use pin::{InvalidPin, Pin};
-pub use trust::Trust;
+pub use trust::{Fingerprint, Trust};
 
 /// What `--version` says of both programs: the version, and the commit that a release was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CERNVM_CLUSTER_COMMIT"), ")");

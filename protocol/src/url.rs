@@ -6,7 +6,7 @@
 //! the case of scheme and host. Nothing here resolves a name.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Longest URL taken, in bytes: far above any real one, far below what an HTTP request line can carry.
 const MAX_LENGTH: usize = 1024;
@@ -91,6 +91,36 @@ impl ServiceUrl {
         self.port
     }
 
+    /// Scheme, host and port: `https://[2001:db8::1]:8443`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let port = if self.port == if self.secure { 443 } else { 80 } {
+            String::new()
+        } else {
+            format!(":{}", self.port)
+        };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{}://{host}{port}", self.scheme())
+    }
+
+    /// The same host, port and path by another scheme.
+    #[must_use]
+    pub fn with_scheme(&self, secure: bool) -> Self {
+        Self { secure, ..self.clone() }
+    }
+
+    /// Whether other machines cannot use it: it names this machine by loopback.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
+            Err(_) => {
+                let name = self.host.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
+        }
+    }
+
     /// The URL of something under this one: `join("api/v1/clusters")`; a slash at the front is the same.
     #[must_use]
     pub fn join(&self, path: &str) -> String {
@@ -101,11 +131,7 @@ impl ServiceUrl {
 /// The URL as a request has it, without a slash at the end: `https://[2001:db8::1]:8443/pairing`.
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://", self.scheme())?;
-        if self.host.contains(':') { write!(f, "[{}]", self.host) } else { f.write_str(&self.host) }?;
-        if self.port != if self.secure { 443 } else { 80 } {
-            write!(f, ":{}", self.port)?;
-        }
+        f.write_str(&self.origin())?;
         f.write_str(&self.path)
     }
 }
@@ -285,6 +311,26 @@ mod tests {
     fn never_repeats_a_password() {
         let problem = ServiceUrl::parse("http://joe:secret@pair", false).unwrap_err();
         assert!(!problem.contains("secret"), "{problem}");
+    }
+
+    #[test]
+    fn knows_which_urls_other_machines_cannot_use() {
+        for (text, loopback) in [
+            ("http://127.0.0.1:8000", true),
+            ("http://127.9.9.9", true),
+            ("http://[::1]:8000/x", true),
+            ("http://[::ffff:127.0.0.1]", true),
+            ("http://0.0.0.0:8000", true),
+            ("https://localhost", true),
+            ("https://LOCALHOST.", true),
+            ("https://pair.localhost", true),
+            ("https://localhost.example.org", false),
+            ("http://10.0.0.1", false),
+            ("http://pair", false),
+        ] {
+            assert_eq!(ServiceUrl::parse(text, false).unwrap().is_loopback(), loopback, "{text}");
+        }
+        assert_eq!(ServiceUrl::parse("http://[::1]:8000/x", false).unwrap().origin(), "http://[::1]:8000");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::session::fake::{Stage, done, failed, missing, value};
-use client::Kind;
+use client::{Kind, TlsFault};
 use protocol::error::Status;
 
 const ASK: Request<'static> = Request::Get { key: "a", wait: 0 };
 
 fn tls(dates_only: bool) -> Kind {
-    Kind::Tls { dates_only }
+    Kind::Tls(if dates_only { TlsFault::Dates } else { TlsFault::Other })
 }
 
 #[test]

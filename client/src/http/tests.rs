@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use super::*;
+use crate::connection::Connection;
 use crate::scripted::{Act, Scripted, answer};
 
 const PIN: &str = "enico1qq0oey";
@@ -113,12 +114,17 @@ fn reads_what_the_contract_says() {
 fn takes_a_404_for_an_unknown_pin_only_where_the_service_itself_says_so() {
     for act in [
         Act::answer("404 Not Found", "", ""),
-        Act::answer("404 Not Found", "Content-Type: text/plain\r\n", "404 page not found"),
-        json("200 OK", r#"{"pin":"other0000000","creation_time":""}"#),
-        json("200 OK", "[]"),
-        text("hello"),
+        Act::answer("404 Not Found", "Content-Type: text/plain\r\n", r#"{"detail":"Not found."}"#),
+        json("404 Not Found", r#"{"message":"no Route matched with those values"}"#),
+        json("404 Not Found", r#"{"detail":"Not Found"}"#),
+        json("404 Not Found", "{}"),
     ] {
-        check_failure(act, &Request::Cluster, Kind::Nonsense, "not as JSON for this pin");
+        check_failure(act, &Request::Cluster, Kind::NotFound, "not the pairing API's own");
+    }
+    for act in
+        [json("200 OK", r#"{"pin":"other0000000","creation_time":""}"#), json("200 OK", "[]"), text("hello")]
+    {
+        check_failure(act, &Request::Cluster, Kind::Nonsense, "not as application/json for this pin");
     }
 }
 
@@ -155,25 +161,25 @@ fn refuses_what_is_no_answer_of_the_contract() {
         ),
         (Act::answer("200 OK", "Content-Type: text/html\r\n", "<p>log in"), Kind::Html, "captive portal"),
         (text(" <!DOCTYPE HTML><title>log in"), Kind::Html, "200 OK"),
-        (Act::answer("404 Not Found", "Content-Type: text/html\r\n", "<p>"), Kind::Html, "404 Not Found"),
+        (Act::answer("404 Not Found", "Content-Type: text/html\r\n", "<p>"), Kind::NotFound, "404 Not Found"),
         (Act::answer("403 Forbidden", "", "go away"), Kind::Status(403, None), "403 Forbidden: go away"),
         (Act::answer("204 No Content", "", ""), Kind::Status(204, None), "204"),
         (Act::SendAndClose(b"220 mail.example.org ESMTP\r\n".to_vec()), Kind::Nonsense, "not HTTP"),
         (Act::SendAndClose(vec![0, 159, 146, 150]), Kind::Nonsense, "not HTTP"),
         (
             Act::SendAndClose(format!("HTTP/1.1 200 OK\r\n{length}").into_bytes()),
-            Kind::Connect,
+            Kind::Broken,
             "before the answer was whole",
         ),
         (
             Act::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()),
-            Kind::Connect,
+            Kind::Broken,
             "before the answer was whole",
         ),
-        (Act::SendAndClose(Vec::new()), Kind::Connect, "before the answer was whole"),
+        (Act::SendAndClose(Vec::new()), Kind::Broken, "before the answer was whole"),
         (
             Act::SendAndClose(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmast".to_vec()),
-            Kind::Connect,
+            Kind::Broken,
             "before the answer was whole",
         ),
         (
@@ -205,12 +211,7 @@ fn calls_a_fault_of_the_server_by_its_status_whatever_its_body() {
 fn tells_why_a_write_is_refused_without_its_value() {
     let said = format!(r#"{{"value":["'s3cret' of {PIN} is too long"]}}"#);
     let act = json("400 Bad Request", &said);
-    check_failure(
-        act,
-        &CREATE,
-        Kind::Status(400, None),
-        r#"400 Bad Request: {"value":["'…' of … is too long"]}"#,
-    );
+    check_failure(act, &CREATE, Kind::Rejected, "400 Bad Request: value: '…' of … is too long");
     check_failure(json("200 OK", "{}"), &CREATE, Kind::Status(200, None), "200 OK");
 }
 
@@ -236,7 +237,7 @@ fn gives_up_in_time_on_a_service_that_does_not_come_to_an_end() {
     let slow_head = [b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; 1000]].concat();
     for act in [Act::Hang, Act::Drip(drip), Act::Drip(slow_head)] {
         let failure = ask(vec![act], &GET, SOON).unwrap_err();
-        assert_eq!((failure.kind, failure.cause.as_str()), (Kind::Timeout, "no whole answer in time"));
+        assert_eq!((failure.kind, failure.cause.as_str()), (Kind::NoAnswer, "no whole answer in time"));
     }
 }
 
@@ -316,8 +317,18 @@ fn tries_every_address_of_a_name() {
     assert!(client(&url).send(&GET, PLENTY).is_ok());
 }
 
-/// An HTTP proxy for one connection: what it is asked for, and then a tunnel to `target`, if it lets any through.
-fn proxy(target: Option<SocketAddr>) -> (SocketAddr, thread::JoinHandle<String>) {
+/// What an HTTP proxy does with its one connection.
+enum Proxying {
+    /// Opens a tunnel to this address, or passes the request on to it.
+    To(SocketAddr),
+    /// Answers this.
+    Says(&'static str),
+    /// Answers this a byte at a time, and never comes to an end.
+    Drips(&'static str),
+}
+
+/// An HTTP proxy for one connection; gives what it was asked.
+fn proxy(does: Proxying) -> (SocketAddr, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let serving = thread::spawn(move || {
@@ -328,11 +339,24 @@ fn proxy(target: Option<SocketAddr>) -> (SocketAddr, thread::JoinHandle<String>)
             client.read_exact(&mut byte).unwrap();
             asked.push(byte[0]);
         }
-        match target {
-            None => client.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").unwrap(),
-            Some(target) => {
-                client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+        match does {
+            Proxying::Says(answer) => client.write_all(answer.as_bytes()).unwrap(),
+            Proxying::Drips(answer) => {
+                let drops = answer.bytes().chain(std::iter::repeat(b'x'));
+                for byte in drops {
+                    if client.write_all(&[byte]).is_err() {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
+            Proxying::To(target) => {
                 let service = TcpStream::connect(target).unwrap();
+                if asked.starts_with(b"CONNECT ") {
+                    client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+                } else {
+                    (&service).write_all(&asked).unwrap();
+                }
                 let (mut up, mut down) = (client.try_clone().unwrap(), service.try_clone().unwrap());
                 let upwards = thread::spawn(move || {
                     let _ = io::copy(&mut up, &mut down);
@@ -348,34 +372,163 @@ fn proxy(target: Option<SocketAddr>) -> (SocketAddr, thread::JoinHandle<String>)
 }
 
 fn through(proxy: SocketAddr, url: &str) -> HttpService {
-    let proxy = ureq::Proxy::new(&format!("http://{proxy}")).unwrap();
+    let variable = |name: &str| {
+        ["http_proxy", "https_proxy"].contains(&name).then(|| format!("http://joe:word@{proxy}"))
+    };
     let url = ServiceUrl::parse(url, false).unwrap();
-    HttpService::through(Some(proxy), url, Pin::parse(PIN).unwrap(), &Trust::WebPki).unwrap()
+    let connection = Connection::in_environment(variable, url, &Trust::WebPki, USER_AGENT, "ca").unwrap();
+    HttpService { connection, pin: Pin::parse(PIN).unwrap() }
 }
 
 #[test]
-fn goes_through_a_proxy_which_resolves_the_name_and_says_that_it_did() {
-    let service = Scripted::start([text("master_ip: 10.0.0.5"), text("master_ip: 10.0.0.5")]);
-    let (address, proxy) = proxy(Some(service.address));
-    let mut client = through(address, "http://pair.invalid:8000");
-    for _ in 0..2 {
-        client.send(&GET, PLENTY).unwrap();
-    }
+fn has_a_proxy_pass_http_on_with_the_whole_url_as_curl_does() {
+    let service = Scripted::start([text("master_ip: 10.0.0.5"), json("201 Created", "{}")]);
+    let (address, proxy) = proxy(Proxying::To(service.address));
+    let mut client = through(address, "http://pair.invalid:8000/x");
+    client.send(&GET, PLENTY).unwrap();
+    client.send(&CREATE, PLENTY).unwrap();
     assert_eq!(client.reached().map(|reached| reached.through_proxy), Some(true));
     drop(client);
-    let asked = proxy.join().unwrap();
-    assert!(asked.starts_with("CONNECT pair.invalid:8000 HTTP/1.1\r\n"), "{asked}");
-    assert_eq!((service.requests().len(), service.connections()), (2, 1));
+    proxy.join().unwrap();
+    let requests = service.requests();
+    let cluster = "http://pair.invalid:8000/x/api/v1/clusters/enico1qq0oey";
+    assert!(requests[0].starts_with(&format!("GET {cluster}/keys/master_ip HTTP/1.1\r\n")), "{requests:?}");
+    assert!(requests[1].starts_with(&format!("POST {cluster}/keys HTTP/1.1\r\n")), "{requests:?}");
+    assert!(requests[1].ends_with("\"s3cret\"}"), "{requests:?}");
+    for request in &requests {
+        let head = request.to_ascii_lowercase();
+        assert!(head.contains("host: pair.invalid:8000\r\n"), "{request}");
+        assert!(head.contains("proxy-authorization: basic am9londvcmq=\r\n"), "{request}");
+    }
+    assert_eq!(service.connections(), 1);
 }
 
 #[test]
-fn says_that_it_was_the_proxy_that_refused() {
-    let (address, proxy) = proxy(None);
+fn has_a_proxy_open_a_tunnel_for_https() {
+    let (address, proxy) = proxy(Proxying::Says("HTTP/1.1 200 Connected\r\n\r\n"));
+    let failure = through(address, "https://pair.invalid").send(&GET, PLENTY).unwrap_err();
+    assert_eq!(failure.kind, Kind::Broken, "{failure}");
+    let asked = proxy.join().unwrap();
+    assert!(asked.starts_with("CONNECT pair.invalid:443 HTTP/1.1\r\n"), "{asked}");
+}
+
+#[test]
+fn says_that_it_was_the_proxy_that_refused_and_does_not_try_again_what_it_will_refuse_again() {
+    for (scheme, answer, status, heals) in [
+        ("https", "HTTP/1.1 403 Forbidden\r\n\r\n", 403, false),
+        ("https", "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", 407, false),
+        ("https", "HTTP/1.1 503 Service Unavailable\r\n\r\n", 503, true),
+        ("http", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", 403, false),
+        ("http", "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", 407, false),
+        ("http", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", 502, true),
+    ] {
+        let (address, proxy) = proxy(Proxying::Says(answer));
+        let url = format!("{scheme}://pair.invalid");
+        let failure = through(address, &url).send(&GET, PLENTY).unwrap_err();
+        assert_eq!((failure.kind, failure.can_heal()), (Kind::Proxy(Some(status)), heals), "{failure}");
+        assert!(
+            failure.cause.contains("HTTP proxy") && failure.cause.contains(&status.to_string()),
+            "{failure}"
+        );
+        let url = ServiceUrl::parse(&url, false).unwrap();
+        let next = failure.into_error(&url, PLENTY).next_step().to_owned();
+        assert_eq!(next.contains("password"), status == 407, "{next}");
+        proxy.join().unwrap();
+    }
+    // The service's own 403, passed on.
+    let own = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+    let (address, proxy) = proxy(Proxying::Says(own));
     let failure = through(address, "http://pair.invalid").send(&GET, PLENTY).unwrap_err();
-    assert_eq!(failure.kind, Kind::Connect);
-    assert!(
-        failure.cause.contains("proxy did not let it through") && failure.cause.contains("403"),
-        "{failure}"
-    );
+    assert_eq!(failure.kind, Kind::Status(403, None), "{failure}");
     proxy.join().unwrap();
+}
+
+#[test]
+fn gives_up_in_time_on_a_proxy_that_sends_a_byte_at_a_time() {
+    for scheme in ["http", "https"] {
+        let (address, proxy) = proxy(Proxying::Drips("HTTP/1.1 200 Connected\r\nX: "));
+        let failure = through(address, &format!("{scheme}://pair.invalid")).send(&GET, SOON).unwrap_err();
+        assert!(matches!(failure.kind, Kind::Timeout | Kind::NoAnswer), "{failure}");
+        proxy.join().unwrap();
+    }
+}
+
+#[test]
+fn says_that_a_port_speaks_tls() {
+    let nginx = "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>";
+    for act in [
+        // An alert: unexpected message.
+        Act::SendAndClose(vec![21, 3, 1, 0, 2, 2, 10]),
+        Act::answer("400 Bad Request", "Content-Type: text/html\r\n", nginx),
+        Act::answer("400 Bad Request", "", "Client sent an HTTP request to an HTTPS server.\n"),
+    ] {
+        check_failure(act, &GET, Kind::NeedsTls, "TLS");
+    }
+}
+
+#[test]
+fn names_tls_when_a_handshake_is_not_answered() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let failure = client(&format!("https://{address}")).send(&GET, SOON).unwrap_err();
+    assert_eq!(
+        (failure.kind, failure.cause.as_str()),
+        (Kind::NoAnswer, "connected, but no TLS handshake in time")
+    );
+}
+
+/// A CA, and a TLS server with a certificate of it for 127.0.0.1.
+fn over_tls(acts: Vec<Act>) -> (Trust, Scripted) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = params.self_signed(&key).unwrap().der().clone();
+    let issuer = rcgen::Issuer::new(params, key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().der().clone();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate],
+            rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .unwrap();
+    (Trust::Authorities(vec![ca]), Scripted::start_with(Some(std::sync::Arc::new(config)), acts))
+}
+
+#[test]
+fn goes_over_to_tls_on_the_same_host_and_stays_there() {
+    let cluster = format!(r#"{{"pin":"{PIN}","creation_time":"2026-08-01T00:00:00Z"}}"#);
+    let (trust, secure) = over_tls(vec![json("200 OK", &cluster), json("201 Created", "{}")]);
+    let path = format!("/x/api/v1/clusters/{PIN}");
+    let forcing = |path: &str| {
+        let location = format!("Location: {}{path}\r\n", secure.url("https"));
+        Scripted::start([Act::answer("301 Moved Permanently", &location, "")])
+    };
+    let client = |plain: &Scripted| {
+        let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
+        let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
+        HttpService { connection, pin: Pin::parse(PIN).unwrap() }
+    };
+    let plain = forcing(&path);
+    let mut reading = client(&plain);
+    assert_eq!(reading.send(&Request::Cluster, PLENTY).map(|answer| answer.outcome), Ok(Outcome::Done));
+    assert_eq!(reading.send(&CREATE, PLENTY).map(|answer| answer.outcome), Ok(Outcome::Done));
+    assert_eq!(plain.requests().len(), 1, "a value went out in the clear");
+    assert!(secure.requests()[1].starts_with(&format!("POST {path}/keys ")), "{:?}", secure.requests());
+    drop((reading, plain, secure));
+
+    // A write that comes first is repeated as it is: a server that forces TLS has not looked at it.
+    let (trust, secure) = over_tls(vec![json("201 Created", "{}")]);
+    let location = format!("Location: {}{path}/keys\r\n", secure.url("https"));
+    let plain = Scripted::start([Act::answer("301 Moved Permanently", &location, "")]);
+    let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
+    let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
+    let mut writing = HttpService { connection, pin: Pin::parse(PIN).unwrap() };
+    assert_eq!(writing.send(&CREATE, PLENTY).map(|answer| answer.outcome), Ok(Outcome::Done));
+    assert!(secure.requests()[0].ends_with("\"s3cret\"}"), "{:?}", secure.requests());
 }

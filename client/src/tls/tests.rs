@@ -96,12 +96,12 @@ fn ask(trust: &Trust, chain: &[CertificateDer<'static>], key: &KeyPair) -> Vec<R
 }
 
 #[track_caller]
-fn check(trust: &Trust, shown: &Shown, key: &KeyPair, expected: Result<(), (bool, &str)>) {
+fn check(trust: &Trust, shown: &Shown, key: &KeyPair, expected: Result<(), (TlsFault, &str)>) {
     for result in ask(trust, &shown.chain, key) {
         match (result, expected) {
             (Ok(outcome), Ok(())) => assert_eq!(outcome, Outcome::Value("b".to_owned())),
-            (Err(failure), Err((dates_only, part))) => {
-                assert_eq!(failure.kind, Kind::Tls { dates_only }, "{failure}");
+            (Err(failure), Err((fault, part))) => {
+                assert_eq!(failure.kind, Kind::Tls(fault), "{failure}");
                 assert!(failure.cause.contains(part), "{failure}");
             }
             (got, _) => panic!("{got:?}, not {expected:?}"),
@@ -124,8 +124,8 @@ fn believes_the_ca_of_the_context_and_no_other() {
     let (ours, other) = (Ca::new(), Ca::new());
     let shown = ours.sign("127.0.0.1", |_| ());
     check(&ours.trust(), &shown, &shown.key, Ok(()));
-    check(&other.trust(), &shown, &shown.key, Err((false, "a CA that is not trusted")));
-    check(&Trust::WebPki, &shown, &shown.key, Err((false, "a CA that is not trusted")));
+    check(&other.trust(), &shown, &shown.key, Err((TlsFault::Issuer, "a CA that is not trusted")));
+    check(&Trust::WebPki, &shown, &shown.key, Err((TlsFault::Issuer, "a CA that is not trusted")));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn wants_the_name_of_the_url() {
     let ca = Ca::new();
     for name in ["pair.example.org", "127.0.0.2"] {
         let shown = ca.sign(name, |_| ());
-        check(&ca.trust(), &shown, &shown.key, Err((false, "another name")));
+        check(&ca.trust(), &shown, &shown.key, Err((TlsFault::Name, "another name")));
     }
 }
 
@@ -141,13 +141,13 @@ fn wants_the_name_of_the_url() {
 fn says_of_dates_only_what_a_clock_could_heal() {
     let ca = Ca::new();
     let shown = ca.sign("127.0.0.1", expired);
-    check(&ca.trust(), &shown, &shown.key, Err((true, "ended on 2020-02-03, and here it is 2")));
+    check(&ca.trust(), &shown, &shown.key, Err((TlsFault::Dates, "ended on 03 Feb 2020, and here it is ")));
     let shown = ca.sign("127.0.0.1", not_yet);
-    check(&ca.trust(), &shown, &shown.key, Err((true, "begins on 2999-12-31, and here it is 2")));
+    check(&ca.trust(), &shown, &shown.key, Err((TlsFault::Dates, "begins on 31 Dec 2999, and here it is ")));
     let shown = ca.sign("pair.example.org", expired);
-    check(&ca.trust(), &shown, &shown.key, Err((false, "another name")));
+    check(&ca.trust(), &shown, &shown.key, Err((TlsFault::Name, "another name")));
     let shown = ca.sign("127.0.0.1", expired);
-    check(&Ca::new().trust(), &shown, &shown.key, Err((false, "a CA that is not trusted")));
+    check(&Ca::new().trust(), &shown, &shown.key, Err((TlsFault::Issuer, "a CA that is not trusted")));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn finds_no_moment_for_certificates_that_were_never_valid_together() {
     let between = Ca { certificate: certificate.clone(), issuer: Issuer::new(params, key) };
     let mut shown = between.sign("127.0.0.1", expired);
     shown.chain.push(certificate);
-    check(&root.trust(), &shown, &shown.key, Err((false, "not valid")));
+    check(&root.trust(), &shown, &shown.key, Err((TlsFault::Other, "not valid")));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn wants_the_private_key_of_the_certificate_also_under_a_ca() {
     let ca = Ca::new();
     let shown = ca.sign("127.0.0.1", |_| ());
     let wrong = KeyPair::generate().unwrap();
-    check(&ca.trust(), &shown, &wrong, Err((false, "not hold the private key")));
+    check(&ca.trust(), &shown, &wrong, Err((TlsFault::Key, "not hold the private key")));
 }
 
 #[test]
@@ -183,7 +183,12 @@ fn believes_a_fingerprint_whatever_the_certificate_says() {
     ] {
         check(&shown.fingerprint(), &shown, &shown.key, Ok(()));
         let other = ca.sign("127.0.0.1", |_| ());
-        check(&other.fingerprint(), &shown, &shown.key, Err((false, "not that of cvm_service_fingerprint")));
+        check(
+            &other.fingerprint(),
+            &shown,
+            &shown.key,
+            Err((TlsFault::Key, "not the one of the fingerprint")),
+        );
     }
 }
 
@@ -191,7 +196,7 @@ fn believes_a_fingerprint_whatever_the_certificate_says() {
 fn wants_the_private_key_of_the_fingerprint() {
     let shown = Ca::new().sign("127.0.0.1", |_| ());
     let wrong = KeyPair::generate().unwrap();
-    check(&shown.fingerprint(), &shown, &wrong, Err((false, "not hold the private key")));
+    check(&shown.fingerprint(), &shown, &wrong, Err((TlsFault::Key, "not hold the private key")));
 }
 
 #[test]
@@ -202,16 +207,16 @@ fn says_what_to_do_with_a_certificate_that_is_its_own_ca() {
     let certificate = params.self_signed(&key).unwrap().der().clone();
     let trust = Trust::Authorities(vec![certificate.clone()]);
     let shown = Shown { chain: vec![certificate], key };
-    check(&trust, &shown, &shown.key, Err((false, "use cvm_service_fingerprint")));
+    check(&trust, &shown, &shown.key, Err((TlsFault::CaCertificate, "a CA's own")));
     check(&shown.fingerprint(), &shown, &shown.key, Ok(()));
 }
 
 #[test]
 fn knows_a_port_that_speaks_no_tls() {
     for (says, kind) in [
-        ("HTTP/1.1 400 Bad Request\r\n\r\n", Kind::Tls { dates_only: false }),
-        ("220 mail.example.org ESMTP\r\n", Kind::Tls { dates_only: false }),
-        ("", Kind::Connect),
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", Kind::Tls(TlsFault::NotTls)),
+        ("220 mail.example.org ESMTP\r\n", Kind::Tls(TlsFault::NotTls)),
+        ("", Kind::Broken),
     ] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -235,14 +240,28 @@ fn refuses_a_ca_that_is_none() {
 }
 
 #[test]
+fn calls_no_other_fault_a_cas_own_certificate() {
+    let ca = Ca::new();
+    let for_clients = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    let critical = |params: &mut CertificateParams| {
+        let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+        unknown.set_criticality(true);
+        params.custom_extensions = vec![unknown];
+    };
+    for shown in [ca.sign("127.0.0.1", for_clients), ca.sign("127.0.0.1", critical)] {
+        check(&ca.trust(), &shown, &shown.key, Err((TlsFault::Other, "its certificate is not valid (")));
+    }
+}
+
+#[test]
 fn writes_days_as_people_do() {
     for (seconds, expected) in [
-        (0, "1970-01-01"),
-        (951_782_400, "2000-02-29"),
-        (951_868_800, "2000-03-01"),
-        (1_735_689_599, "2024-12-31"),
-        (1_735_689_600, "2025-01-01"),
-        (4_102_444_800, "2100-01-01"),
+        (0, "01 Jan 1970"),
+        (951_782_400, "29 Feb 2000"),
+        (4_102_444_800, "01 Jan 2100"),
+        (u64::MAX, "31 Dec 9999"),
     ] {
         assert_eq!(day(UnixTime::since_unix_epoch(Duration::from_secs(seconds))), expected);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use protocol::limits::{KEY_MAX_CHARS, KEYS_PER_PIN};
-use protocol::{Pin, key};
+use protocol::{Fingerprint, Pin, key};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -125,21 +125,9 @@ fn authorities(line: &Line<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
 }
 
 fn read_fingerprint(line: &Line<'_>) -> Result<[u8; 32], Error> {
-    let digest = line.value.split_once(':').filter(|(hash, _)| hash.eq_ignore_ascii_case("sha256"));
-    digest.and_then(|(_, hex)| read_hex(hex)).ok_or_else(|| {
-        line.wrong("is not sha256: and 64 hexadecimal digits", "copy the line that the service printed")
-    })
-}
-
-/// 32 bytes in hexadecimal digits, colons between bytes allowed.
-fn read_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = Vec::with_capacity(32);
-    for group in text.split(':') {
-        let digits: Option<Vec<u8>> = group.chars().map(|c| u8::try_from(c.to_digit(16)?).ok()).collect();
-        let digits = digits.filter(|digits| !digits.is_empty() && digits.len().is_multiple_of(2))?;
-        bytes.extend(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]));
-    }
-    bytes.try_into().ok()
+    let read = line.value.parse::<Fingerprint>();
+    read.map(|Fingerprint(digest)| digest)
+        .map_err(|problem| line.wrong(problem, "copy the line that the service printed"))
 }
 
 fn services(lines: &Lines<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {

@@ -1,0 +1,141 @@
+//! A service from the point of view of a user who makes pins: creates clusters, shows them, deletes them and their keys.
+
+use std::time::{Duration, Instant};
+
+use protocol::bodies::{Cluster, KeyValue};
+use protocol::error::{Error, Status};
+use protocol::url::ServiceUrl;
+use protocol::{Pin, Trust, limits};
+use ureq::http::Method;
+
+use super::answer::{self, Received, nonsense};
+use super::connection::{Connection, Head};
+use super::failure::{Failure, Terms};
+
+/// Longest time for one request: a person waits for it.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Most bytes of a list of keys: all that a pin holds, with every character escaped.
+const MAX_LIST: usize = limits::BYTES_PER_PIN * 6 + limits::KEYS_PER_PIN * 64;
+const USER_AGENT: &str = concat!("cernvm-pairing-server/", env!("CARGO_PKG_VERSION"));
+
+/// A service at a URL, for every pin.
+pub struct Pins {
+    connection: Connection,
+    token: Option<String>,
+}
+
+/// What a service has under a pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// When the pin was made, in RFC 3339.
+    pub created: String,
+    /// The keys in the service's order, each with its value.
+    pub keys: Vec<(String, String)>,
+}
+
+impl Pins {
+    /// Prepares for a service; nothing is sent yet. `token` is what the service asks for where it does not let everyone
+    /// make pins (`serve --create-token-file`).
+    ///
+    /// # Errors
+    /// [`Status::BadContext`] when the CA cannot be used.
+    pub fn new(url: ServiceUrl, trust: &Trust, token: Option<String>) -> Result<Self, Error> {
+        Ok(Self { connection: Connection::new(url, trust, USER_AGENT, "--ca")?, token })
+    }
+
+    /// Creates a cluster, and gives its pin.
+    ///
+    /// # Errors
+    /// The service cannot be reached or trusted, or makes no pin.
+    pub fn create(&mut self) -> Result<Pin, Error> {
+        let token = self.token.clone();
+        let head = Head {
+            // Without a body a proxy might ask for a length (RFC 9110 section 8.6).
+            body: Some("{}".to_owned()),
+            token: token.as_deref(),
+            ..Head::new(Method::POST, "api/v1/clusters".to_owned())
+        };
+        self.ask(&head, |received| {
+            if received.status != 201 {
+                return Err(received.refusal(&[]));
+            }
+            let cluster: Option<Cluster<'_>> = serde_json::from_slice(&received.body).ok();
+            let pin = cluster.and_then(|cluster| Pin::parse(&cluster.pin).ok());
+            pin.ok_or_else(|| nonsense("201 Created, but without a pin"))
+        })
+    }
+
+    /// What is under a pin.
+    ///
+    /// # Errors
+    /// The service cannot be reached or trusted, or does not know the pin.
+    pub fn show(&mut self, pin: &Pin) -> Result<Contents, Error> {
+        let cluster = format!("api/v1/clusters/{}", pin.reveal());
+        let created = self.ask(&Head::new(Method::GET, cluster.clone()), |received| {
+            if received.is_own_not_found() {
+                return Ok(None);
+            }
+            match serde_json::from_slice::<Cluster<'_>>(&received.body) {
+                Ok(cluster) if received.status == 200 => Ok(Some(cluster.creation_time.into_owned())),
+                _ => Err(received.refusal(&[pin.reveal()])),
+            }
+        })?;
+        let Some(created) = created else { return Err(self.unknown_pin(pin)) };
+        let list = Head::new(Method::GET, format!("{cluster}/keys"));
+        let keys = self.ask(&list, |received| {
+            if received.is_own_not_found() {
+                return Ok(None);
+            }
+            match serde_json::from_slice::<Vec<KeyValue<'_>>>(&received.body) {
+                Ok(keys) if received.status == 200 => Ok(Some(
+                    keys.into_iter().map(|key| (key.key.into_owned(), key.value.into_owned())).collect(),
+                )),
+                _ => Err(received.refusal(&[pin.reveal()])),
+            }
+        })?;
+        keys.map(|keys| Contents { created, keys }).ok_or_else(|| self.unknown_pin(pin))
+    }
+
+    /// Deletes a cluster with all its keys, or one key of it.
+    ///
+    /// # Errors
+    /// The service cannot be reached or trusted, or knows no such pin or key.
+    pub fn delete(&mut self, pin: &Pin, key: Option<&str>) -> Result<(), Error> {
+        let cluster = format!("api/v1/clusters/{}", pin.reveal());
+        let path = key.map_or_else(|| cluster.clone(), |key| format!("{cluster}/keys/{key}"));
+        let done = self.ask(&Head::new(Method::DELETE, path), |received| match received.status.as_u16() {
+            200 | 204 => Ok(Some(())),
+            404 if received.is_own_not_found() => Ok(None),
+            _ => Err(received.refusal(&[pin.reveal()])),
+        })?;
+        match (done, key) {
+            (Some(()), _) => Ok(()),
+            (None, None) => Err(self.unknown_pin(pin)),
+            (None, Some(key)) => Err(Error::new(
+                Status::TimedOut,
+                format!("{} has no key '{key}' under the pin {pin}", self.connection.url()),
+                "see which keys there are with `show`",
+            )),
+        }
+    }
+
+    /// One request; `read` says what its answer means.
+    fn ask<T>(
+        &mut self,
+        head: &Head<'_>,
+        read: impl FnOnce(&Received) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let result =
+            self.connection.send(head, LIMIT, |response| read(&answer::receive(response, MAX_LIST)?));
+        result.map_err(|failure| failure.explain(self.connection.url(), started.elapsed(), &Terms::COMMAND))
+    }
+
+    fn unknown_pin(&self, pin: &Pin) -> Error {
+        let what = format!(
+            "{} does not know the pin {pin}: it is mistyped, expired or deleted",
+            self.connection.url()
+        );
+        Error::unknown_pin(what)
+    }
+}
