@@ -77,6 +77,8 @@ pub struct Terms {
     ca: &'static str,
     fingerprint: &'static str,
     machine: &'static str,
+    /// What gives the token that a service may ask for; a context has none.
+    token: Option<&'static str>,
 }
 
 impl Terms {
@@ -86,10 +88,16 @@ impl Terms {
         ca: "cvm_service_ca",
         fingerprint: "cvm_service_fingerprint",
         machine: "this VM",
+        token: None,
     };
     /// Of a command.
-    pub const COMMAND: Self =
-        Self { url: "--url", ca: "--ca", fingerprint: "--fingerprint", machine: "this machine" };
+    pub const COMMAND: Self = Self {
+        url: "--url",
+        ca: "--ca",
+        fingerprint: "--fingerprint",
+        machine: "this machine",
+        token: Some("--create-token-file"),
+    };
 }
 
 impl Failure {
@@ -139,7 +147,7 @@ impl Failure {
         let next = self.next_step(service, terms);
         match self.kind {
             Kind::Tls(_) => Error::refused(format!("TLS with {service} is refused: {}", self.cause), next),
-            Kind::Status(401, _) => {
+            Kind::Status(401, _) if terms.token.is_some() => {
                 let what = format!("the pairing service {service} asks for a token ({})", self.cause);
                 Error::refused(what, next)
             }
@@ -154,7 +162,7 @@ impl Failure {
     }
 
     fn next_step(&self, service: &ServiceUrl, terms: &Terms) -> String {
-        let Terms { url, ca, fingerprint, machine } = terms;
+        let Terms { url, ca, fingerprint, machine, token } = terms;
         let (host, port) = (service.host(), service.port());
         match self.kind {
             Kind::Dns => format!("check {url}, and that {machine} can resolve {host}"),
@@ -168,7 +176,7 @@ impl Failure {
                 format!("{host}:{port} takes connections but closes them: check that {url} has the right port, and the log of the service there")
             }
             Kind::Tls(fault) => match fault {
-                TlsFault::Dates => format!("set the clock of {machine} (NTP), or renew the service's certificate"),
+                TlsFault::Dates => format!("set {machine}'s clock (NTP), or renew the service's certificate"),
                 TlsFault::Name => format!("write a name of the certificate into {url}"),
                 TlsFault::Issuer => format!("give the CA with {ca}, or the service's key with {fingerprint}"),
                 TlsFault::CaCertificate => {
@@ -189,7 +197,9 @@ impl Failure {
             Kind::Proxy(_) => {
                 format!("have the proxy let {host}:{port} through, or go past it with no_proxy={host}")
             }
-            Kind::Status(401, _) => "give the file with the service's token with --create-token-file".to_owned(),
+            Kind::Status(401, _) if let Some(token) = token => {
+                format!("give the file with the service's token with {token}")
+            }
             Kind::Status(429, _) => "wait, then try again; the service limits how many pins one address makes \
                                      (--max-creations-per-hour)"
                 .to_owned(),
@@ -248,7 +258,6 @@ mod tests {
         for status in 100..=999 {
             let heals = [408, 425, 429].contains(&status) || (500..600).contains(&status);
             let exit = match status {
-                401 => Status::Refused,
                 _ if heals => Status::Unreachable,
                 _ => Status::Nonsense,
             };

@@ -77,11 +77,7 @@ fn a_closed_port() {
 fn tls_that_is_not_trusted() {
     let service = Service::with(&["--tls-self-signed"]);
     let url = format!("https://localhost:{}", service.address().port());
-    check(
-        &slave(&url, PIN),
-        77,
-        &["!!  TLS with", "is refused: ", "check cvm_service_url, cvm_service_ca and"],
-    );
+    check(&slave(&url, PIN), 77, &["!!  TLS with", "is refused: ", "give the CA with cvm_service_ca"]);
 }
 
 #[test]
