@@ -1,5 +1,6 @@
-//! Where every absolute path hangs.
+//! The directory that stands for the guest's `/`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The directory below which every absolute path is taken, so that tests never touch the host.
@@ -14,6 +15,18 @@ impl Root {
             Ok(below) => self.0.join(below),
             Err(_) => path.as_ref().to_path_buf(),
         }
+    }
+
+    /// Takes a path that [`Root::path`] has made apart: the directory at which to begin, and the path from there. One
+    /// that does not lie below this root, such as a relative one from the command line, begins at the machine's `/`.
+    ///
+    /// # Errors
+    /// The current directory is not known.
+    pub fn split(&self, path: &Path) -> io::Result<(PathBuf, PathBuf)> {
+        if let Ok(below) = path.strip_prefix(&self.0) {
+            return Ok((self.0.clone(), below.to_path_buf()));
+        }
+        Ok((PathBuf::from("/"), std::path::absolute(path)?))
     }
 }
 
@@ -39,5 +52,16 @@ mod tests {
         assert_eq!(root.path("/user-data"), PathBuf::from("/tmp/guest/user-data"));
         assert_eq!(root.path("user-data"), PathBuf::from("user-data"));
         assert_eq!(Root::default().path("/user-data"), PathBuf::from("/user-data"));
+    }
+
+    #[test]
+    fn takes_its_own_paths_apart_again() {
+        let root = Root::from("/tmp/guest");
+        let split = |root: &Root, path: &str| root.split(Path::new(path)).unwrap();
+        assert_eq!(split(&root, "/tmp/guest/etc/x"), (PathBuf::from("/tmp/guest"), PathBuf::from("etc/x")));
+        assert_eq!(split(&root, "/tmp/guests/x"), (PathBuf::from("/"), PathBuf::from("/tmp/guests/x")));
+        assert_eq!(split(&Root::default(), "/etc/x"), (PathBuf::from("/"), PathBuf::from("etc/x")));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(split(&root, "user-data"), (PathBuf::from("/"), here.join("user-data")));
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
     let guest = Guest { sections, user_data: vec![user_data.clone()], binding: binding(root, &rw) };
     if matches!(guest.settings(), Ok(Found::Cluster(_))) {
         // The boot goes on without: with what is there, or with the next boot's user-data as it is now.
-        if let Err(error) = files::create(to_make, document.bytes(), PRISTINE_MODE) {
+        if let Err(error) = files::create(root, to_make, document.bytes(), PRISTINE_MODE) {
             log::warn!("{error}");
         }
     }
@@ -88,7 +88,7 @@ pub(super) fn booted_guest(root: &Root) -> Result<Option<Guest>, Error> {
 
 /// Leaves the original's marker, success or not.
 pub(super) fn mark(root: &Root) -> Result<(), Error> {
-    files::create(&root.path(MARKER), b"", 0o644)
+    files::create(root, &root.path(MARKER), b"", 0o644)
 }
 
 /// The section of the extra user-data that an earlier boot saw: lines `_UCONTEXT_CVM_CLUSTER_PIN=…`, in which yes is 1

@@ -5,6 +5,7 @@ mod bootloader;
 mod cloud_init;
 mod contextualize;
 mod obtain;
+mod substitution;
 mod write_files;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use crate::backoff::SystemClock;
 use crate::cache::{self, Cache};
 use crate::files;
 use crate::master;
+use crate::root::Root;
 use crate::session::Session;
 use crate::slave::{self, Gathered};
 use context::settings::Settings;
@@ -100,10 +101,10 @@ impl Guest {
     }
 
     /// Keeps the values for the next boot. That this fails spoils nothing now.
-    pub(super) fn remember(&self, settings: &Settings, values: &BTreeMap<String, String>) {
+    pub(super) fn remember(&self, root: &Root, settings: &Settings, values: &BTreeMap<String, String>) {
         let Some(binding) = &self.binding else { return };
         let bytes = Cache::new(&binding.instance, settings, values.clone()).to_bytes();
-        if let Err(error) = files::create(&binding.file, &bytes, cache::MODE) {
+        if let Err(error) = files::create(root, &binding.file, &bytes, cache::MODE) {
             log::warn!("{error}: the next boot will need the service again");
         }
     }
