@@ -1,6 +1,6 @@
 //! What a VM keeps of a success, so that it boots again without the service.
 //!
-//! One JSON file per instance, for root only, since it has the pin in it. `files.rs` writes it; here are its format and
+//! One JSON file per instance, for root only, since it has the pin in it. `files` writes it; here are its format and
 //! the rule of when it counts. A file that does not fit in any way is as good as none.
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 //! placeholder covers stays byte for byte; where one shows only after decoding, no more is encoded again than the
 //! encoding makes necessary. MIME headers stay as they are: cloud-init heeds no Content-Length or Content-MD5.
 //!
-//! It reads files in bounds and never writes one; `files.rs` does.
+//! It reads files in bounds and never writes one.
 
 mod base64;
 mod codec;
