@@ -7,14 +7,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::store::StoreError;
+use pairing_core::Refused;
 
 /// Why it did not work. Never holds a pin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
-    Store(#[from] StoreError),
+    Store(#[from] Refused),
 
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
@@ -52,7 +52,7 @@ pub enum Error {
 
     /// A backup cannot be written.
     #[error("cannot write the backup: {0}")]
-    Copy(StoreError),
+    Copy(Refused),
 
     /// A service did not hand over all that a backup needs.
     #[error("no backup from the service at {}: {problem}", socket.display())]

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::http::Refusal;
+use pairing_core::Refused;
+
 use crate::origin::Source;
 
 /// One in so many connections is never held: hundreds by default, each for some milliseconds at a time.
@@ -45,12 +46,12 @@ impl Holds {
     ///
     /// # Errors
     /// There are too many already.
-    pub(crate) fn hold(self: &Arc<Self>, client: IpAddr) -> Result<Hold, Refusal> {
+    pub(crate) fn hold(self: &Arc<Self>, client: IpAddr) -> Result<Hold, Refused> {
         let source = Source::from(client);
         let mut state = self.state();
         let of_address = state.by_address.get(&source).copied().unwrap_or_default();
         if state.held >= self.most || of_address >= self.most_per_address {
-            return Err(Refusal::TooManyWaiters);
+            return Err(Refused::TooManyWaiters);
         }
         state.held += 1;
         state.by_address.insert(source, of_address + 1);
@@ -91,7 +92,7 @@ mod tests {
         let holds = Holds::among(64, 33);
         let hold = |last| holds.hold(address(last));
         let mut first: Vec<Hold> = (0..31).map(|_| hold(1).unwrap()).collect();
-        assert!(matches!(hold(1), Err(Refusal::TooManyWaiters)));
+        assert!(matches!(hold(1), Err(Refused::TooManyWaiters)));
         let mut others: Vec<Hold> = (0..31).map(|_| hold(2).unwrap()).collect();
         assert!(hold(3).is_err());
         others.pop();

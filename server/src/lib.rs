@@ -15,32 +15,32 @@
 //! ```
 
 mod access;
-mod api;
 pub mod backup;
 pub mod cli;
 pub mod client;
-pub mod clock;
 pub mod config;
 mod connections;
 pub mod console;
 pub mod contexts;
 pub mod error;
-mod expiry;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod holds;
 mod http;
-mod hub;
 pub mod listen;
 mod metrics;
 mod origin;
 mod pace;
 mod server;
 mod service;
-pub mod store;
 pub mod system;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod token;
+
+pub use pairing_core::{Refused, clock, store};
+use pairing_core::{hub, sweeper};
 
 pub use config::Config;
 pub use error::Error;

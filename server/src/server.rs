@@ -20,10 +20,8 @@ use crate::origin::Proxies;
 use crate::pace::Pace;
 use crate::service::Service;
 use crate::store::Store;
-use crate::store::embedded::Embedded;
-use crate::store::memory::Memory;
 use crate::tls::Certificate;
-use crate::{expiry, hub, metrics};
+use crate::{hub, metrics, sweeper};
 
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
 /// and slow readers need any of it; systemd's patience with us (`TimeoutStopSec=` of our unit) is a little longer.
@@ -32,7 +30,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// A service that is ready to serve.
 pub struct Server {
     service: Arc<Service>,
-    deliveries: mpsc::UnboundedReceiver<hub::Due>,
+    deliveries: mpsc::UnboundedReceiver<hub::Delivery>,
     gate: Arc<Gate>,
     certificate: Option<Certificate>,
     metrics: Option<TcpListener>,
@@ -49,22 +47,21 @@ impl Server {
         let certificate = config.tls.map(Certificate::load).transpose()?;
         let most = (config.connections * 3 / 4).max(1);
         let (hub, deliveries) = hub::Hub::new(config.waiters_per_pin.unwrap_or(most));
-        let (limits, clock) = (config.limits, config.clock.clone());
+        let limits = config.limits;
         let mut outlet = None;
-        let store: Arc<dyn Store> = match &config.storage {
+        let store = match &config.storage {
             Storage::Directory(dir) => {
-                let store = Arc::new(Embedded::open(dir, limits, clock, hub.clone())?);
+                let store = Arc::new(Store::open(dir, limits, config.clock, hub.clone())?);
                 outlet = open_outlet(dir, store.clone());
                 store
             }
-            Storage::Memory => Arc::new(Memory::new(limits, clock, hub.clone())),
+            Storage::Memory => Arc::new(Store::in_memory(limits, config.clock, hub.clone())),
         };
         let per_address = config.connections_per_address.unwrap_or(most);
         let service = Arc::new(Service {
             store,
             holds: Holds::among(config.connections, per_address),
             hub,
-            clock: config.clock,
             value_max_chars: config.value_max_chars,
             pace: Pace::new(config.creations_per_hour),
             create_token: config.create_token,
@@ -106,7 +103,7 @@ impl Server {
         let mut background = vec![
             tokio::spawn(hub::deliver(deliveries)),
             tokio::spawn(gate.connections.clone().watch()),
-            tokio::spawn(expiry::sweep(service.store.clone(), service.clock.clone())),
+            tokio::spawn(sweeper::sweep(service.store.clone())),
         ];
         if let Some(listener) = metrics {
             let listener = listen::adopt(listener)?;
@@ -132,7 +129,7 @@ impl Server {
 }
 
 /// A service that cannot hand out backups while it runs is still a service.
-fn open_outlet(dir: &Path, store: Arc<Embedded>) -> Option<Outlet> {
+fn open_outlet(dir: &Path, store: Arc<Store>) -> Option<Outlet> {
     Outlet::open(dir, store)
         .inspect_err(|err| {
             let socket = dir.join(backup::SOCKET);

@@ -1,10 +1,10 @@
-//! What every request needs: the store, the hub, the time and the limits.
+//! What every request needs: the store, the hub and the limits.
 
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use pairing_core::Refused;
+
 use crate::holds::Holds;
-use crate::http::Refusal;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
@@ -13,14 +13,12 @@ use crate::token::CreateToken;
 
 /// The service behind the endpoints.
 pub(crate) struct Service {
-    /// Handlers know this trait, not a store.
-    pub(crate) store: Arc<dyn Store>,
+    /// Clusters and keys.
+    pub(crate) store: Arc<Store>,
     /// How many may wait and watch.
     pub(crate) holds: Arc<Holds>,
     /// Who waits for what.
     pub(crate) hub: Arc<Hub>,
-    /// The time, for the end of a pin.
-    pub(crate) clock: Arc<dyn Clock>,
     /// Longest value, in characters.
     pub(crate) value_max_chars: usize,
     /// What is counted.
@@ -36,130 +34,10 @@ impl Service {
     ///
     /// # Errors
     /// Why it would not.
-    pub(crate) async fn ready(&self) -> Result<(), Refusal> {
+    pub(crate) async fn ready(&self) -> Result<(), Refused> {
         if self.hub.is_closed() {
-            return Err(Refusal::ShuttingDown);
+            return Err(Refused::ShuttingDown);
         }
-        Ok(self.store.ready().await?)
-    }
-}
-
-/// A service with a clock of its own, asked without a socket in between.
-#[cfg(test)]
-pub(crate) mod testing {
-    use std::collections::HashMap;
-    use std::net::Ipv4Addr;
-
-    use http_body_util::{BodyExt, Full};
-    use hyper::{Request, Response};
-    use tokio::task::JoinHandle;
-
-    use super::*;
-    use crate::clock::{ManualClock, Timestamp};
-    use crate::http::AnswerBody;
-    use crate::pace::CREATIONS_PER_HOUR;
-    use crate::store::Limits;
-    use crate::store::memory::Memory;
-    use crate::{http, hub};
-
-    /// A service, and a pin that it has made.
-    pub(crate) struct World {
-        pub(crate) service: Arc<Service>,
-        pub(crate) clock: Arc<ManualClock>,
-        pub(crate) pin: protocol::Pin,
-        delivery: JoinHandle<()>,
-    }
-
-    /// An answer.
-    pub(crate) struct Asked {
-        pub(crate) status: u16,
-        pub(crate) body: String,
-        headers: HashMap<String, String>,
-    }
-
-    impl World {
-        pub(crate) async fn new() -> Self {
-            Self::with(Limits::default()).await
-        }
-
-        pub(crate) async fn with(limits: Limits) -> Self {
-            let clock = Arc::new(ManualClock::at(Timestamp(1_478_001_296_123_456)));
-            let (hub, deliveries) = Hub::new(101);
-            let store = Arc::new(Memory::new(limits, clock.clone(), hub.clone()));
-            let pin = store.create_cluster().await.unwrap().pin;
-            let service = Arc::new(Service {
-                store,
-                holds: Holds::among(200, 200),
-                hub,
-                clock: clock.clone(),
-                value_max_chars: protocol::limits::VALUE_MAX_CHARS,
-                pace: Pace::new(CREATIONS_PER_HOUR),
-                create_token: None,
-                metrics: Metrics::default(),
-            });
-            Self { service, clock, pin, delivery: tokio::spawn(hub::deliver(deliveries)) }
-        }
-
-        pub(crate) fn cluster(&self) -> String {
-            format!("/api/v1/clusters/{}", self.pin.reveal())
-        }
-
-        pub(crate) fn keys(&self) -> String {
-            format!("{}/keys", self.cluster())
-        }
-
-        pub(crate) fn key(&self, name: &str) -> String {
-            format!("{}/{name}", self.keys())
-        }
-
-        /// Creates a key.
-        pub(crate) async fn set(&self, name: &str, value: &str) {
-            self.service.store.create_key(&self.pin, name, value).await.unwrap();
-        }
-
-        pub(crate) async fn ask(
-            &self,
-            method: &str,
-            path: &str,
-            headers: &[(&str, &str)],
-            body: &str,
-        ) -> Asked {
-            let (head, body) = self.send(method, path, headers, body).await.into_parts();
-            let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap().to_owned();
-            Asked {
-                status: head.status.as_u16(),
-                headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-                body: String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap(),
-            }
-        }
-
-        /// Asks, and leaves the body where it is.
-        pub(crate) async fn send(
-            &self,
-            method: &str,
-            path: &str,
-            headers: &[(&str, &str)],
-            body: &str,
-        ) -> Response<AnswerBody> {
-            let mut request = Request::builder().method(method).uri(path);
-            for &(name, value) in headers {
-                request = request.header(name, value);
-            }
-            let request = request.body(Full::from(body.to_owned())).unwrap();
-            http::answer(&self.service, Ipv4Addr::LOCALHOST.into(), request).await
-        }
-    }
-
-    impl Drop for World {
-        fn drop(&mut self) {
-            self.delivery.abort();
-        }
-    }
-
-    impl Asked {
-        /// A header's value, empty when it is not there.
-        pub(crate) fn header(&self, name: &str) -> &str {
-            self.headers.get(name).map_or("", String::as_str)
-        }
+        self.store.ready().await
     }
 }

@@ -50,7 +50,7 @@ fn a_person_makes_a_pin_and_sees_the_cluster_come_up_and_end() {
     master.run(&["master-ready"]).expect(0);
     waiting.finish().expect(0);
     browser.wait_for("stage-ready", "since");
-    browser.wait_for("stage-slaves", "at least 1 has the address");
+    browser.wait_for("stage-slaves", "none is waiting any more");
     until("nobody waits", || (state_of(&browser, "stage-slaves") == "done").then_some(()));
     assert!(slave.context().contains(&format!("my_master_ip={ADDRESS}\n")));
 

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pairing_server::Refused;
 use pairing_server::clock::{ManualClock, Timestamp};
-use pairing_server::store::embedded::Embedded;
-use pairing_server::store::{Limits, Store, StoreError};
+use pairing_server::store::{Limits, Store};
 use protocol::Pin;
 use tokio::task::JoinSet;
 
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The clock stands still at the moment from which a pin lives until the expiry.
     let expiry = Timestamp(0).after(Duration::from_secs(expiry.parse()?));
     let clock = Arc::new(ManualClock::at(expiry.before(limits.lifetime)));
-    let store = Arc::new(Embedded::open(Path::new(directory), limits, clock, Arc::new(()))?);
+    let store = Arc::new(Store::open(Path::new(directory), limits, clock, Arc::new(()))?);
     let count: usize = count.parse()?;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn fill(store: Arc<Embedded>, count: usize) -> Result<Vec<Pin>, StoreError> {
+async fn fill(store: Arc<Store>, count: usize) -> Result<Vec<Pin>, Refused> {
     let mut pins = Vec::with_capacity(count);
     for _ in 0..count {
         let pin = store.create_cluster().await?.pin;

@@ -15,8 +15,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::{SOCKET, wire};
-use crate::store::StoreError;
-use crate::store::embedded::Embedded;
+use crate::Refused;
+use crate::store::Store;
 use crate::store::snapshot::Snapshot;
 
 /// Bytes that are handed over at a time; a few such pieces are on the way.
@@ -30,7 +30,7 @@ const BREATHER: Duration = Duration::from_secs(1);
 pub(crate) struct Outlet {
     path: PathBuf,
     listener: StdListener,
-    store: Arc<Embedded>,
+    store: Arc<Store>,
 }
 
 impl Outlet {
@@ -39,7 +39,7 @@ impl Outlet {
     ///
     /// # Errors
     /// The system does not let us, or something else has the name.
-    pub(crate) fn open(dir: &Path, store: Arc<Embedded>) -> io::Result<Self> {
+    pub(crate) fn open(dir: &Path, store: Arc<Store>) -> io::Result<Self> {
         let path = dir.join(SOCKET);
         if fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
             fs::remove_file(&path)?;
@@ -85,7 +85,7 @@ impl Drop for Outlet {
 }
 
 /// Sends every record there is, and says how many there were.
-async fn hand_over(mut stream: UnixStream, store: &Embedded) -> Result<u64, String> {
+async fn hand_over(mut stream: UnixStream, store: &Store) -> Result<u64, String> {
     let (snapshot, taken) = match store.snapshot().await {
         Ok(snapshot) => snapshot,
         Err(err) => {
@@ -110,7 +110,7 @@ async fn hand_over(mut stream: UnixStream, store: &Embedded) -> Result<u64, Stri
 /// Reads all of a snapshot into pieces, with the end or the reason why there are no more.
 fn read(snapshot: &Snapshot, mut piece: Vec<u8>, pieces: &mpsc::Sender<Vec<u8>>) -> Result<u64, String> {
     let send = |piece| {
-        let gone = |_| StoreError::Failed("nobody reads any more".to_owned());
+        let gone = |_| Refused::Failed("nobody reads any more".to_owned());
         pieces.blocking_send(piece).map_err(gone)
     };
     let mut count = 0;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
 use crate::error::Error;
-use crate::store::embedded::FILE_NAME;
+use crate::store::FILE_NAME;
 
 /// What a redb file begins with (redb's design document, "Super-header").
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";

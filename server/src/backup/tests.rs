@@ -10,8 +10,7 @@ use tempfile::TempDir;
 
 use super::outlet::Outlet;
 use super::*;
-use crate::store::embedded::{Embedded, FILE_NAME};
-use crate::store::{Limits, Store as _};
+use crate::store::{FILE_NAME, Limits, Store};
 
 /// A data directory, and one for backups.
 struct World {
@@ -24,7 +23,7 @@ impl World {
         Self { data: tempfile::tempdir().unwrap(), backups: tempfile::tempdir().unwrap() }
     }
 
-    fn open(&self) -> Arc<Embedded> {
+    fn open(&self) -> Arc<Store> {
         Arc::new(open(self.data.path()))
     }
 
@@ -43,7 +42,7 @@ impl World {
     }
 
     /// Puts the backup into a data directory of its own, and opens it as a service does.
-    fn restore(&self) -> (TempDir, Embedded) {
+    fn restore(&self) -> (TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         fs::copy(self.backup(), dir.path().join(FILE_NAME)).unwrap();
         let store = open(dir.path());
@@ -51,11 +50,11 @@ impl World {
     }
 }
 
-fn open(dir: &Path) -> Embedded {
-    Embedded::open(dir, Limits::default(), Arc::new(SystemClock), Arc::new(())).unwrap()
+fn open(dir: &Path) -> Store {
+    Store::open(dir, Limits::default(), Arc::new(SystemClock), Arc::new(())).unwrap()
 }
 
-async fn fill(store: &Embedded, value: &str) -> Pin {
+async fn fill(store: &Store, value: &str) -> Pin {
     let pin = store.create_cluster().await.unwrap().pin;
     for name in ["a", "b", "c"] {
         store.create_key(&pin, name, value).await.unwrap();

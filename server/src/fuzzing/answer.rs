@@ -2,7 +2,9 @@
 
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY,
+};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::Value;
@@ -21,15 +23,23 @@ impl Answer {
         let (head, mut body) = response.into_parts();
         let promised = body.size_hint().exact();
         let is_over = body.is_end_stream();
-        let frame = body.frame().await.map(|frame| frame.expect("nothing can go wrong").into_data());
-        let bytes = frame.map(|data| data.unwrap_or_else(|_| panic!("there are no trailers")));
-        let bytes = bytes.unwrap_or_default();
+        let goes_on = head.headers.get(CONTENT_TYPE).is_some_and(|value| value == "text/event-stream");
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.expect("nothing can go wrong").into_data();
+            bytes.extend(frame.unwrap_or_else(|_| panic!("there are no trailers")));
+            if goes_on && bytes.ends_with(b"\n\n") {
+                break;
+            }
+        }
         assert!(is_over == bytes.is_empty());
         if let Some(promised) = promised {
             assert_eq!(promised, bytes.len() as u64);
-            assert!(body.is_end_stream());
         }
-        Self { status: head.status, headers: head.headers, body: bytes.into() }
+        if let Some(length) = head.headers.get(CONTENT_LENGTH) {
+            assert_eq!(length.to_str().expect("it is a number"), bytes.len().to_string());
+        }
+        Self { status: head.status, headers: head.headers, body: bytes }
     }
 
     pub(super) fn text(&self) -> &str {

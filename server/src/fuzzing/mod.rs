@@ -9,6 +9,7 @@ mod world;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::header::HOST;
 use hyper::{HeaderMap, Request};
 
 pub use seeds::seeds;
@@ -66,6 +67,10 @@ fn parsed(text: &[u8]) -> Option<Request<Full<Bytes>>> {
     for line in lines {
         let at = line.iter().position(|byte| *byte == b':')?;
         request = request.header(&line[..at], line[at + 1..].trim_ascii());
+    }
+    // Nearly all that come have one, and the others are not looked at further.
+    if request.headers_ref().is_some_and(|headers| !headers.contains_key(HOST)) {
+        request = request.header(HOST, "pairing.example.org");
     }
     request.body(Full::from(body.to_vec())).ok()
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::answer::{Answer, is_well_formed};
 use super::{PIN, has_pin};
 use crate::access::Noted;
-use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::clock::{ManualClock, Timestamp};
 use crate::holds::Holds;
 use crate::http;
 use crate::hub::{self, Hub};
@@ -20,8 +20,7 @@ use crate::metrics::Metrics;
 use crate::origin::Proxies;
 use crate::pace::{CREATIONS_PER_HOUR, Pace};
 use crate::service::Service;
-use crate::store::memory::Memory;
-use crate::store::{Key, Limits};
+use crate::store::{Key, Limits, Store};
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longest value; the original service's, so that a fuzzer comes to it.
@@ -47,13 +46,12 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp(1_478_001_296_123_456)));
         let (hub, deliveries) = Hub::new(100);
         let pin = Pin::parse(PIN).expect("it is one");
-        let store = Memory::new(limits, clock.clone(), hub.clone());
-        store.insert(&pin, clock.now());
+        let store = Store::in_memory(limits, clock, hub.clone());
+        store.insert(&pin);
         let service = Service {
             store: Arc::new(store),
             holds: Holds::among(200, 200),
             hub,
-            clock,
             value_max_chars: VALUE_MAX_CHARS,
             pace: Pace::new(CREATIONS_PER_HOUR),
             create_token: None,
@@ -106,14 +104,16 @@ impl World {
         }
         let path = format!("/api/v1/clusters/{PIN}/keys/{}", key.name);
         for (content_type, body) in forms(key) {
-            let request =
-                Request::put(&path).header("accept", "application/json").header("content-type", content_type);
+            let request = Request::put(&path)
+                .header("host", "x")
+                .header("accept", "application/json")
+                .header("content-type", content_type);
             let request = request.body(Full::from(body)).expect("it is a request");
             let answer = Answer::take(http::answer(&self.service, PEER, request).await).await;
             assert_eq!(answer.status, StatusCode::OK, "{key:?}: {}", answer.text());
             assert_eq!(answer.key_value(), Some((key.name.clone(), key.value.clone())));
         }
-        let request = Request::get(&path).body(Full::default()).expect("it is a request");
+        let request = Request::get(&path).header("host", "x").body(Full::default()).expect("it is a request");
         let answer = Answer::take(http::answer(&self.service, PEER, request).await).await;
         assert_eq!(protocol::key::from_line(&key.name, answer.text()), Some(key.value.as_str()));
     }

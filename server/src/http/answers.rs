@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
+use pairing_core::store;
 use protocol::bodies::{Cluster, KeyValue};
 use serde::Serialize;
 
+use super::answer_body::{AnswerBody, PIECE};
+use super::body::MEDIA_TYPES;
 use super::negotiation::Format;
+use super::pieces;
 use super::refusal::Refusal;
-use super::stream::AnswerBody;
-use crate::api::events::Feed;
-use crate::service::Service;
-use crate::store;
 
 /// What a request that went well has to tell.
-pub(crate) enum Reply {
+pub(super) enum Reply {
     /// A new cluster.
     ClusterCreated(store::Cluster),
     /// A cluster.
@@ -30,7 +30,7 @@ pub(crate) enum Reply {
     /// A key.
     Key(Arc<store::Key>),
     /// What happens to a cluster, as it happens.
-    Events(Box<Feed>),
+    Events(AnswerBody),
     /// What was there is there no more.
     Deleted,
     /// What can be asked for: the answer to OPTIONS.
@@ -44,8 +44,8 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// As the original has it; `Cookie` is what remains of its sessions.
 const VARIES_WITH: HeaderValue = HeaderValue::from_static("Accept, Cookie");
-/// What a pin stands for changes from one moment to the next, and is nobody else's business.
-const NOT_TO_BE_KEPT: HeaderValue = HeaderValue::from_static("no-store");
+/// What a pin stands for changes at any moment, and is a secret.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The headers that all answers of an endpoint have, put together once.
 pub(super) struct Headers {
@@ -57,11 +57,11 @@ pub(super) struct Headers {
 
 impl Headers {
     /// For an endpoint with these methods.
-    pub(super) fn new(methods: &'static str) -> Self {
+    pub(super) fn new(methods: &str) -> Self {
         let alone = HeaderMap::from_iter([
-            (ALLOW, HeaderValue::from_static(methods)),
+            (ALLOW, HeaderValue::from_str(methods).expect("the names of methods make a header")),
             (VARY, VARIES_WITH),
-            (CACHE_CONTROL, NOT_TO_BE_KEPT),
+            (CACHE_CONTROL, NO_STORE),
         ]);
         let with = |content_type| {
             let mut headers = alone.clone();
@@ -72,12 +72,6 @@ impl Headers {
         events.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         Self { text: with(TEXT), json: with(JSON), events, alone }
     }
-
-    /// What `Allow` lists.
-    #[cfg(test)]
-    pub(super) fn methods(&self) -> &str {
-        self.alone[ALLOW].to_str().unwrap_or_default()
-    }
 }
 
 /// The answer of an API endpoint.
@@ -86,8 +80,12 @@ pub(super) fn render(
     format: Format,
     headers: &Headers,
 ) -> Response<AnswerBody> {
+    let mut length = None;
     let (status, body, refusal) = match outcome {
-        Ok(reply) => (reply.status(), reply.render(format), None),
+        Ok(reply) => {
+            length = reply.length(format);
+            (reply.status(), reply.render(format), None)
+        }
         Err(refusal) => {
             let body = match format {
                 Format::Json | Format::Events => refusal.to_json().into(),
@@ -98,14 +96,17 @@ pub(super) fn render(
         }
     };
     let headers = match (&body, format) {
-        (AnswerBody::Events(_), _) => &headers.events,
-        (AnswerBody::Whole(None), _) => &headers.alone,
+        (AnswerBody::Pieces(_), Format::Events) => &headers.events,
+        (body, _) if body.is_empty() => &headers.alone,
         (_, Format::Text) => &headers.text,
         (_, Format::Json | Format::Events) => &headers.json,
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers.clone();
+    if let Some(length) = length {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
     if let Some(refusal) = refusal {
         explain(&refusal, response.headers_mut());
     }
@@ -125,14 +126,13 @@ fn explain(refusal: &Refusal, headers: &mut HeaderMap) {
     };
 }
 
-/// The answer to a connection that there is no room for.
-pub(crate) fn no_room(service: &Service) -> Response<AnswerBody> {
-    let refusal = Refusal::TooManyConnections;
-    service.metrics.refused(refusal.cause());
+/// A refusal that comes before the path is looked at.
+pub(super) fn refuse(refusal: &Refusal) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::from(refusal.to_json()));
     *response.status_mut() = refusal.status();
     response.headers_mut().insert(CONTENT_TYPE, JSON);
-    explain(&refusal, response.headers_mut());
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    explain(refusal, response.headers_mut());
     response
 }
 
@@ -147,9 +147,28 @@ impl Reply {
         }
     }
 
+    /// The length of a body that is sent in pieces, where it is known without making it.
+    fn length(&self, format: Format) -> Option<usize> {
+        match self {
+            Self::Key(key) | Self::KeyCreated(key) if format == Format::Text && is_long(key) => {
+                Some(protocol::key::to_line(&key.name, "").len() + key.value.len())
+            }
+            _ => None,
+        }
+    }
+
     fn render(self, format: Format) -> AnswerBody {
         let bytes = match (self, format) {
-            (Self::Events(feed), _) => return AnswerBody::events(feed),
+            (Self::Events(events), _) => return events,
+            (Self::Key(key) | Self::KeyCreated(key), format) if is_long(&key) => {
+                return match format {
+                    Format::Text => AnswerBody::pieces(pieces::line(key)),
+                    Format::Json | Format::Events => AnswerBody::pieces(pieces::object(key)),
+                };
+            }
+            (Self::Keys(keys), _) if keys.iter().map(|key| bytes(key)).sum::<usize>() > PIECE => {
+                return AnswerBody::pieces(pieces::list(keys));
+            }
             (Self::Key(key) | Self::KeyCreated(key), Format::Text) => {
                 protocol::key::to_line(&key.name, &key.value).into_bytes()
             }
@@ -166,6 +185,15 @@ impl Reply {
     }
 }
 
+fn bytes(key: &store::Key) -> usize {
+    key.name.len() + key.value.len()
+}
+
+/// Whether a key is sent in pieces.
+fn is_long(key: &store::Key) -> bool {
+    bytes(key) > PIECE
+}
+
 /// What of the original's OPTIONS document a client could use.
 #[derive(Serialize)]
 struct Options {
@@ -175,10 +203,7 @@ struct Options {
 
 impl Options {
     fn of(formats: &[Format]) -> Self {
-        Self {
-            renders: formats.iter().map(|format| format.to_string()).collect(),
-            parses: super::body::MEDIA_TYPES,
-        }
+        Self { renders: formats.iter().map(|format| format.to_string()).collect(), parses: MEDIA_TYPES }
     }
 }
 
@@ -195,12 +220,12 @@ pub(super) fn line(status: StatusCode, text: &str) -> Response<AnswerBody> {
     let mut response = Response::new(format!("{text}\n").into_bytes().into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, TEXT);
-    response.headers_mut().insert(CACHE_CONTROL, NOT_TO_BE_KEPT);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
 
 /// The answer where there is nothing. Under the API it is JSON, so that a mistyped pin and an unknown one look the
-/// same to an agent, and neither looks like the 404 of some other web server.
+/// same to an agent, and neither looks like the 404 of another web server.
 pub(super) fn nothing_there(path: &str) -> Response<AnswerBody> {
     if !path.starts_with("/api/v1/") {
         return line(StatusCode::NOT_FOUND, "There is nothing here. The pairing page is /cluster_pairing.");
@@ -208,19 +233,19 @@ pub(super) fn nothing_there(path: &str) -> Response<AnswerBody> {
     let mut response = Response::new(Refusal::UnknownPin.to_json().into());
     *response.status_mut() = StatusCode::NOT_FOUND;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
-    response.headers_mut().insert(CACHE_CONTROL, NOT_TO_BE_KEPT);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
 
-/// The answer to a write where one can only read.
-pub(super) fn only_to_be_read() -> Response<AnswerBody> {
+/// The answer to a write of what can only be read.
+pub(super) fn read_only() -> Response<AnswerBody> {
     let mut response = line(StatusCode::METHOD_NOT_ALLOWED, "This can only be read.");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
 
-/// Leads a browser elsewhere.
-pub(super) fn see(path: &'static str) -> Response<AnswerBody> {
+/// Sends a browser to another path.
+pub(super) fn redirect(path: &'static str) -> Response<AnswerBody> {
     let mut response = line(StatusCode::FOUND, path);
     response.headers_mut().insert(LOCATION, HeaderValue::from_static(path));
     response

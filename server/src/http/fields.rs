@@ -1,14 +1,13 @@
 //! The two fields of a key as a client sends them, and the rules that they must keep. The rules, their order and
 //! their wording are the original service's; what is new is [`Field::NotText`], which it stored as Python shows it.
 
+use pairing_core::store::Update;
 use protocol::limits::KEY_MAX_CHARS;
 use serde::Serialize;
 
-use crate::store::Update;
-
 /// What was sent for one field.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) enum Field {
+pub(super) enum Field {
     /// Nothing.
     #[default]
     Missing,
@@ -22,14 +21,14 @@ pub(crate) enum Field {
 
 /// The fields of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fields {
-    pub(crate) key: Field,
-    pub(crate) value: Field,
+pub(super) struct Fields {
+    pub(super) key: Field,
+    pub(super) value: Field,
 }
 
 /// What is wrong with which field: the body of a 400.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct FieldErrors {
+pub(super) struct FieldErrors {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<[String; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,28 +36,20 @@ pub(crate) struct FieldErrors {
 }
 
 impl Fields {
-    /// Sets a field by its name in a form; other names are ignored.
-    ///
-    /// # Errors
-    /// The field was set before: which of the two is meant nobody can say.
-    pub(super) fn put(&mut self, name: &str, text: String) -> Result<(), String> {
-        let field = match name {
-            "key" => &mut self.key,
-            "value" => &mut self.value,
-            _ => return Ok(()),
-        };
-        if *field != Field::Missing {
-            return Err(format!("duplicate field `{name}`"));
+    /// Sets a field by its name in a form; other names are ignored. Of a field that is there twice the last counts.
+    pub(super) fn put(&mut self, name: &str, text: String) {
+        match name {
+            "key" => self.key = Field::Text(text),
+            "value" => self.value = Field::Text(text),
+            _ => {}
         }
-        *field = Field::Text(text);
-        Ok(())
     }
 
     /// The key and value of a POST or PUT, which has both.
     ///
     /// # Errors
     /// What is wrong with each field.
-    pub(crate) fn whole(self, value_max_chars: usize) -> Result<(String, String), FieldErrors> {
+    pub(super) fn whole(self, value_max_chars: usize) -> Result<(String, String), FieldErrors> {
         const REQUIRED: &str = "This field is required.";
         match (self.key.checked(KEY_MAX_CHARS), self.value.checked(value_max_chars)) {
             (Ok(Some(key)), Ok(Some(value))) => Ok((key, value)),
@@ -77,7 +68,7 @@ impl Fields {
     ///
     /// # Errors
     /// What is wrong with each field.
-    pub(crate) fn partial(self, value_max_chars: usize) -> Result<Update, FieldErrors> {
+    pub(super) fn partial(self, value_max_chars: usize) -> Result<Update, FieldErrors> {
         match (self.key.checked(KEY_MAX_CHARS), self.value.checked(value_max_chars)) {
             (Ok(name), Ok(value)) => Ok(Update { name, value }),
             (key, value) => Err(FieldErrors { value: value.err().map(|e| [e]), key: key.err().map(|e| [e]) }),

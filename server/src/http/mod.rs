@@ -1,37 +1,41 @@
-//! From a request to its answer: the path's endpoint, the form of the answer, then the work itself.
+//! From a request to its answer: the path's route, the form of the answer, then the handler.
 //!
 //! The order of the checks is the original service's: an unknown path is 404 whatever else is wrong, then `Accept`
-//! (406), the method (405), the body (415, 400), and only then what the store knows.
+//! (406), the method (405), the pin and the key that a write needs (404), the body (415, 400), and only then the rest of
+//! what the store knows.
 
+mod answer_body;
 mod answers;
 mod body;
+mod clusters;
+mod events;
 mod fields;
+mod keys;
 mod negotiation;
 mod openapi;
 mod page;
+mod pieces;
 mod refusal;
 mod routes;
-mod stream;
+mod wait;
 
 use std::net::IpAddr;
 use std::time::Instant;
 
+use hyper::header::HOST;
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
-pub(crate) use answers::{Reply, no_room};
+pub(crate) use answer_body::AnswerBody;
 pub(crate) use body::RequestBody;
-pub(crate) use fields::Fields;
-pub(crate) use refusal::Refusal;
 pub(crate) use routes::normalize;
-pub(crate) use stream::AnswerBody;
 
-use crate::api::wait::{self, PREFERENCE_APPLIED, Wait};
-use crate::api::{clusters, events, keys};
 use crate::metrics::Place;
 use crate::service::Service;
-use body::decode;
-use routes::{Endpoint, Route};
+use answers::Reply;
+use refusal::Refusal;
+use routes::{Handler, Target};
+use wait::{PREFERENCE_APPLIED, Wait};
 
 /// Answers one request of a client.
 pub(crate) async fn answer(
@@ -43,32 +47,33 @@ pub(crate) async fn answer(
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let normal;
-    let route = match routes::find(path) {
+    let target = match routes::find(path) {
         // No route has anything encoded in it.
         None if path.contains('%') => {
             normal = routes::normalize(path);
             routes::find(&normal)
         }
-        route => route,
+        target => target,
     };
-    let place = route.as_ref().map_or(Place::Nowhere, Route::place);
-    let endpoint = match route {
-        Some(Route::Api(endpoint)) => endpoint,
-        route => {
-            let answer = Box::pin(beside_the_api(service, &head, route)).await;
-            service.metrics.answered(place, answer.status(), Some(begun.elapsed()));
+    let label = target.as_ref().map_or(Place::Nowhere, |target| target.route().label);
+    let target = match target {
+        Some(target) if !target.route().formats.is_empty() && names_host(&head) => target,
+        target => {
+            let answer = Box::pin(beside_the_api(service, &head, target)).await;
+            service.metrics.answered(label, answer.status(), Some(begun.elapsed()));
             return answer;
         }
     };
-    let wait = Wait::asked_for(&head).filter(|_| matches!(endpoint, Endpoint::Key(..)));
-    let (formats, headers) = (endpoint.formats(), endpoint.headers());
-    let (format, mut outcome) = match negotiation::negotiate(&head.headers, formats) {
-        None => (formats[0], Err(Refusal::NotAcceptable)),
-        Some(format) => (format, perform(service, client, &head, body, &endpoint).await),
+    let (route, headers) = (target.route(), target.headers());
+    let handler = route.handler(&head.method);
+    let wait = Wait::asked_for(&head).filter(|_| handler == Some(Handler::ShowKey));
+    let (format, mut outcome) = match negotiation::negotiate(&head.headers, route.formats) {
+        None => (route.formats[0], Err(Refusal::NotAcceptable)),
+        Some(format) => (format, perform(service, client, &head, body, handler, &target).await),
     };
     let mut took = Some(begun.elapsed());
-    if let (Err(Refusal::UnknownKey), Some(wait), Endpoint::Key(pin, key)) = (&outcome, wait, &endpoint) {
-        let (pin, key) = (pin.clone(), Box::from(*key));
+    if let (Err(Refusal::UnknownKey), Some(wait), Some(pin)) = (&outcome, wait, &target.pin) {
+        let (pin, key) = (pin.clone(), Box::from(target.key));
         // The buffer that the head came in would be most of what a waiter takes.
         drop(head);
         outcome = Box::pin(wait::for_key(service, client, pin, key, wait)).await.map(Reply::Key);
@@ -84,43 +89,63 @@ pub(crate) async fn answer(
     if let Some(wait) = wait {
         answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
     }
-    service.metrics.answered(place, answer.status(), took);
+    service.metrics.answered(label, answer.status(), took);
     answer
 }
 
+/// The answer to a connection that there is no room for.
+pub(crate) fn no_room(service: &Service) -> Response<AnswerBody> {
+    let refusal = Refusal::TooManyConnections;
+    service.metrics.refused(refusal.cause());
+    answers::refuse(&refusal)
+}
+
+/// Whether a request has the one `Host` that RFC 9112 section 3.2 wants; HTTP/1.0 knows none.
+fn names_host(head: &Parts) -> bool {
+    let hosts = head.headers.iter().filter(|(name, _)| **name == HOST).count();
+    hosts == 1 || (hosts == 0 && head.version == Version::HTTP_10)
+}
+
 /// Answers what is asked beside the API, which can only be read.
-async fn beside_the_api(service: &Service, head: &Parts, route: Option<Route<'_>>) -> Response<AnswerBody> {
-    match route {
-        None | Some(Route::Api(_)) => answers::nothing_there(&routes::normalize(head.uri.path())),
-        Some(_) if !matches!(head.method, Method::GET | Method::HEAD) => answers::only_to_be_read(),
-        Some(Route::Root) => answers::see("/cluster_pairing"),
-        Some(Route::Description) => openapi::show(),
-        Some(Route::Page(file)) => page::show(file),
-        Some(Route::Health) => answers::line(StatusCode::OK, "alive"),
-        Some(Route::Ready) => match service.ready().await {
+async fn beside_the_api(service: &Service, head: &Parts, target: Option<Target<'_>>) -> Response<AnswerBody> {
+    if !names_host(head) {
+        service.metrics.refused(Refusal::HostMissing.cause());
+        return answers::refuse(&Refusal::HostMissing);
+    }
+    let Some(target) = target else {
+        return answers::nothing_there(&routes::normalize(head.uri.path()));
+    };
+    match target.route().handler(&head.method) {
+        Some(Handler::Home) => answers::redirect("/cluster_pairing"),
+        Some(Handler::Describe) => openapi::show(),
+        Some(Handler::Page(file)) => page::show(file),
+        Some(Handler::Alive) => answers::line(StatusCode::OK, "alive"),
+        Some(Handler::Ready) => match service.ready().await.map_err(Refusal::from) {
             Ok(()) => answers::line(StatusCode::OK, "ready"),
             Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
         },
+        _ => answers::read_only(),
     }
 }
 
-/// The contract, as a table: what only reads, and whatever else there is.
+/// Runs the handler of a request to the API. Those that only read come first, without a box around them.
 async fn perform(
     service: &Service,
     client: IpAddr,
     head: &Parts,
     body: impl RequestBody,
-    endpoint: &Endpoint<'_>,
+    handler: Option<Handler>,
+    target: &Target<'_>,
 ) -> Result<Reply, Refusal> {
-    use Endpoint::{Cluster, Events, Key, Keys};
-    match (&head.method, endpoint) {
-        (&Method::GET | &Method::HEAD, Cluster(pin)) => clusters::show(service, pin).await,
-        (&Method::GET | &Method::HEAD, Events(pin)) => Box::pin(events::watch(service, client, pin)).await,
-        (&Method::GET | &Method::HEAD, Keys(pin)) => keys::list(service, pin).await,
-        (&Method::GET | &Method::HEAD, Key(pin, key)) => keys::show(service, pin, key).await,
-        (&Method::OPTIONS, endpoint) => Ok(Reply::Options(endpoint.formats())),
+    match (handler, &target.pin) {
+        (Some(Handler::ShowKey), Some(pin)) => keys::show(service, pin, target.key).await,
+        (Some(Handler::ShowCluster), Some(pin)) => clusters::show(service, pin).await,
+        (Some(Handler::ListKeys), Some(pin)) => keys::list(service, pin).await,
+        (Some(Handler::WatchCluster), Some(pin)) => Box::pin(events::watch(service, client, pin)).await,
+        (None, _) if head.method == Method::OPTIONS => Ok(Reply::Options(target.route().formats)),
+        (None, _) => Err(Refusal::MethodNotAllowed(head.method.clone())),
         // Boxed: what it takes to read a body would otherwise be part of every request.
-        _ => Box::pin(write(service, client, head, body, endpoint)).await,
+        (Some(handler), _) => Box::pin(write(service, client, head, body, handler, target)).await,
     }
 }
 
@@ -129,19 +154,17 @@ async fn write(
     client: IpAddr,
     Parts { method, headers, .. }: &Parts,
     body: impl RequestBody,
-    endpoint: &Endpoint<'_>,
+    handler: Handler,
+    Target { pin, key, .. }: &Target<'_>,
 ) -> Result<Reply, Refusal> {
-    use Endpoint::{Cluster, Clusters, Key, Keys};
-    match (method, endpoint) {
-        (&Method::POST, Clusters) => clusters::create(service, client, headers).await,
-        (&Method::DELETE, Cluster(pin)) => clusters::delete(service, pin).await,
-        (&Method::POST, Keys(pin)) => keys::create(service, pin, decode(headers, body).await?).await,
-        (&Method::PUT, Key(pin, key)) => keys::replace(service, pin, key, decode(headers, body).await?).await,
-        (&Method::PATCH, Key(pin, key)) => {
-            keys::change(service, pin, key, decode(headers, body).await?).await
-        }
-        (&Method::DELETE, Key(pin, key)) => keys::delete(service, pin, key).await,
-        (method, _) => Err(Refusal::MethodNotAllowed(method.clone())),
+    match (handler, pin) {
+        (Handler::CreateCluster, _) => clusters::create(service, client, headers, body).await,
+        (Handler::DeleteCluster, Some(pin)) => clusters::delete(service, pin).await,
+        (Handler::CreateKey, Some(pin)) => keys::create(service, pin, headers, body).await,
+        (Handler::ReplaceKey, Some(pin)) => keys::replace(service, pin, key, headers, body).await,
+        (Handler::ChangeKey, Some(pin)) => keys::change(service, pin, key, headers, body).await,
+        (Handler::DeleteKey, Some(pin)) => keys::delete(service, pin, key).await,
+        _ => Err(Refusal::MethodNotAllowed(method.clone())),
     }
 }
 
@@ -149,10 +172,10 @@ async fn write(
 mod tests {
     use std::time::Duration;
 
-    use hyper::Request;
+    use hyper::{Request, Version};
 
-    use crate::service::testing::{Asked, World};
     use crate::store::Limits;
+    use crate::testing::{Asked, World};
 
     const JSON: &[(&str, &str)] = &[("accept", "application/json"), ("content-type", "application/json")];
 
@@ -299,9 +322,66 @@ mod tests {
         let (accept, content_type) = (("accept", "application/json"), xml[1]);
         assert_eq!(world.ask("PUT", "/api/v1/clusters", &[accept, content_type], "<a/>").await.status, 405);
         let keys = "/api/v1/clusters/zzzzzzzzzzzz/keys";
-        assert_eq!(world.ask("POST", keys, &[accept, content_type], "<a/>").await.status, 415);
-        assert_eq!(json(&world, "POST", keys, "{}").await.0, 400);
-        assert_eq!(json(&world, "POST", keys, r#"{"key":"a","value":"b"}"#).await.0, 404);
+        for (method, path) in [
+            ("POST", keys.to_owned()),
+            ("PUT", format!("{keys}/a")),
+            ("PATCH", format!("{keys}/a")),
+            ("PUT", world.key("unknown")),
+            ("PATCH", world.key("unknown")),
+        ] {
+            assert_eq!(
+                world.ask(method, &path, &[accept, content_type], "<a/>").await.status,
+                404,
+                "{method}"
+            );
+            assert_eq!(json(&world, method, &path, "{}").await.0, 404, "{method}");
+        }
+        world.set("a", "1").await;
+        for (method, path) in [("POST", world.keys()), ("PUT", world.key("a")), ("PATCH", world.key("a"))] {
+            assert_eq!(
+                world.ask(method, &path, &[accept, content_type], "<a/>").await.status,
+                415,
+                "{method}"
+            );
+            assert_eq!(json(&world, method, &path, "{").await.0, 400, "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn wants_one_host_of_http_1_1_and_none_of_http_1_0() {
+        let world = World::new().await;
+        let send = async |version, hosts: usize, path: &str| {
+            let mut request = Request::get(path).version(version);
+            for _ in 0..hosts {
+                request = request.header("host", "x");
+            }
+            let request = request.body(http_body_util::Full::<hyper::body::Bytes>::default()).unwrap();
+            super::answer(&world.service, std::net::Ipv4Addr::LOCALHOST.into(), request)
+                .await
+                .status()
+                .as_u16()
+        };
+        for path in [world.cluster(), "/healthz".to_owned(), "/nowhere".to_owned()] {
+            let normal = send(Version::HTTP_11, 1, &path).await;
+            assert_ne!(normal, 400);
+            assert_eq!(send(Version::HTTP_11, 0, &path).await, 400, "{path}");
+            assert_eq!(send(Version::HTTP_11, 2, &path).await, 400, "{path}");
+            assert_eq!(send(Version::HTTP_10, 0, &path).await, normal, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn sends_long_answers_in_pieces_and_head_without_making_them() {
+        let world = World::new().await;
+        let value = "☃".repeat(10_000);
+        world.set("a", &value).await;
+        let line = world.ask("GET", &world.key("a"), &[], "").await;
+        assert_eq!((line.body.as_str(), line.header("content-length")), (&*format!("a: {value}"), "30003"));
+        let list = world.ask("GET", &world.keys(), &[], "").await;
+        assert_eq!(list.body, format!(r#"[{{"key":"a","value":"{value}"}}]"#));
+        assert_eq!(list.header("content-type"), "application/json");
+        let object = json(&world, "GET", &world.key("a"), "").await;
+        assert_eq!(object, (200, format!(r#"{{"key":"a","value":"{value}"}}"#)));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use hyper::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 
-use super::stream::AnswerBody;
+use super::answer_body::AnswerBody;
 
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +24,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 impl File {
-    /// The file that has a path.
-    pub(super) fn at(path: &str) -> Option<Self> {
-        match path {
-            "/cluster_pairing" => Some(Self::Document),
-            "/cluster_pairing.css" => Some(Self::Style),
-            "/cluster_pairing.js" => Some(Self::Script),
-            _ => None,
-        }
-    }
-
     fn content(self) -> (&'static str, &'static [u8]) {
         match self {
             Self::Document => ("text/html; charset=utf-8", include_bytes!("../page/index.html")),
@@ -59,7 +49,7 @@ pub(super) fn show(file: File) -> Response<AnswerBody> {
 
 #[cfg(test)]
 mod tests {
-    use crate::service::testing::World;
+    use crate::testing::World;
 
     #[tokio::test]
     async fn shows_its_files_and_lets_nothing_foreign_in() {

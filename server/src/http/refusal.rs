@@ -1,16 +1,16 @@
-//! Every reason for which the API does not do what was asked: its status, and its words for the client. They name no
-//! file, peer or pin; what the admin must know goes to the log.
+//! Every reason for which the API does not do what was asked: its status, and its sentence for the client. The sentences
+//! name no file, peer or pin; what the admin must know goes to the log.
 
 use hyper::{Method, StatusCode};
+use pairing_core::Refused;
 use serde::Serialize;
 
 use super::fields::FieldErrors;
 use crate::metrics::Cause;
-use crate::store::StoreError;
 
 /// Why a request was refused. The texts of the first group are the original service's.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(super) enum Refusal {
     #[error("Not found.")]
     UnknownPin,
     #[error("Not found.")]
@@ -32,8 +32,8 @@ pub(crate) enum Refusal {
     #[error("Resource already exists, cannot be created again")]
     KeyExists,
 
-    #[error("Form parse error - {0}")]
-    InvalidForm(String),
+    #[error("A request of HTTP/1.1 has one Host header.")]
+    HostMissing,
     #[error("The body did not arrive whole: {0}")]
     BrokenBody(String),
     #[error("The body is longer than {0} bytes.")]
@@ -62,6 +62,8 @@ pub(crate) enum Refusal {
     ShuttingDown,
     #[error("The service has no room left on its disk. Nothing was changed.")]
     NoSpace,
+    #[error("The service cannot reach its store now. Try again in a moment.")]
+    Unreachable,
     #[error("The service's store failed. Its log says why.")]
     StoreFailed,
 }
@@ -81,8 +83,8 @@ struct NonFieldErrors {
 impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::InvalidJson(_)
-            | Self::InvalidForm(_)
+            Self::HostMissing
+            | Self::InvalidJson(_)
             | Self::InvalidMultipart(_)
             | Self::NotAnObject(_)
             | Self::Fields(_)
@@ -100,9 +102,11 @@ impl Refusal {
             Self::StoreFailed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TokenMissing => StatusCode::UNAUTHORIZED,
             Self::TooManyCreations(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooManyPins | Self::TooManyWaiters | Self::TooManyConnections | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::TooManyPins
+            | Self::TooManyWaiters
+            | Self::TooManyConnections
+            | Self::Unreachable
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
@@ -114,10 +118,10 @@ impl Refusal {
             Self::UnknownKey => Cause::UnknownKey,
             Self::KeyExists | Self::NameTaken => Cause::KeyExists,
             Self::NotAcceptable
+            | Self::HostMissing
             | Self::MethodNotAllowed(_)
             | Self::UnsupportedMediaType(_)
             | Self::InvalidJson(_)
-            | Self::InvalidForm(_)
             | Self::InvalidMultipart(_)
             | Self::NotAnObject(_)
             | Self::Fields(_)
@@ -132,7 +136,7 @@ impl Refusal {
             Self::TooManyWaiters => Cause::Waiters,
             Self::ShuttingDown => Cause::ShuttingDown,
             Self::NoSpace => Cause::NoSpace,
-            Self::StoreFailed => Cause::Store,
+            Self::StoreFailed | Self::Unreachable => Cause::Store,
         }
     }
 
@@ -140,7 +144,7 @@ impl Refusal {
     pub(super) fn retry_after(&self) -> Option<u64> {
         match self {
             // A restart takes about that long.
-            Self::ShuttingDown => Some(1),
+            Self::ShuttingDown | Self::Unreachable => Some(1),
             // Waits end after 50 seconds at most, so room comes up all the time.
             Self::TooManyWaiters | Self::TooManyConnections => Some(10),
             Self::TooManyCreations(seconds) => Some(*seconds),
@@ -169,18 +173,24 @@ impl From<FieldErrors> for Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::UnknownPin => Self::UnknownPin,
-            StoreError::UnknownKey => Self::UnknownKey,
-            StoreError::KeyExists => Self::KeyExists,
-            StoreError::TooManyKeys => Self::TooManyKeys,
-            StoreError::TooManyBytes => Self::TooManyBytes,
-            StoreError::TooManyPins => Self::TooManyPins,
-            StoreError::NoSpace(_) | StoreError::Failed(_) => {
-                log::error!("{error}");
-                if matches!(error, StoreError::NoSpace(_)) { Self::NoSpace } else { Self::StoreFailed }
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::UnknownPin => Self::UnknownPin,
+            Refused::UnknownKey => Self::UnknownKey,
+            Refused::KeyExists => Self::KeyExists,
+            Refused::TooManyKeys => Self::TooManyKeys,
+            Refused::TooManyBytes => Self::TooManyBytes,
+            Refused::TooManyPins => Self::TooManyPins,
+            Refused::TooManyWaiters => Self::TooManyWaiters,
+            Refused::ShuttingDown => Self::ShuttingDown,
+            Refused::NoSpace(_) | Refused::Unreachable(_) | Refused::Failed(_) => {
+                log::error!("{refused}");
+                match refused {
+                    Refused::NoSpace(_) => Self::NoSpace,
+                    Refused::Unreachable(_) => Self::Unreachable,
+                    _ => Self::StoreFailed,
+                }
             }
         }
     }

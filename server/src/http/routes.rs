@@ -1,8 +1,9 @@
-//! Which endpoint a path means. The contract's table, and nothing of methods or answers.
+//! The one table of what there is: path, metric label, formats, methods and their handlers.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use hyper::Method;
 use protocol::Pin;
 use protocol::key::is_addressable;
 
@@ -12,114 +13,135 @@ use super::openapi;
 use super::page::File;
 use crate::metrics::Place;
 
-/// What a path means.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Route<'a> {
-    /// An endpoint of the API.
-    Api(Endpoint<'a>),
+/// Where the API's clusters are.
+const CLUSTERS: &str = "/api/v1/clusters";
+
+/// What answers a method of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handler {
+    CreateCluster,
+    ShowCluster,
+    DeleteCluster,
+    WatchCluster,
+    ListKeys,
+    CreateKey,
+    ShowKey,
+    ReplaceKey,
+    ChangeKey,
+    DeleteKey,
     /// `/healthz`: the process answers.
-    Health,
+    Alive,
     /// `/readyz`: the store would take a write.
     Ready,
     /// `/`: leads to the page.
-    Root,
-    /// `/api/v1/openapi.json`: what there is, for programs.
-    Description,
+    Home,
+    /// The API for programs.
+    Describe,
     /// A file of the page.
     Page(File),
 }
 
-impl Route<'_> {
-    /// What it is counted as.
-    pub(super) fn place(&self) -> Place {
-        match self {
-            Self::Api(Endpoint::Clusters) => Place::Clusters,
-            Self::Api(Endpoint::Cluster(_)) => Place::Cluster,
-            Self::Api(Endpoint::Events(_)) => Place::Events,
-            Self::Api(Endpoint::Keys(_)) => Place::Keys,
-            Self::Api(Endpoint::Key(..)) => Place::Key,
-            Self::Description => Place::Description,
-            Self::Health | Self::Ready => Place::Health,
-            Self::Root | Self::Page(_) => Place::Page,
-        }
+/// What there is at a path.
+pub(super) struct Route {
+    /// With `{pin}` and `{key}` for what may stand there; a path that ends in a slash is another path.
+    pub(super) path: &'static str,
+    /// What its requests are counted as.
+    pub(super) label: Place,
+    /// The forms that it answers in, the default first; none outside the API, where `Accept` is not looked at.
+    pub(super) formats: &'static [Format],
+    methods: &'static [(Method, Handler)],
+}
+
+#[rustfmt::skip]
+static ROUTES: [Route; 12] = {
+    use Handler::*;
+    const JSON: &[Format] = &[Format::Json];
+    [
+        Route { path: "/api/v1/clusters/{pin}/keys/{key}", label: Place::Key, formats: &[Format::Text, Format::Json], methods: &[
+            (Method::GET, ShowKey), (Method::PUT, ReplaceKey), (Method::PATCH, ChangeKey), (Method::DELETE, DeleteKey),
+        ] },
+        Route { path: "/api/v1/clusters/{pin}/keys", label: Place::Keys, formats: JSON, methods: &[(Method::GET, ListKeys), (Method::POST, CreateKey)] },
+        Route { path: "/api/v1/clusters/{pin}/events", label: Place::Events, formats: &[Format::Events], methods: &[(Method::GET, WatchCluster)] },
+        Route { path: "/api/v1/clusters/{pin}", label: Place::Cluster, formats: JSON, methods: &[(Method::GET, ShowCluster), (Method::DELETE, DeleteCluster)] },
+        Route { path: CLUSTERS, label: Place::Clusters, formats: JSON, methods: &[(Method::POST, CreateCluster)] },
+        Route { path: openapi::PATH, label: Place::Description, formats: &[], methods: &[(Method::GET, Describe)] },
+        Route { path: "/", label: Place::Page, formats: &[], methods: &[(Method::GET, Home)] },
+        Route { path: "/cluster_pairing", label: Place::Page, formats: &[], methods: &[(Method::GET, Page(File::Document))] },
+        Route { path: "/cluster_pairing.css", label: Place::Page, formats: &[], methods: &[(Method::GET, Page(File::Style))] },
+        Route { path: "/cluster_pairing.js", label: Place::Page, formats: &[], methods: &[(Method::GET, Page(File::Script))] },
+        Route { path: "/healthz", label: Place::Health, formats: &[], methods: &[(Method::GET, Alive)] },
+        Route { path: "/readyz", label: Place::Health, formats: &[], methods: &[(Method::GET, Ready)] },
+    ]
+};
+
+/// The headers of each route's answers, put together once.
+static HEADERS: LazyLock<[Headers; ROUTES.len()]> =
+    LazyLock::new(|| std::array::from_fn(|at| Headers::new(&ROUTES[at].allow())));
+
+/// A route, and what its path names.
+pub(super) struct Target<'a> {
+    at: usize,
+    /// There on routes with `{pin}`.
+    pub(super) pin: Option<Pin>,
+    /// Empty on routes without `{key}`.
+    pub(super) key: &'a str,
+}
+
+impl Route {
+    /// What answers a method; `HEAD` is answered as `GET`, whose body hyper leaves out.
+    pub(super) fn handler(&self, method: &Method) -> Option<Handler> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        self.methods.iter().find(|(known, _)| known == method).map(|(_, handler)| *handler)
+    }
+
+    /// Its methods as `Allow` lists them.
+    fn allow(&self) -> String {
+        let mut names: Vec<&str> = self.methods.iter().map(|(method, _)| method.as_str()).collect();
+        names.extend(names.contains(&"GET").then_some("HEAD"));
+        names.extend((!self.formats.is_empty()).then_some("OPTIONS"));
+        names.join(", ")
     }
 }
 
-/// An endpoint of the API, with what its path names.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Endpoint<'a> {
-    /// `/api/v1/clusters`
-    Clusters,
-    /// `/api/v1/clusters/<pin>`
-    Cluster(Pin),
-    /// `/api/v1/clusters/<pin>/events`
-    Events(Pin),
-    /// `/api/v1/clusters/<pin>/keys`
-    Keys(Pin),
-    /// `/api/v1/clusters/<pin>/keys/<key>`
-    Key(Pin, &'a str),
-}
-
-impl Endpoint<'_> {
-    /// The forms that it answers in, the default first.
-    pub(super) fn formats(&self) -> &'static [Format] {
-        match self {
-            Self::Clusters | Self::Cluster(_) | Self::Keys(_) => &[Format::Json],
-            Self::Events(_) => &[Format::Events],
-            Self::Key(..) => &[Format::Text, Format::Json],
-        }
+impl Target<'_> {
+    pub(super) fn route(&self) -> &'static Route {
+        &ROUTES[self.at]
     }
 
-    /// The headers of its answers, which list its methods.
+    /// The headers of its answers.
     pub(super) fn headers(&self) -> &'static Headers {
-        static CLUSTERS: LazyLock<Headers> = LazyLock::new(|| Headers::new("POST, OPTIONS"));
-        static CLUSTER: LazyLock<Headers> = LazyLock::new(|| Headers::new("GET, DELETE, HEAD, OPTIONS"));
-        static EVENTS: LazyLock<Headers> = LazyLock::new(|| Headers::new("GET, HEAD, OPTIONS"));
-        static KEYS: LazyLock<Headers> = LazyLock::new(|| Headers::new("GET, POST, HEAD, OPTIONS"));
-        static KEY: LazyLock<Headers> =
-            LazyLock::new(|| Headers::new("GET, PUT, PATCH, DELETE, HEAD, OPTIONS"));
-        match self {
-            Self::Clusters => &CLUSTERS,
-            Self::Cluster(_) => &CLUSTER,
-            Self::Events(_) => &EVENTS,
-            Self::Keys(_) => &KEYS,
-            Self::Key(..) => &KEY,
-        }
+        &HEADERS[self.at]
     }
 }
 
-/// What a path means; `None` when nothing has that path. A path that ends in a slash is another path.
-pub(super) fn find(path: &str) -> Option<Route<'_>> {
-    match path.strip_prefix("/api/v1/clusters") {
-        Some(rest) => endpoint(rest).map(Route::Api),
-        None => match path {
-            openapi::PATH => Some(Route::Description),
-            "/healthz" => Some(Route::Health),
-            "/readyz" => Some(Route::Ready),
-            "/" => Some(Route::Root),
-            _ => File::at(path).map(Route::Page),
-        },
-    }
-}
-
-/// The endpoint of a path from behind `/api/v1/clusters` on.
-fn endpoint(rest: &str) -> Option<Endpoint<'_>> {
-    if rest.is_empty() {
-        return Some(Endpoint::Clusters);
-    }
-    let (pin, rest) = rest.strip_prefix('/')?.split_at_checked(Pin::MADE_LENGTH)?;
+/// What a path means; `None` when nothing has that path.
+pub(super) fn find(path: &str) -> Option<Target<'_>> {
+    let under_pin = path.strip_prefix(CLUSTERS).and_then(|rest| rest.strip_prefix('/'));
+    let Some((pin, rest)) = under_pin.and_then(|rest| rest.split_at_checked(Pin::MADE_LENGTH)) else {
+        let at = ROUTES.iter().position(|route| route.path == path && !path.contains('{'))?;
+        return Some(Target { at, pin: None, key: "" });
+    };
     let pin = Pin::parse_made(pin)?;
-    match rest {
-        "" => Some(Endpoint::Cluster(pin)),
-        "/events" => Some(Endpoint::Events(pin)),
-        "/keys" => Some(Endpoint::Keys(pin)),
-        _ => {
-            let key = rest.strip_prefix("/keys/")?;
-            is_addressable(key).then_some(Endpoint::Key(pin, key))
-        }
+    let tails = ROUTES.iter().map(|route| route.path.strip_prefix("/api/v1/clusters/{pin}"));
+    for (at, tail) in tails.enumerate() {
+        let key = match tail {
+            Some("/keys/{key}") => match rest.strip_prefix("/keys/") {
+                Some(key) if is_addressable(key) => key,
+                _ => continue,
+            },
+            Some(tail) if tail == rest => "",
+            _ => continue,
+        };
+        return Some(Target { at, pin: Some(pin), key });
     }
+    None
 }
 
+/// Every route, for the tests that compare them with what is said of them elsewhere.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = (&'static Route, String)> {
+    ROUTES.iter().map(|route| (route, route.allow()))
+}
 /// The path with the percent-encoding of unreserved characters undone, as RFC 3986 section 6.2.2.2 lets anybody do
 /// on the way. Everything else stays encoded, so that no `%2F` becomes a slash; no route has a `%`.
 pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
@@ -158,26 +180,16 @@ mod tests {
 
     const PIN: &str = "enico1qq0oey";
 
-    fn pin() -> Pin {
-        Pin::parse_made(PIN).unwrap()
-    }
-
     #[test]
-    fn finds_what_the_contract_lists() {
-        for (path, route) in [
-            ("/api/v1/clusters", Route::Api(Endpoint::Clusters)),
-            ("/api/v1/clusters/enico1qq0oey", Route::Api(Endpoint::Cluster(pin()))),
-            ("/api/v1/clusters/enico1qq0oey/events", Route::Api(Endpoint::Events(pin()))),
-            ("/api/v1/clusters/enico1qq0oey/keys", Route::Api(Endpoint::Keys(pin()))),
-            ("/api/v1/clusters/enico1qq0oey/keys/master_ip", Route::Api(Endpoint::Key(pin(), "master_ip"))),
-            ("/api/v1/clusters/enico1qq0oey/keys/keys", Route::Api(Endpoint::Key(pin(), "keys"))),
-            ("/healthz", Route::Health),
-            ("/readyz", Route::Ready),
-            ("/", Route::Root),
-            ("/cluster_pairing", Route::Page(File::Document)),
-        ] {
-            assert_eq!(find(path), Some(route), "{path}");
+    fn finds_every_route_and_what_its_path_names() {
+        for (route, _) in all() {
+            let path = route.path.replace("{pin}", PIN).replace("{key}", "master_ip");
+            let found = find(&path).unwrap_or_else(|| panic!("there is no {path}"));
+            assert_eq!(found.route().path, route.path);
+            assert_eq!(found.pin.is_some(), route.path.contains("{pin}"), "{path}");
+            assert_eq!(found.key, if route.path.contains("{key}") { "master_ip" } else { "" });
         }
+        assert_eq!(find("/api/v1/clusters/enico1qq0oey/keys/keys").unwrap().key, "keys");
     }
 
     #[test]
@@ -190,15 +202,18 @@ mod tests {
             "//api/v1/clusters",
             "/api/v2/clusters",
             "/api/v1/clusters/short",
+            "/api/v1/clusters/{pin}",
+            "/api/v1/clusters/{pin}/keys",
             "/api/v1/clusters/ENICO1QQ0OEY",
             "/api/v1/clusters/enico1qq0oey/",
             "/api/v1/clusters/enico1qq0oey/keys/",
+            "/api/v1/clusters/enico1qq0oey/keys/{key}",
             "/api/v1/clusters/enico1qq0oey/keys/a.b",
             "/api/v1/clusters/enico1qq0oey/keys/a%2Fb",
             "/api/v1/clusters/enico1qq0oey/keys/a/b",
             "/api/v1/clusters/enico1qq0oey/keys/a/b/c/d/e/f",
         ] {
-            assert_eq!(find(path), None, "{path}");
+            assert!(find(path).is_none(), "{path}");
         }
     }
 

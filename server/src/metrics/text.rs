@@ -40,7 +40,7 @@ impl fmt::Debug for Counted {
 impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Service { metrics, store, hub, .. } = &*self.service;
-        let census = store.census();
+        let stats = store.stats();
 
         let mut requests = encoder.encode_descriptor(
             "requests",
@@ -80,15 +80,15 @@ impl Collector for Counted {
 
         for (name, help, value) in [
             ("ready", "1 if the store would take a write, as /readyz says; else 0", u64::from(self.ready)),
-            ("pins", "Pins that the store holds", census.pins as u64),
-            ("keys", "Keys that the store holds", census.keys as u64),
+            ("pins", "Pins that the store holds", stats.pins as u64),
+            ("keys", "Keys that the store holds", stats.keys as u64),
             ("waiters", "Waits and event streams that are held", hub.waiters() as u64),
         ] {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
         }
         for (name, help, value) in [
             ("wake_ups", "Waits that were ended by a change", hub.woken()),
-            ("store_commits", "Batches of writes that became durable", census.commits),
+            ("store_commits", "Batches of writes that became durable", stats.commits),
         ] {
             encoder
                 .encode_descriptor(name, help, None, MetricType::Counter)?
@@ -101,7 +101,7 @@ impl Collector for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::testing::World;
+    use crate::testing::World;
 
     #[tokio::test]
     async fn tells_what_happened_and_no_pin() {

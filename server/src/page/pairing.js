@@ -14,6 +14,8 @@ const api = (pin, rest = "") => `api/v1/clusters/${pin}${rest}`;
 let pin = null;
 let stream = null;
 let keys = new Map();
+// Whether a wait was seen under this pin.
+let waited = false;
 
 function say(text) { $("said").textContent = text; }
 
@@ -101,11 +103,10 @@ function drawExpiry({ expiry_time: expires }) {
   $("expires").dateTime = expires;
 }
 
-function drawCounts({ waiting, served }) {
-  const parts = [];
-  if (served) parts.push(`at least ${served} ${served === 1 ? "has" : "have"} the address`);
-  if (waiting) parts.push(`${waiting} waiting now`);
-  stage("stage-slaves", served && !waiting ? "done" : "", parts.join(", ") || "none is waiting");
+function drawCounts({ waiting }) {
+  waited = waited || waiting > 0;
+  if (waiting) stage("stage-slaves", "", `${waiting} waiting now`);
+  else stage("stage-slaves", waited ? "done" : "", waited ? "none is waiting any more" : "none is waiting");
 }
 
 const ENDS = {
@@ -171,7 +172,8 @@ function show(cluster) {
   hint();
   keys = new Map();
   drawKeys();
-  drawCounts({ waiting: 0, served: 0 });
+  waited = false;
+  drawCounts({ waiting: 0 });
   watch();
 }
 

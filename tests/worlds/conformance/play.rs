@@ -7,8 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use pairing_server::clock::SystemClock;
-use pairing_server::store::Limits;
-use pairing_server::store::embedded::Embedded;
+use pairing_server::store::{Limits, Store};
 use protocol::Pin;
 use regex_lite::Regex;
 use worlds::http::{Headers, Request, Response};
@@ -95,7 +94,7 @@ impl Player {
 }
 
 fn backdate(data_dir: &Path, pin: &Pin, age: Duration) {
-    let store = Embedded::open(data_dir, Limits::default(), Arc::new(SystemClock), Arc::new(()));
+    let store = Store::open(data_dir, Limits::default(), Arc::new(SystemClock), Arc::new(()));
     let store = store.expect("the stopped service's store opens");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
     runtime.block_on(store.backdate(pin, age)).expect("the pin is in the store");

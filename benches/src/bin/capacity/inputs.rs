@@ -63,7 +63,7 @@ pub(crate) const HANDSHAKE: Micros = 15 * SECOND;
 pub(crate) const RETRY_AFTER_FULL: u8 = 10;
 /// `Retry-After` of a shutdown (server/src/http/refusal.rs).
 pub(crate) const RETRY_AFTER_SHUTDOWN: u8 = 1;
-/// The service's `BATCH` (server/src/store/writer.rs): writes of one commit.
+/// The service's `BATCH` (server/core/src/store/writer.rs): writes of one commit.
 pub(crate) const BATCH: usize = 1024;
 
 /// The agent's `CONNECT_LIMIT` (client/src/http.rs).
@@ -196,13 +196,13 @@ mod tests {
         let holds = include_str!("../../../../server/src/holds.rs");
         let listen = include_str!("../../../../server/src/listen.rs");
         let refusal = include_str!("../../../../server/src/http/refusal.rs");
-        let writer = include_str!("../../../../server/src/store/writer.rs");
+        let writer = include_str!("../../../../server/core/src/store/writer.rs");
         let client = include_str!("../../../../client/src/http.rs");
         for (source, words) in [
             (holds, "FREE: usize = 32;"),
             (listen, "BACKLOG: u32 = 4096;"),
             (listen, "HANDSHAKE: Duration = Duration::from_secs(15);"),
-            (refusal, "Self::ShuttingDown => Some(1),"),
+            (refusal, "Self::ShuttingDown | Self::Unreachable => Some(1),"),
             (refusal, "Self::TooManyWaiters | Self::TooManyConnections => Some(10),"),
             (writer, "BATCH: usize = 1024;"),
             (client, "CONNECT_LIMIT: Duration = Duration::from_secs(10);"),

@@ -1,0 +1,379 @@
+//! Writes: what each does to a cluster, and the batch in which they become durable together.
+//!
+//! A batch evaluates one operation after the other against the state and what it has itself changed so far. No reader
+//! sees any of that before [`Batch::publish`]; a batch that is dropped has not happened. An operation that is refused
+//! changes nothing, except that it removes a cluster which it found to be expired. Evaluating takes nothing from the
+//! operation, so one can be evaluated again when another process was faster.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use protocol::Pin;
+
+use super::handle::Shared;
+use super::pins::{self, PinKey};
+use super::record::Record;
+use super::state::{Entry, Id, NumberedKey, WriterState};
+use super::{Change, Cluster, Key, Update};
+use crate::Refused;
+use crate::clock::{Clock as _, Timestamp};
+
+/// Most clusters that one sweep removes. Each costs 4 µs of the writer's time, so one sweep takes less than a
+/// millisecond, which the writes that share its commit hardly notice beside the sync.
+pub(super) const SWEPT_AT_ONCE: usize = 200;
+
+/// How long before a cluster expires the journal's high-water mark is moved past that moment: time enough for a commit
+/// on a slow disk. If the service crashes and starts again within this time, the cluster expires that much earlier.
+pub(super) const MARK_AHEAD: Duration = Duration::from_secs(2);
+
+/// When the sweeper has something to do about a cluster: early enough to move the mark, or when it has expired.
+pub(super) fn sweep_time(expires: Timestamp, mark: Timestamp) -> Timestamp {
+    if expires > mark { expires.before(MARK_AHEAD) } else { expires }
+}
+
+/// A write.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// Makes a cluster under a pin that cannot be guessed and that no live cluster has.
+    CreateCluster,
+    /// Deletes a cluster and its keys.
+    DeleteCluster(Pin),
+    /// Creates a key.
+    CreateKey {
+        /// Under which pin.
+        pin: Pin,
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Changes a key that exists.
+    UpdateKey {
+        /// Under which pin.
+        pin: Pin,
+        /// Its name so far.
+        name: String,
+        /// What changes.
+        update: Update,
+    },
+    /// Deletes a key.
+    DeleteKey {
+        /// Under which pin.
+        pin: Pin,
+        /// Its name.
+        name: String,
+    },
+    /// Removes clusters that have expired, and moves the high-water mark ahead.
+    Sweep,
+    /// Changes nothing, but makes a commit: shows whether a write would go through.
+    Probe,
+    /// Makes a cluster older than it is, for tests.
+    Backdate(Pin, Duration),
+}
+
+/// What a write that was not refused came to.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It is done, and there is nothing to tell.
+    Done,
+    /// The cluster that was made.
+    Cluster(Cluster),
+    /// The key as it is now.
+    Key(Arc<Key>),
+    /// When the next sweep has something to do; `None` when no cluster is left.
+    Next(Option<Timestamp>),
+}
+
+/// What a batch has changed.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// What each cluster that the batch looked at has become; `None`: there is none.
+    clusters: HashMap<PinKey, Option<Entry>>,
+    /// What each record has become; `None`: it is deleted. Sorted, since neighbours are cheaper to write.
+    records: BTreeMap<Id, Option<Record>>,
+    events: Vec<(Pin, Change)>,
+    next_id: Id,
+    /// The new high-water mark.
+    mark: Option<Timestamp>,
+    /// A commit is wanted, whatever there is to write.
+    probe: bool,
+}
+
+impl Changes {
+    /// Nothing but a new mark.
+    pub(super) fn with_mark(mark: Timestamp) -> Self {
+        Self { mark: Some(mark), ..Self::default() }
+    }
+
+    /// Whether they may be published without a commit: every operation was refused.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.mark.is_none() && !self.probe
+    }
+
+    /// What has to become durable, record by record.
+    pub(super) fn records(&self) -> &BTreeMap<Id, Option<Record>> {
+        &self.records
+    }
+
+    /// What has to become durable, cluster by cluster, among them some that were only looked at; `None`: it is gone.
+    pub fn clusters(&self) -> impl Iterator<Item = (PinKey, Option<&Entry>)> {
+        self.clusters.iter().map(|(pin, entry)| (*pin, entry.as_ref()))
+    }
+
+    /// The new high-water mark of expiry, if it moves: no cluster that expires up to it is known after a restart.
+    #[must_use]
+    pub fn mark(&self) -> Option<Timestamp> {
+        self.mark
+    }
+
+    /// Shows readers what the batch has changed, and then tells the observer.
+    pub(super) fn publish(self, shared: &Shared, writer: &mut WriterState) {
+        writer.next_id = self.next_id;
+        for (pin, entry) in self.clusters {
+            shared.state.publish(writer, pin, entry);
+        }
+        if let Some(mark) = self.mark {
+            shared.move_mark(mark);
+        }
+        shared.wake_sweeper(writer);
+        for (pin, event) in &self.events {
+            shared.observer.changed(pin, event);
+        }
+    }
+}
+
+/// A batch in the making. While there is one, there is no other.
+pub(super) struct Batch<'a> {
+    shared: &'a Shared,
+    writer: MutexGuard<'a, WriterState>,
+    now: Timestamp,
+    /// How many clusters there will be.
+    population: usize,
+    changes: Changes,
+}
+
+impl<'a> Batch<'a> {
+    /// Begins a batch of operations that have all been asked for by now, so one look at the clock does for all.
+    pub(super) fn begin(shared: &'a Shared) -> Self {
+        let writer = shared.state.writer();
+        let changes = Changes { next_id: writer.next_id, ..Changes::default() };
+        Self { now: shared.clock.now(), population: writer.expiring.len(), shared, writer, changes }
+    }
+
+    /// Shows readers what the batch has changed, and tells the observer.
+    pub(super) fn publish(mut self) {
+        self.changes.publish(self.shared, &mut self.writer);
+    }
+
+    /// Gives up the right to write, and keeps what the batch would change.
+    pub(super) fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    /// Does one operation.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) fn evaluate(&mut self, operation: &Operation) -> Result<Outcome, Refused> {
+        match operation {
+            Operation::CreateCluster => self.create_cluster().map(Outcome::Cluster),
+            Operation::DeleteCluster(pin) => self.delete_cluster(pin).map(|()| Outcome::Done),
+            Operation::CreateKey { pin, name, value } => self.create_key(pin, name, value).map(Outcome::Key),
+            Operation::UpdateKey { pin, name, update } => {
+                self.update_key(pin, name, update).map(Outcome::Key)
+            }
+            Operation::DeleteKey { pin, name } => self.delete_key(pin, name).map(|()| Outcome::Done),
+            Operation::Sweep => Ok(Outcome::Next(self.sweep())),
+            Operation::Probe => {
+                self.changes.probe = true;
+                Ok(Outcome::Done)
+            }
+            Operation::Backdate(pin, by) => self.backdate(pin, *by).map(|()| Outcome::Done),
+        }
+    }
+
+    fn create_cluster(&mut self) -> Result<Cluster, Refused> {
+        let limits = self.shared.limits;
+        if self.population >= limits.pins {
+            self.remove_expired();
+        }
+        if self.population >= limits.pins {
+            return Err(Refused::TooManyPins);
+        }
+        let pin = self.unused_pin()?;
+        let id = self.changes.next_id;
+        self.changes.next_id += 1;
+        let created = self.now;
+        let expires = created.after(limits.lifetime);
+        let entry = Entry { id, created, expires, keys: Vec::new() };
+        let cluster = entry.cluster(pin);
+        self.changes.records.insert(id, Some(Record::Cluster { pin, created, expires }));
+        self.changes.clusters.insert(pin, Some(entry));
+        self.population += 1;
+        Ok(cluster)
+    }
+
+    fn delete_cluster(&mut self, pin: &Pin) -> Result<(), Refused> {
+        self.live(pin)?;
+        self.remove(pin, Change::Deleted);
+        Ok(())
+    }
+
+    fn create_key(&mut self, pin: &Pin, name: &str, value: &str) -> Result<Arc<Key>, Refused> {
+        let owner = PinKey::of(pin).ok_or(Refused::UnknownPin)?;
+        let (now, limits) = (self.now, self.shared.limits);
+        let id = self.changes.next_id;
+        let entry = self.live(pin)?;
+        if entry.position(name).is_some() {
+            return Err(Refused::KeyExists);
+        }
+        if entry.keys.len() >= limits.keys_per_pin {
+            return Err(Refused::TooManyKeys);
+        }
+        if entry.bytes() + name.len() + value.len() > limits.bytes_per_pin {
+            return Err(Refused::TooManyBytes);
+        }
+        let key =
+            Arc::new(Key { name: name.to_owned(), value: value.to_owned(), created: now, modified: now });
+        entry.push(NumberedKey { id, key: key.clone() });
+        self.changes.next_id += 1;
+        self.changes.records.insert(id, Some(Record::Key { pin: owner, key: key.clone() }));
+        self.changes.events.push((pin.clone(), Change::KeySet(key.clone())));
+        Ok(key)
+    }
+
+    fn update_key(&mut self, pin: &Pin, name: &str, update: &Update) -> Result<Arc<Key>, Refused> {
+        let owner = PinKey::of(pin).ok_or(Refused::UnknownPin)?;
+        let (now, limits) = (self.now, self.shared.limits);
+        let entry = self.live(pin)?;
+        let at = entry.position(name).ok_or(Refused::UnknownKey)?;
+        let before = entry.keys[at].key.clone();
+        if *update == Update::default() {
+            return Ok(before);
+        }
+        let renamed = update.name.as_ref().is_some_and(|new| new != name);
+        let key = Key {
+            name: update.name.as_ref().unwrap_or(&before.name).clone(),
+            value: update.value.as_ref().unwrap_or(&before.value).clone(),
+            created: before.created,
+            modified: now,
+        };
+        if renamed && entry.position(&key.name).is_some() {
+            return Err(Refused::KeyExists);
+        }
+        let others = entry.bytes() - before.name.len() - before.value.len();
+        if others + key.name.len() + key.value.len() > limits.bytes_per_pin {
+            return Err(Refused::TooManyBytes);
+        }
+        let id = entry.keys[at].id;
+        let key = Arc::new(key);
+        entry.keys[at].key = key.clone();
+        self.changes.records.insert(id, Some(Record::Key { pin: owner, key: key.clone() }));
+        let event = if renamed {
+            Change::KeyRenamed { from: name.to_owned(), key: key.clone() }
+        } else {
+            Change::KeySet(key.clone())
+        };
+        self.changes.events.push((pin.clone(), event));
+        Ok(key)
+    }
+
+    fn delete_key(&mut self, pin: &Pin, name: &str) -> Result<(), Refused> {
+        let entry = self.live(pin)?;
+        let at = entry.position(name).ok_or(Refused::UnknownKey)?;
+        let NumberedKey { id, key } = entry.keys.remove(at);
+        self.changes.records.insert(id, None);
+        self.changes.events.push((pin.clone(), Change::KeyDeleted(key)));
+        Ok(())
+    }
+
+    /// Removes a bounded number of clusters that have expired, moves the mark past those that are about to, and says
+    /// when there is something to do again.
+    fn sweep(&mut self) -> Option<Timestamp> {
+        let next = self.sweep_once();
+        self.shared.plan_sweep(next);
+        next
+    }
+
+    fn sweep_once(&mut self) -> Option<Timestamp> {
+        self.remove_expired();
+        let soon = self.now.after(MARK_AHEAD);
+        let mark = self.shared.mark();
+        let last_soon = self.writer.expiring.range(..=(soon, Id::MAX)).next_back();
+        if let Some(((expires, _), _)) = last_soon.filter(|((expires, _), _)| *expires > mark) {
+            self.changes.mark = Some(*expires);
+        }
+        let mark = self.changes.mark.unwrap_or(mark);
+        let stays = |pin: &PinKey| !matches!(self.changes.clusters.get(pin), Some(None));
+        let old = self.writer.expiring.iter().find(|(_, pin)| stays(pin)).map(|((expires, _), _)| *expires);
+        let new = self.changes.clusters.values().flatten().map(|entry| entry.expires).min();
+        let next = old.into_iter().chain(new).min()?;
+        Some(sweep_time(next, mark))
+    }
+
+    fn backdate(&mut self, pin: &Pin, by: Duration) -> Result<(), Refused> {
+        let key = PinKey::of(pin).ok_or(Refused::UnknownPin)?;
+        let entry = self.live(pin)?;
+        entry.created = entry.created.before(by);
+        entry.expires = entry.expires.before(by);
+        let record = Record::Cluster { pin: key, created: entry.created, expires: entry.expires };
+        let id = entry.id;
+        self.changes.records.insert(id, Some(record));
+        Ok(())
+    }
+
+    /// The cluster as the batch has left it, live or expired.
+    fn cluster(&mut self, pin: &Pin) -> Option<&mut Entry> {
+        let key = PinKey::of(pin)?;
+        self.changes.clusters.entry(key).or_insert_with(|| self.shared.state.copy(key)).as_mut()
+    }
+
+    /// The cluster as the batch has left it, if it is live. One that has expired is removed: the answer will say that
+    /// it is gone, so gone it must be.
+    fn live(&mut self, pin: &Pin) -> Result<&mut Entry, Refused> {
+        self.remove_if_expired(pin);
+        self.cluster(pin).ok_or(Refused::UnknownPin)
+    }
+
+    fn remove_if_expired(&mut self, pin: &Pin) {
+        let now = self.now;
+        if self.cluster(pin).is_some_and(|entry| entry.expires <= now) {
+            self.remove(pin, Change::Expired);
+        }
+    }
+
+    fn remove_expired(&mut self) {
+        let expired: Vec<PinKey> = self
+            .writer
+            .expiring
+            .iter()
+            .take_while(|((expires, _), _)| *expires <= self.now)
+            .map(|(_, pin)| *pin)
+            .filter(|pin| !matches!(self.changes.clusters.get(pin), Some(None)))
+            .take(SWEPT_AT_ONCE)
+            .collect();
+        for pin in expired {
+            self.remove_if_expired(&pin.pin());
+        }
+    }
+
+    /// Removes a cluster and its keys.
+    fn remove(&mut self, pin: &Pin, why: Change) {
+        let Some(key) = PinKey::of(pin) else { return };
+        let Some(entry) = self.changes.clusters.insert(key, None).flatten() else { return };
+        self.changes.records.insert(entry.id, None);
+        self.changes.records.extend(entry.keys.iter().map(|numbered| (numbered.id, None)));
+        self.changes.events.push((pin.clone(), why));
+        self.population -= 1;
+    }
+
+    fn unused_pin(&self) -> Result<PinKey, Refused> {
+        loop {
+            let pin = pins::draw().map_err(|err| Refused::Failed(format!("no random numbers: {err}")))?;
+            if !self.shared.state.contains(pin) && !self.changes.clusters.contains_key(&pin) {
+                return Ok(pin);
+            }
+        }
+    }
+}

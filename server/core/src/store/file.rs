@@ -1,0 +1,143 @@
+//! The store's file: made for this user alone, opened by this process alone. What is in it is `database`'s.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::Refused;
+
+/// Opens and locks the file at `path` in `dir`; both are made if they are not there, and are on the disk before
+/// anything is promised of their contents. `advice` is for those who find it open in another process.
+///
+/// # Errors
+/// [`Refused::Failed`] with a sentence that names the file or directory.
+pub(super) fn open(dir: &Path, path: &Path, advice: &str) -> Result<File, Refused> {
+    let failed = |path: &Path, err: &io::Error| Refused::Failed(format!("{}: {err}", path.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|err| failed(dir, &err))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|err| failed(path, &err))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Refused::Failed(format!(
+                "{}: another process has it open; {advice}",
+                path.display()
+            )));
+        }
+        Err(TryLockError::Error(err)) => return Err(failed(path, &err)),
+    }
+    for made in [Some(dir), dir.parent()].into_iter().flatten() {
+        let made = if made.as_os_str().is_empty() { Path::new(".") } else { made };
+        File::open(made).and_then(|dir| dir.sync_all()).map_err(|err| failed(made, &err))?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::Limits;
+    use crate::store::database::{META, RECORDS};
+    use crate::store::suite::wait;
+    use crate::store::{FILE_NAME, Store};
+    use redb::{Database, TableDefinition, WriteTransaction};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
+    fn open(dir: &Path) -> Result<Store, Refused> {
+        Store::open(dir, Limits::default(), Arc::new(SystemClock), Arc::new(()))
+    }
+
+    /// Opens the file that `make` has made, and compares what the refusal says of it.
+    #[track_caller]
+    fn check_refused(make: impl FnOnce(&Path), says: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        make(&path);
+        let Err(Refused::Failed(why)) = open(dir.path()) else { panic!("it was opened") };
+        assert_eq!(why, format!("{}: {says}", path.display()));
+    }
+
+    /// Commits what `fill` puts into a database that may exist.
+    fn fill(path: &Path, fill: impl FnOnce(&WriteTransaction)) {
+        let transaction = Database::create(path).unwrap().begin_write().unwrap();
+        fill(&transaction);
+        transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn directory_and_file_are_for_this_user_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("one/two");
+        let _store = open(&dir).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&dir), mode(&dir.join(FILE_NAME))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_second_opening_is_refused_while_the_first_lasts() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path()).unwrap();
+        let pin = wait(first.create_cluster()).unwrap().pin;
+        let Err(Refused::Failed(why)) = open(dir.path()) else { panic!("it was opened") };
+        let path = dir.path().join(FILE_NAME);
+        assert_eq!(
+            why,
+            format!(
+                "{}: another process has it open; stop that one first, or use another data directory",
+                path.display()
+            )
+        );
+        wait(first.cluster(&pin)).unwrap();
+        drop(first);
+        wait(open(dir.path()).unwrap().cluster(&pin)).unwrap();
+    }
+
+    #[test]
+    fn refuses_a_file_that_is_not_its_own() {
+        check_refused(|path| fs::create_dir(path).unwrap(), "Is a directory (os error 21)");
+        let foreign = "the file is not one of this service; move it away, or use another data directory";
+        check_refused(|path| fs::write(path, "short").unwrap(), foreign);
+        check_refused(|path| fs::write(path, "a letter to a friend".repeat(500)).unwrap(), foreign);
+        check_refused(|path| fs::write(path, vec![0; 8 << 20]).unwrap(), foreign);
+        let [other, wrong] = ["other", "meta"].map(TableDefinition::<&str, &str>::new);
+        check_refused(|path| fill(path, |into| drop(into.open_table(other).unwrap())), foreign);
+        check_refused(|path| fill(path, |into| drop(into.open_table(wrong).unwrap())), foreign);
+        check_refused(|path| fill(path, |into| drop(into.open_table(META).unwrap())), foreign);
+    }
+
+    #[test]
+    fn refuses_a_format_that_it_does_not_know() {
+        let newer =
+            |into: &WriteTransaction| drop(into.open_table(META).unwrap().insert("format", 2).unwrap());
+        check_refused(
+            |path| fill(path, newer),
+            "the file has format 2, this release reads format 1; run the release that wrote it, or move the file \
+             away to begin with an empty store",
+        );
+    }
+
+    #[test]
+    fn refuses_a_record_that_it_cannot_read() {
+        let check = |record: &[u8], why: &str| {
+            let make = |path: &Path| {
+                drop(open(path.parent().unwrap()).unwrap());
+                fill(path, |into| drop(into.open_table(RECORDS).unwrap().insert(7, record).unwrap()));
+            };
+            let advice = "restore the file from a backup, or move it away to begin with an empty store";
+            check_refused(make, &format!("record 7 is damaged: {why}; {advice}"));
+        };
+        check(b"", "it is cut short");
+        check(b"\x09", "it is of kind 9, which this version does not know");
+        check(&[b"\x02enico1qq0oey", [0; 18].as_slice()].concat(), "its cluster is missing");
+    }
+}

@@ -1,0 +1,396 @@
+//! The store as its callers see it: reads from the state, writes through a batch, with or without a journal.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use protocol::Pin;
+use tokio::sync::Notify;
+
+use super::batch::{Batch, Operation, Outcome, sweep_time};
+use super::embedded::Embedded;
+use super::journal::{Foreign, Journal};
+use super::pins::PinKey;
+use super::snapshot::Snapshot;
+use super::state::{Entry, Lookup, State, WriterState};
+use super::writer::{PAUSE, WriteQueue};
+use super::{Change, Cluster, Key, Limits, Observer, Stats, Update};
+use crate::Refused;
+use crate::clock::{Clock, SteadyClock, Timestamp};
+
+/// Clusters and their keys. The promises are at the head of [the module](super). Dropping it answers what is queued
+/// and closes the journal; it blocks for that long.
+pub struct Store {
+    shared: Arc<Shared>,
+    /// `None`: there is no journal, and a write is durable at once.
+    queue: Option<WriteQueue>,
+}
+
+/// What readers and the writer have in common.
+pub(super) struct Shared {
+    pub(super) state: State,
+    pub(super) limits: Limits,
+    pub(super) clock: SteadyClock,
+    pub(super) observer: Arc<dyn Observer>,
+    /// Batches that became durable.
+    pub(super) commits: AtomicU64,
+    /// The high-water mark of expiry: a cluster that expires up to it is gone also after a restart.
+    mark: AtomicU64,
+    /// When the sweeper comes next.
+    next_sweep: AtomicU64,
+    /// Tells the sweeper that it should come earlier.
+    sweep_earlier: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(
+        limits: Limits,
+        clock: SteadyClock,
+        observer: Arc<dyn Observer>,
+        mark: Timestamp,
+    ) -> Self {
+        Self {
+            state: State::new(),
+            limits,
+            clock,
+            observer,
+            commits: AtomicU64::new(0),
+            mark: AtomicU64::new(mark.0),
+            next_sweep: AtomicU64::new(u64::MAX),
+            sweep_earlier: Notify::new(),
+        }
+    }
+
+    /// A sweep has said when the next one is due. Only the writer plans, so a plan is never older than the state.
+    pub(super) fn plan_sweep(&self, next: Option<Timestamp>) {
+        self.next_sweep.store(next.map_or(u64::MAX, |next| next.0), Ordering::Relaxed);
+    }
+
+    /// Wakes the sweeper if the first cluster to expire does so before it would come.
+    pub(super) fn wake_sweeper(&self, writer: &WriterState) {
+        let Some(((expires, _), _)) = writer.expiring.first_key_value() else { return };
+        let wanted = sweep_time(*expires, self.mark()).0;
+        if wanted < self.next_sweep.load(Ordering::Relaxed) {
+            self.next_sweep.store(wanted, Ordering::Relaxed);
+            self.sweep_earlier.notify_one();
+        }
+    }
+
+    pub(super) fn mark(&self) -> Timestamp {
+        Timestamp(self.mark.load(Ordering::Acquire))
+    }
+
+    /// Moves the mark; it is durable.
+    pub(super) fn move_mark(&self, mark: Timestamp) {
+        self.mark.fetch_max(mark.0, Ordering::Release);
+    }
+
+    /// Takes in what other processes have changed, and tells the observer of the differences.
+    pub(super) fn take_in(&self, foreign: Vec<Foreign>) {
+        let mut writer = self.state.writer();
+        for Foreign { pin, entry, expired } in foreign {
+            let Some(key) = PinKey::of(&pin) else { continue };
+            let events = differences(self.state.copy(key).as_ref(), entry.as_ref(), expired);
+            self.state.publish(&mut writer, key, entry);
+            self.wake_sweeper(&writer);
+            for event in &events {
+                self.observer.changed(&pin, event);
+            }
+        }
+    }
+}
+
+/// What happened to a cluster between two states of it.
+fn differences(before: Option<&Entry>, after: Option<&Entry>, expired: bool) -> Vec<Change> {
+    let keys = |entry: Option<&Entry>| entry.map(|entry| entry.keys.clone()).unwrap_or_default();
+    match (before, after) {
+        (None, None) => return Vec::new(),
+        (Some(_), None) => return vec![if expired { Change::Expired } else { Change::Deleted }],
+        _ => {}
+    }
+    let (before, after) = (keys(before), keys(after));
+    let deleted = before.iter().filter(|old| after.iter().all(|new| new.id != old.id));
+    let deleted = deleted.map(|old| Change::KeyDeleted(old.key.clone()));
+    let set = after.iter().filter_map(|new| match before.iter().find(|old| old.id == new.id) {
+        Some(old) if old.key == new.key => None,
+        Some(old) if old.key.name != new.key.name => {
+            Some(Change::KeyRenamed { from: old.key.name.clone(), key: new.key.clone() })
+        }
+        _ => Some(Change::KeySet(new.key.clone())),
+    });
+    deleted.chain(set).collect()
+}
+
+impl Store {
+    /// An empty store that forgets everything when it is dropped.
+    #[must_use]
+    pub fn in_memory(limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
+        // Nothing is there after a restart, so nothing can come back.
+        let shared =
+            Shared::new(limits, SteadyClock::new(clock, Timestamp(0)), observer, Timestamp(u64::MAX));
+        Self { shared: Arc::new(shared), queue: None }
+    }
+
+    /// Opens the store in the data directory `dir`, for this process alone, and reads all of it. Directory and file
+    /// are made if they are not there, for this user alone (0700 and 0600).
+    ///
+    /// # Errors
+    /// [`Refused::Failed`] or [`Refused::NoSpace`] with a sentence that names the file: it cannot be made, read or
+    /// written, is damaged, has another format, or is open in another process.
+    pub fn open(
+        dir: &Path,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, Refused> {
+        Self::with_embedded(Embedded::open(dir)?, PAUSE, limits, clock, observer)
+    }
+
+    /// A store with an embedded journal that is open.
+    pub(super) fn with_embedded(
+        journal: Embedded,
+        pause: Duration,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, Refused> {
+        let mark = journal.mark()?;
+        let shared = Shared::new(limits, SteadyClock::new(clock, mark), observer, mark);
+        journal.load(&shared)?;
+        Self::with_shared(shared, journal, pause)
+    }
+
+    /// A store with a journal of the caller's, which has nothing in it or yields what it has as [`Journal::foreign`]
+    /// changes.
+    ///
+    /// # Errors
+    /// There is no thread for the writer.
+    pub fn with_journal(
+        journal: impl Journal,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, Refused> {
+        let clock = SteadyClock::new(clock, Timestamp(0));
+        Self::with_shared(Shared::new(limits, clock, observer, Timestamp(0)), journal, PAUSE)
+    }
+
+    fn with_shared(shared: Shared, journal: impl Journal, pause: Duration) -> Result<Self, Refused> {
+        let shared = Arc::new(shared);
+        let queue = WriteQueue::start(shared.clone(), journal, pause)?;
+        Ok(Self { shared, queue: Some(queue) })
+    }
+
+    /// The time as the store has it. It never steps back while the process lives.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Makes a cluster under a pin that cannot be guessed and that no live cluster has.
+    ///
+    /// # Errors
+    /// [`Refused::TooManyPins`], or the journal's.
+    pub async fn create_cluster(&self) -> Result<Cluster, Refused> {
+        match self.write(Operation::CreateCluster).await? {
+            Outcome::Cluster(cluster) => Ok(cluster),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The cluster of a pin.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`].
+    pub async fn cluster(&self, pin: &Pin) -> Result<Cluster, Refused> {
+        self.read(pin, |pin, entry| Ok(entry.cluster(pin))).await
+    }
+
+    /// Deletes a cluster and its keys.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`], or the journal's.
+    pub async fn delete_cluster(&self, pin: &Pin) -> Result<(), Refused> {
+        self.write(Operation::DeleteCluster(pin.clone())).await.map(drop)
+    }
+
+    /// The keys of a pin in the order of their creation.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`].
+    pub async fn keys(&self, pin: &Pin) -> Result<Vec<Arc<Key>>, Refused> {
+        self.read(pin, |_, entry| Ok(entry.keys.iter().map(|numbered| numbered.key.clone()).collect())).await
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`] or [`Refused::UnknownKey`].
+    pub async fn key(&self, pin: &Pin, name: &str) -> Result<Arc<Key>, Refused> {
+        self.read(pin, |_, entry| entry.key(name).cloned().ok_or(Refused::UnknownKey)).await
+    }
+
+    /// Creates a key.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`], [`Refused::KeyExists`], a limit, or the journal's.
+    pub async fn create_key(&self, pin: &Pin, name: &str, value: &str) -> Result<Arc<Key>, Refused> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.write_key(Operation::CreateKey { pin: pin.clone(), name, value }).await
+    }
+
+    /// Changes a key that exists. A new name that another key has is [`Refused::KeyExists`].
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`], [`Refused::UnknownKey`], [`Refused::KeyExists`], a limit, or the journal's.
+    pub async fn update_key(&self, pin: &Pin, name: &str, update: Update) -> Result<Arc<Key>, Refused> {
+        self.write_key(Operation::UpdateKey { pin: pin.clone(), name: name.to_owned(), update }).await
+    }
+
+    /// Deletes a key.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`], [`Refused::UnknownKey`], or the journal's.
+    pub async fn delete_key(&self, pin: &Pin, name: &str) -> Result<(), Refused> {
+        self.write(Operation::DeleteKey { pin: pin.clone(), name: name.to_owned() }).await.map(drop)
+    }
+
+    /// Removes a bounded number of clusters that have expired, in the order in which they did, and tells of each. Says
+    /// when there is something to do again, which has passed if there was more to remove than one call does; `None`
+    /// when no cluster is left. Reads are exact without it; it frees room, and tells of the clusters that are not asked
+    /// for.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub async fn sweep(&self) -> Result<Option<Timestamp>, Refused> {
+        match self.write(Operation::Sweep).await? {
+            Outcome::Next(next) => Ok(next),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Waits until a cluster expires before the moment that the last [`Store::sweep`] has named.
+    pub async fn sweep_earlier(&self) {
+        self.shared.sweep_earlier.notified().await;
+    }
+
+    /// Makes a cluster older than it is, as if it had been created `by` earlier: for tests of what happens when it
+    /// expires.
+    ///
+    /// # Errors
+    /// As those of any write.
+    #[doc(hidden)]
+    pub async fn backdate(&self, pin: &Pin, by: Duration) -> Result<(), Refused> {
+        self.write(Operation::Backdate(pin.clone(), by)).await.map(drop)
+    }
+
+    /// Adds a cluster with a pin that is not drawn, to a store in memory: for tests.
+    ///
+    /// # Panics
+    /// If the pin is not as long as ours.
+    #[doc(hidden)]
+    pub fn insert(&self, pin: &Pin) {
+        let mut writer = self.shared.state.writer();
+        let (id, created) = (writer.next_id, self.now());
+        writer.next_id += 1;
+        let pin = PinKey::of(pin).expect("it is as long as ours");
+        let entry =
+            Entry { id, created, expires: created.after(self.shared.limits.lifetime), keys: Vec::new() };
+        self.shared.state.publish(&mut writer, pin, Some(entry));
+        self.shared.wake_sweeper(&writer);
+    }
+
+    /// How much there is: for `/metrics`.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (pins, keys) = self.shared.state.population();
+        Stats { pins, keys, commits: self.shared.commits.load(Ordering::Relaxed) }
+    }
+
+    /// Whether a write would go through now: for `/readyz`. The last commit answers if it was a moment ago, else one
+    /// that is made to find out.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub async fn ready(&self) -> Result<(), Refused> {
+        match self.queue.as_ref().and_then(WriteQueue::recent) {
+            Some(outcome) => outcome,
+            None => self.write(Operation::Probe).await.map(drop),
+        }
+    }
+
+    /// What is durable, and a moment: every write that was answered before it is in there. Later writes go on.
+    ///
+    /// # Errors
+    /// There is no journal, or it cannot be read now.
+    pub async fn snapshot(&self) -> Result<(Snapshot, Timestamp), Refused> {
+        let now = self.now();
+        let Some(queue) = &self.queue else {
+            return Err(Refused::Failed("a store in memory has nothing durable".to_owned()));
+        };
+        Ok((queue.snapshot().await?, now))
+    }
+
+    /// Reads from a cluster. The answer that one has expired waits until no restart can bring it back, which the
+    /// sweeper has nearly always seen to before.
+    async fn read<T>(
+        &self,
+        pin: &Pin,
+        read: impl FnOnce(PinKey, &Entry) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let Some(key) = PinKey::of(pin) else { return Err(Refused::UnknownPin) };
+        match self.shared.state.read(key, self.now(), |entry| read(key, entry)) {
+            Lookup::Live(answer) => answer,
+            Lookup::Expired(at) if at > self.shared.mark() => {
+                // Boxed: it is seldom, and would be part of every request that is held.
+                Box::pin(self.write(Operation::Sweep)).await?;
+                Err(Refused::UnknownPin)
+            }
+            Lookup::Expired(_) | Lookup::Unknown => Err(Refused::UnknownPin),
+        }
+    }
+
+    async fn write_key(&self, operation: Operation) -> Result<Arc<Key>, Refused> {
+        match self.write(operation).await? {
+            Outcome::Key(key) => Ok(key),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn write(&self, operation: Operation) -> Result<Outcome, Refused> {
+        match &self.queue {
+            Some(queue) => queue.write(operation).await,
+            None => {
+                let mut batch = Batch::begin(&self.shared);
+                let outcome = batch.evaluate(&operation);
+                batch.publish();
+                outcome
+            }
+        }
+    }
+}
+
+/// An operation came to something that it cannot come to.
+fn unexpected(outcome: &Outcome) -> Refused {
+    Refused::Failed(format!("an operation came to {outcome:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite;
+
+    #[derive(Default)]
+    struct Nowhere;
+
+    impl suite::Place for Nowhere {
+        const LASTS: bool = false;
+
+        fn open(&self, limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Store {
+            Store::in_memory(limits, clock, observer)
+        }
+    }
+
+    suite::run!(Nowhere);
+}

@@ -1,0 +1,62 @@
+//! The store: what it keeps, and what it promises.
+//!
+//! One state machine in memory evaluates every operation and answers every read ([`Store`]). A [`Journal`] behind it
+//! makes batches of changes durable: none, an embedded database, or another that a caller brings.
+//!
+//! # The promises
+//! The store keeps these with every journal; `suite.rs` holds each of them to it.
+//!
+//! 1. **Durable**: a write is answered only after it would survive a power cut (without a journal: for the life of the
+//!    process only). A write that was answered with [`Refused::Failed`](crate::Refused::Failed) may or may not have happened.
+//! 2. **Atomic**: a write happens whole or not at all; a rename never leaves both names or neither.
+//! 3. **Once**: of any number of concurrent creations of one key under one pin, exactly one succeeds and the others
+//!    get [`Refused::KeyExists`](crate::Refused::KeyExists).
+//! 4. **In order**: a read that starts after a write was answered sees that write. No read sees a write that is not
+//!    yet durable.
+//! 5. **Expiry is exact**: from the moment [`Cluster::expires`] on, the pin is unknown to every call, also after a
+//!    restart, and also when the clock steps back. The store's clock never steps back while the process lives; for the
+//!    time after a restart the journal holds a high-water mark, and no pin beyond the mark is called unknown before
+//!    the mark has been moved past it. The sweeper moves the mark ahead of time, so reads need not write.
+//! 6. **Changes are told**: the [`Observer`] hears of every change after it is durable and visible to reads, in the
+//!    order in which the changes of one pin happened; of an expiry, when the pin is removed. It is called on the
+//!    writer's path, so it must be quick.
+//! 7. **Bounded**: at most `Limits::keys_per_pin` keys and `Limits::bytes_per_pin` bytes a pin, and
+//!    `Limits::pins` pins; past that, a refusal that changes nothing.
+
+mod batch;
+pub mod copy;
+mod database;
+mod device;
+mod embedded;
+#[cfg(test)]
+mod faults;
+mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod handle;
+mod journal;
+#[cfg(test)]
+mod model;
+mod pins;
+#[cfg(test)]
+mod powercut;
+mod record;
+#[cfg(test)]
+mod shared;
+pub mod snapshot;
+mod state;
+#[cfg(test)]
+mod suite;
+#[cfg(test)]
+mod testdisk;
+mod types;
+mod writer;
+
+pub use batch::{Changes, Operation, Outcome};
+pub use database::FORMAT;
+pub use embedded::FILE_NAME;
+pub use handle::Store;
+pub use journal::{CommitError, Foreign, Journal};
+pub use pins::PinKey;
+pub use state::{Entry, Id, NumberedKey};
+pub use types::{Change, Cluster, Key, Limits, Observer, PINS, Stats, Update};

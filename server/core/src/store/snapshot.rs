@@ -1,0 +1,106 @@
+//! The store as it was at one moment, while writes go on: what a backup is made of.
+//!
+//! It is a read transaction of redb's, so nobody waits for anybody; the pages that it sees are not used again while it
+//! lives, and the file grows by what is written meanwhile.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Weak;
+
+use redb::backends::FileBackend;
+use redb::{Durability, Error, ReadTransaction, ReadableTable, TableError};
+
+use super::database::{RECORDS, Records, guarded};
+use super::device::Device;
+use super::embedded::FILE_NAME;
+use super::file;
+use super::state::Id;
+use crate::Refused;
+
+/// The store as it was.
+pub struct Snapshot {
+    name: String,
+    transaction: ReadTransaction,
+    /// Dead once the database was opened anew after an error: from then on pages that this sees may be written over.
+    opening: Weak<()>,
+}
+
+impl Snapshot {
+    pub(super) fn new(name: String, transaction: ReadTransaction, opening: Weak<()>) -> Self {
+        Self { name, transaction, opening }
+    }
+
+    /// Gives every record with its number to `take`, in the order of the numbers, until that has had enough.
+    ///
+    /// # Errors
+    /// The file is damaged, or what was given so far is void since the database was opened anew meanwhile; or what
+    /// `take` says.
+    pub fn each(&self, mut take: impl FnMut(Id, &[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
+        let mut read = || {
+            let table = match self.transaction.open_table(RECORDS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Ok(())),
+                table => table?,
+            };
+            for item in table.iter()? {
+                let (id, bytes) = item?;
+                if self.is_void() {
+                    break;
+                }
+                if let Err(err) = take(id.value(), bytes.value()) {
+                    return Ok(Err(err));
+                }
+            }
+            Ok(Ok(()))
+        };
+        let explain = |err: Error| Refused::Failed(format!("{}: {err}", self.name));
+        let outcome = guarded(&self.name, || read().map_err(explain)?);
+        // Whatever else it came to: it may have come from pages that were written over.
+        if self.is_void() {
+            return Err(Refused::Failed(format!(
+                "{}: the file was opened anew meanwhile, after an error that the log tells of",
+                self.name
+            )));
+        }
+        outcome
+    }
+
+    fn is_void(&self) -> bool {
+        self.opening.strong_count() == 0
+    }
+}
+
+/// The store of a service that does not run. While this lives, none can be started.
+pub struct AtRest(Records);
+
+impl AtRest {
+    /// Opens the store in a data directory. It is made if it is not there, which is for the caller to prevent.
+    ///
+    /// # Errors
+    /// As for [`super::embedded::Embedded::open`].
+    pub fn open(dir: &Path) -> Result<Self, Refused> {
+        let path = dir.join(FILE_NAME);
+        let name = path.display().to_string();
+        let advice =
+            "if the service is just starting or ending, try again; else look for a warning in its log";
+        let file = file::open(dir, &path, advice)?;
+        let disk = FileBackend::new(file).map_err(|err| Refused::Failed(format!("{name}: {err}")))?;
+        let open = || Records::open(name.clone(), Device::new(disk), Durability::Immediate);
+        guarded(&name, open).map(Self)
+    }
+
+    /// Whether there is a store in a data directory.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn is_there(dir: &Path) -> std::io::Result<bool> {
+        fs::exists(dir.join(FILE_NAME))
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, Refused> {
+        self.0.snapshot()
+    }
+}

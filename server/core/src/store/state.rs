@@ -1,0 +1,271 @@
+//! What the store holds in memory: every cluster with its keys, and the order in which they expire.
+//!
+//! It answers every read, so a read never touches the disk. It knows nothing of disks: who publishes a change has made
+//! it durable.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::pins::PinKey;
+use super::{Cluster, Key};
+use crate::clock::Timestamp;
+
+/// The number of a cluster or key in the store: given once, in the order of creation, and never reused while the
+/// store is open.
+pub type Id = u64;
+
+/// A cluster and its keys.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its number.
+    pub id: Id,
+    /// When it was created.
+    pub created: Timestamp,
+    /// From this moment on it is gone.
+    pub expires: Timestamp,
+    /// In the order of their creation, which is that of their numbers.
+    pub keys: Vec<NumberedKey>,
+}
+
+/// A key and its number.
+#[derive(Debug, Clone)]
+pub struct NumberedKey {
+    /// Its number.
+    pub id: Id,
+    /// Itself.
+    pub key: Arc<Key>,
+}
+
+impl Entry {
+    pub(super) fn cluster(&self, pin: PinKey) -> Cluster {
+        Cluster { pin: pin.pin(), created: self.created, expires: self.expires }
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<&Arc<Key>> {
+        self.position(name).map(|at| &self.keys[at].key)
+    }
+
+    /// Its place in the order in which clusters expire.
+    fn expiry(&self) -> (Timestamp, Id) {
+        (self.expires, self.id)
+    }
+
+    /// Where in `keys` a name is. There are few keys and most clusters have two, so looking through them costs less
+    /// than an index would.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.keys.iter().position(|numbered| numbered.key.name == name)
+    }
+
+    /// Adds the youngest key.
+    pub(super) fn push(&mut self, key: NumberedKey) {
+        // Most clusters have two keys and there may be millions: no room to spare.
+        self.keys.reserve_exact(1);
+        self.keys.push(key);
+    }
+
+    /// Bytes of names and values together.
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.iter().map(|numbered| numbered.key.name.len() + numbered.key.value.len()).sum()
+    }
+}
+
+/// What was found under a pin.
+pub(super) enum Lookup<T> {
+    /// A live cluster, and what was read from it.
+    Live(T),
+    /// A cluster that expired at this moment and is not removed yet.
+    Expired(Timestamp),
+    /// Nothing.
+    Unknown,
+}
+
+/// A map that grows doubles itself in one go. Pins are spread over this many, so that the write during which one of
+/// them does so is held up by a fraction of a millisecond, also with millions of pins.
+const SHARDS: usize = 256;
+
+type Shard = HashMap<PinKey, Entry, BuildHasherDefault<PinHasher>>;
+
+/// Spreads pins. They are random, and nobody but us chooses those that are in the map, so it takes no more than to
+/// bring their bytes together.
+#[derive(Default)]
+struct PinHasher(u64);
+
+impl Hasher for PinHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        /// Odd, with ones all over: the golden ratio's digits (Knuth, volume 3, section 6.4).
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0.rotate_left(23) ^ u64::from_le_bytes(word)).wrapping_mul(SPREAD);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        // What the multiplication has stirred most is at the top, and the map looks at both ends.
+        self.0.rotate_left(26)
+    }
+}
+
+/// The clusters, for readers; and what only the one writer needs.
+pub(super) struct State {
+    shards: Box<[RwLock<Shard>]>,
+    writer: Mutex<WriterState>,
+    pins: AtomicUsize,
+    keys: AtomicUsize,
+}
+
+/// What only the writer needs. Who has it locked is the writer.
+#[derive(Default)]
+pub(super) struct WriterState {
+    /// Every cluster by the moment at which it expires. Those of one moment are in the order of their numbers, in
+    /// which their records lie together.
+    pub(super) expiring: BTreeMap<(Timestamp, Id), PinKey>,
+    /// The next number to give.
+    pub(super) next_id: Id,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            writer: Mutex::default(),
+            pins: AtomicUsize::new(0),
+            keys: AtomicUsize::new(0),
+        }
+    }
+
+    /// Reads a cluster that is live at `now`.
+    pub(super) fn read<T>(&self, pin: PinKey, now: Timestamp, read: impl FnOnce(&Entry) -> T) -> Lookup<T> {
+        match self.shard(pin).get(&pin) {
+            Some(entry) if now < entry.expires => Lookup::Live(read(entry)),
+            Some(entry) => Lookup::Expired(entry.expires),
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// A copy of a cluster, whether it is live or has expired.
+    pub(super) fn copy(&self, pin: PinKey) -> Option<Entry> {
+        self.shard(pin).get(&pin).cloned()
+    }
+
+    pub(super) fn contains(&self, pin: PinKey) -> bool {
+        self.shard(pin).contains_key(&pin)
+    }
+
+    /// How many clusters and keys there are.
+    pub(super) fn population(&self) -> (usize, usize) {
+        (self.pins.load(Ordering::Relaxed), self.keys.load(Ordering::Relaxed))
+    }
+
+    /// Makes this process's one writer.
+    pub(super) fn writer(&self) -> MutexGuard<'_, WriterState> {
+        // An observer that panicked did so after the state was whole.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows readers what has become of a cluster; `None`: it is gone. Holding the writer's state proves the right to
+    /// it.
+    pub(super) fn publish(&self, writer: &mut WriterState, pin: PinKey, entry: Option<Entry>) {
+        let expiry = entry.as_ref().map(Entry::expiry);
+        if let Some(expiry) = expiry {
+            writer.expiring.insert(expiry, pin);
+        }
+        let keys = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.keys.len());
+        let (more_pins, more_keys) = (usize::from(entry.is_some()), keys(&entry));
+        let mut shard = self.shard_mut(pin);
+        let before = match entry {
+            Some(entry) => shard.insert(pin, entry),
+            None => shard.remove(&pin),
+        };
+        // What was there is freed after readers may go on.
+        drop(shard);
+        // There is one writer, and what goes has come before, so neither falls below zero.
+        self.pins.fetch_add(more_pins, Ordering::Relaxed);
+        self.pins.fetch_sub(usize::from(before.is_some()), Ordering::Relaxed);
+        self.keys.fetch_add(more_keys, Ordering::Relaxed);
+        self.keys.fetch_sub(keys(&before), Ordering::Relaxed);
+        if let Some(before) = before.map(|before| before.expiry()).filter(|before| Some(*before) != expiry) {
+            writer.expiring.remove(&before);
+        }
+    }
+
+    /// Adds a key that was kept. False if its cluster is not there.
+    pub(super) fn restore(&self, _: &mut WriterState, pin: PinKey, key: NumberedKey) -> bool {
+        let mut shard = self.shard_mut(pin);
+        let Some(entry) = shard.get_mut(&pin) else { return false };
+        entry.push(key);
+        self.keys.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn shard(&self, pin: PinKey) -> RwLockReadGuard<'_, Shard> {
+        self.shards[shard_of(pin)].read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard_mut(&self, pin: PinKey) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[shard_of(pin)].write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Pins are random, so their characters spread them well enough.
+fn shard_of(pin: PinKey) -> usize {
+    pin.bytes().iter().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)))
+        % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::pins;
+
+    fn entry(id: Id, expires: u64) -> Entry {
+        Entry { id, created: Timestamp(0), expires: Timestamp(expires), keys: Vec::new() }
+    }
+
+    #[test]
+    fn spreads_pins_over_all_shards() {
+        let mut filled = [0; SHARDS];
+        for _ in 0..SHARDS * 100 {
+            filled[shard_of(pins::draw().unwrap())] += 1;
+        }
+        assert!(filled.iter().all(|pins| (20..200).contains(pins)), "{filled:?}");
+    }
+
+    #[test]
+    fn spreads_pins_over_the_places_of_a_map() {
+        const PLACES: usize = 1024;
+        let hashes: Vec<u64> = (0..PLACES * 16)
+            .map(|_| {
+                let mut hasher = PinHasher::default();
+                hasher.write(pins::draw().unwrap().bytes());
+                hasher.finish()
+            })
+            .collect();
+        for place in [|hash: u64| hash % 1024, |hash: u64| hash >> 54] {
+            let mut filled = [0; PLACES];
+            for &hash in &hashes {
+                filled[usize::try_from(place(hash)).unwrap()] += 1;
+            }
+            assert!(filled.iter().all(|pins| (1..60).contains(pins)), "{filled:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_expiry_follows_every_change() {
+        let state = State::new();
+        let mut writer = state.writer();
+        let (one, other) = (pins::draw().unwrap(), pins::draw().unwrap());
+        state.publish(&mut writer, one, Some(entry(1, 10)));
+        state.publish(&mut writer, other, Some(entry(0, 20)));
+        state.publish(&mut writer, one, Some(entry(1, 30)));
+        state.publish(&mut writer, other, Some(entry(0, 20)));
+        assert_eq!(writer.expiring, BTreeMap::from([((Timestamp(20), 0), other), ((Timestamp(30), 1), one)]));
+        state.publish(&mut writer, one, None);
+        state.publish(&mut writer, other, None);
+        state.publish(&mut writer, other, None);
+        assert!(writer.expiring.is_empty());
+    }
+}

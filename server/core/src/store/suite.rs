@@ -1,0 +1,551 @@
+//! The promises as tests: one suite, run over every journal.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use protocol::Pin;
+
+use super::batch::{MARK_AHEAD, SWEPT_AT_ONCE};
+use super::{Change, Key, Limits, Observer, Store, Update};
+use crate::Refused;
+use crate::clock::{Clock, ManualClock, Timestamp};
+
+/// Where a store lives: opening it again finds what was there, if its journal lasts.
+pub(super) trait Place: Default + Sync {
+    const LASTS: bool;
+    fn open(&self, limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Store;
+}
+
+/// Runs each test of the suite over one place.
+macro_rules! run {
+    ($place:ty: $($test:ident)*) => {$(
+        #[test]
+        fn $test() {
+            $crate::store::suite::$test::<$place>();
+        }
+    )*};
+    ($place:ty) => {
+        $crate::store::suite::run!($place:
+            keeps_a_cluster_and_its_keys
+            tells_an_unknown_pin_from_an_unknown_key
+            creates_a_key_once_for_64_who_try_at_once
+            renames_onto_a_name_once_for_64_who_try_at_once
+            changes_values_and_names_and_keeps_what_is_not_named
+            a_rename_onto_another_key_changes_nothing
+            lists_keys_in_the_order_of_creation
+            refuses_what_is_past_a_limit_and_changes_nothing
+            makes_room_for_a_new_pin_when_one_has_expired
+            a_pin_is_gone_to_the_microsecond
+            every_call_that_finds_a_pin_gone_keeps_it_gone
+            a_read_of_an_expired_pin_writes_nothing_once_the_mark_is_past_it
+            a_cluster_that_expires_before_all_others_is_swept_in_time
+            tells_every_change_in_order_after_it_can_be_read
+            tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once
+            a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again
+            a_write_whose_asker_has_gone_leaves_the_store_whole
+            behaves_as_its_model
+        );
+    };
+}
+pub(super) use run;
+
+/// Waits for an answer, also where a runtime would not let itself be blocked: in an observer.
+pub(super) fn wait<T>(answer: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut answer = pin!(answer);
+    loop {
+        match answer.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Remembers what it was told.
+#[derive(Default)]
+pub(super) struct Log(Mutex<Vec<(Pin, Change)>>);
+
+impl Log {
+    /// What was told since the last look.
+    pub(super) fn take(&self) -> Vec<(Pin, Change)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Observer for Log {
+    fn changed(&self, pin: &Pin, change: &Change) {
+        self.0.lock().unwrap().push((pin.clone(), change.clone()));
+    }
+}
+
+/// A store, its clock, and what its observer heard.
+pub(super) struct Fixture<P: Place> {
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) log: Arc<Log>,
+    limits: Limits,
+    store: Option<Store>,
+    place: P,
+}
+
+pub(super) const START: Timestamp = Timestamp(1_700_000_000_000_000);
+pub(super) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl<P: Place> Fixture<P> {
+    pub(super) fn new(limits: Limits) -> Self {
+        let (clock, log, place) = (Arc::new(ManualClock::at(START)), Arc::new(Log::default()), P::default());
+        let store = Some(place.open(limits, clock.clone(), log.clone()));
+        Self { clock, log, limits, store, place }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    /// Closes the store and opens it again, if it lasts.
+    pub(super) fn reopen(&mut self) {
+        if P::LASTS {
+            self.store = None;
+            self.store = Some(self.place.open(self.limits, self.clock.clone(), self.log.clone()));
+        }
+    }
+
+    pub(super) fn pin(&self) -> Pin {
+        wait(self.store().create_cluster()).unwrap().pin
+    }
+
+    fn create(&self, pin: &Pin, name: &str, value: &str) -> Result<Arc<Key>, Refused> {
+        wait(self.store().create_key(pin, name, value))
+    }
+
+    fn update(
+        &self,
+        pin: &Pin,
+        name: &str,
+        to: Option<&str>,
+        value: Option<&str>,
+    ) -> Result<Arc<Key>, Refused> {
+        let update = Update { name: to.map(str::to_owned), value: value.map(str::to_owned) };
+        wait(self.store().update_key(pin, name, update))
+    }
+
+    fn list(&self, pin: &Pin) -> Result<Vec<(String, String)>, Refused> {
+        let keys = wait(self.store().keys(pin))?;
+        Ok(keys.iter().map(|key| (key.name.clone(), key.value.clone())).collect())
+    }
+
+    fn check_list(&self, pin: &Pin, expected: &[(&str, &str)]) {
+        let list = self.list(pin).unwrap();
+        let list: Vec<_> = list.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(list, expected);
+    }
+}
+
+fn fixture<P: Place>() -> Fixture<P> {
+    Fixture::new(Limits::default())
+}
+
+/// Calls `work` on many threads at once, and gives what each returned.
+pub(super) fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let barrier = Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let (barrier, work) = (&barrier, &work);
+        let threads: Vec<_> = (0..threads)
+            .map(|number| {
+                scope.spawn(move || {
+                    barrier.wait();
+                    work(number)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+pub(super) fn keeps_a_cluster_and_its_keys<P: Place>() {
+    let mut fixture = fixture::<P>();
+    let made = wait(fixture.store().create_cluster()).unwrap();
+    assert!(made.pin.looks_made());
+    assert_eq!((made.created, made.expires), (START, START.after(LIFETIME)));
+    fixture.clock.advance(Duration::from_secs(1));
+    let created = fixture.create(&made.pin, "master_ip", "10.1.2.3").unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    let ready = fixture.create(&made.pin, "master_ready", "").unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    let updated = fixture.update(&made.pin, "master_ip", None, Some("10.1.2.4")).unwrap();
+    assert_eq!((created.created, created.modified), (START.after(Duration::from_secs(1)), created.created));
+    assert_eq!((updated.created, updated.modified), (created.created, START.after(Duration::from_secs(3))));
+
+    for _ in 0..2 {
+        let store = fixture.store();
+        assert_eq!(wait(store.cluster(&made.pin)), Ok(made.clone()));
+        assert_eq!(wait(store.keys(&made.pin)), Ok(vec![updated.clone(), ready.clone()]));
+        assert_eq!(wait(store.key(&made.pin, "master_ip")), Ok(updated.clone()));
+        assert_eq!(wait(store.ready()), Ok(()));
+        fixture.reopen();
+    }
+    wait(fixture.store().delete_key(&made.pin, "master_ip")).unwrap();
+    fixture.reopen();
+    fixture.check_list(&made.pin, &[("master_ready", "")]);
+    wait(fixture.store().delete_cluster(&made.pin)).unwrap();
+    fixture.reopen();
+    assert_eq!(fixture.list(&made.pin), Err(Refused::UnknownPin));
+}
+
+pub(super) fn tells_an_unknown_pin_from_an_unknown_key<P: Place>() {
+    let fixture = fixture::<P>();
+    let known = fixture.pin();
+    for (pin, unknown) in [
+        (known, Refused::UnknownKey),
+        (Pin::parse("enico1qq0oey").unwrap(), Refused::UnknownPin),
+        (Pin::parse("not-as-long-as-ours").unwrap(), Refused::UnknownPin),
+        (Pin::parse("AS_long-OURS").unwrap(), Refused::UnknownPin),
+    ] {
+        assert_eq!(wait(fixture.store().key(&pin, "k")), Err(unknown.clone()));
+        assert_eq!(fixture.update(&pin, "k", None, Some("v")), Err(unknown.clone()));
+        assert_eq!(fixture.update(&pin, "k", None, None), Err(unknown.clone()));
+        assert_eq!(wait(fixture.store().delete_key(&pin, "k")), Err(unknown.clone()));
+        if unknown == Refused::UnknownPin {
+            assert_eq!(wait(fixture.store().cluster(&pin)), Err(unknown.clone()));
+            assert_eq!(fixture.list(&pin), Err(unknown.clone()));
+            assert_eq!(fixture.create(&pin, "k", "v"), Err(unknown.clone()));
+            assert_eq!(wait(fixture.store().delete_cluster(&pin)), Err(unknown));
+        }
+    }
+    assert_eq!(fixture.log.take(), []);
+}
+
+pub(super) fn creates_a_key_once_for_64_who_try_at_once<P: Place>() {
+    let fixture = fixture::<P>();
+    let (store, pin) = (fixture.store(), &fixture.pin());
+    for round in 0..40 {
+        let name = &format!("key{round}");
+        let answers = at_once(64, |number| wait(store.create_key(pin, name, &number.to_string())));
+        let winners: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
+        assert_eq!(winners.len(), 1, "{answers:?}");
+        let refused = answers.iter().filter(|answer| **answer == Err(Refused::KeyExists)).count();
+        assert_eq!(refused, 63, "{answers:?}");
+        assert_eq!(wait(store.key(pin, name)).as_ref(), Ok(winners[0]));
+    }
+    assert_eq!(fixture.log.take().len(), 40);
+}
+
+pub(super) fn renames_onto_a_name_once_for_64_who_try_at_once<P: Place>() {
+    let fixture = fixture::<P>();
+    let pin = fixture.pin();
+    at_once(64, |number| fixture.create(&pin, &number.to_string(), "").unwrap());
+    let answers = at_once(64, |number| fixture.update(&pin, &number.to_string(), Some("goal"), None));
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == Err(Refused::KeyExists)).count(), 63);
+    let list = fixture.list(&pin).unwrap();
+    assert_eq!(list.len(), 64);
+    assert_eq!(list.iter().filter(|(name, _)| name == "goal").count(), 1);
+}
+
+pub(super) fn changes_values_and_names_and_keeps_what_is_not_named<P: Place>() {
+    let mut fixture = fixture::<P>();
+    let pin = fixture.pin();
+    fixture.create(&pin, "name", "value").unwrap();
+    fixture.log.take();
+    for (number, (from, to, value, expected, told)) in [
+        ("name", None, Some("new"), ("name", "new"), true),
+        ("name", Some("other"), None, ("other", "new"), true),
+        ("other", Some("third"), Some("both"), ("third", "both"), true),
+        ("third", Some("third"), None, ("third", "both"), true),
+        ("third", Some("third"), Some("newer"), ("third", "newer"), true),
+        // Nothing was set, so nothing was modified and nobody needs to hear of it.
+        ("third", None, None, ("third", "newer"), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fixture.clock.advance(Duration::from_micros(1));
+        let key = fixture.update(&pin, from, to, value).unwrap();
+        assert_eq!((key.name.as_str(), key.value.as_str()), expected);
+        assert_eq!(key.created, START);
+        assert_eq!(
+            key.modified,
+            START.after(Duration::from_micros(if told { number as u64 + 1 } else { 5 }))
+        );
+        let change = if from == key.name {
+            Change::KeySet(key.clone())
+        } else {
+            Change::KeyRenamed { from: from.to_owned(), key: key.clone() }
+        };
+        assert_eq!(fixture.log.take(), if told { vec![(pin.clone(), change)] } else { vec![] });
+        fixture.reopen();
+        assert_eq!(wait(fixture.store().keys(&pin)), Ok(vec![key]));
+        if from != expected.0 {
+            assert_eq!(wait(fixture.store().key(&pin, from)), Err(Refused::UnknownKey));
+        }
+    }
+}
+
+pub(super) fn a_rename_onto_another_key_changes_nothing<P: Place>() {
+    let mut fixture = fixture::<P>();
+    let pin = fixture.pin();
+    fixture.create(&pin, "one", "1").unwrap();
+    fixture.create(&pin, "two", "2").unwrap();
+    fixture.log.take();
+    assert_eq!(fixture.update(&pin, "one", Some("two"), Some("3")), Err(Refused::KeyExists));
+    assert_eq!(fixture.log.take(), []);
+    fixture.reopen();
+    fixture.check_list(&pin, &[("one", "1"), ("two", "2")]);
+}
+
+pub(super) fn lists_keys_in_the_order_of_creation<P: Place>() {
+    let mut fixture = fixture::<P>();
+    let pin = fixture.pin();
+    for name in ["z", "m", "a", "k"] {
+        fixture.create(&pin, name, "").unwrap();
+    }
+    fixture.update(&pin, "z", Some("y"), None).unwrap();
+    fixture.update(&pin, "a", None, Some("!")).unwrap();
+    wait(fixture.store().delete_key(&pin, "m")).unwrap();
+    fixture.create(&pin, "m", "again").unwrap();
+    for _ in 0..2 {
+        fixture.check_list(&pin, &[("y", ""), ("a", "!"), ("k", ""), ("m", "again")]);
+        fixture.reopen();
+    }
+}
+
+pub(super) fn refuses_what_is_past_a_limit_and_changes_nothing<P: Place>() {
+    let limits = Limits { keys_per_pin: 3, bytes_per_pin: 10, pins: 2, ..Limits::default() };
+    let mut fixture = Fixture::<P>::new(limits);
+    let pin = fixture.pin();
+    fixture.create(&pin, "a", "1234").unwrap();
+    assert_eq!(fixture.create(&pin, "b", "12345"), Err(Refused::TooManyBytes));
+    fixture.create(&pin, "b", "1234").unwrap();
+    assert_eq!(fixture.create(&pin, "c", ""), Err(Refused::TooManyBytes));
+    assert_eq!(fixture.update(&pin, "a", None, Some("12345")), Err(Refused::TooManyBytes));
+    assert_eq!(fixture.update(&pin, "a", Some("aa"), None), Err(Refused::TooManyBytes));
+    fixture.update(&pin, "a", Some("aa"), Some("123")).unwrap();
+    fixture.update(&pin, "b", None, Some("")).unwrap();
+    fixture.create(&pin, "c", "123").unwrap();
+    assert_eq!(fixture.create(&pin, "d", ""), Err(Refused::TooManyKeys));
+    assert_eq!(fixture.create(&pin, "c", ""), Err(Refused::KeyExists));
+    fixture.pin();
+    assert_eq!(wait(fixture.store().create_cluster()), Err(Refused::TooManyPins));
+    assert_eq!(fixture.log.take().len(), 5);
+    fixture.reopen();
+    assert_eq!(wait(fixture.store().create_cluster()), Err(Refused::TooManyPins));
+    fixture.check_list(&pin, &[("aa", "123"), ("b", ""), ("c", "123")]);
+    wait(fixture.store().delete_key(&pin, "b")).unwrap();
+    fixture.create(&pin, "d", "").unwrap();
+    wait(fixture.store().delete_cluster(&pin)).unwrap();
+    fixture.pin();
+}
+
+pub(super) fn makes_room_for_a_new_pin_when_one_has_expired<P: Place>() {
+    let fixture = Fixture::<P>::new(Limits { pins: 1, ..Limits::default() });
+    let old = fixture.pin();
+    fixture.clock.set(START.after(LIFETIME));
+    let new = fixture.pin();
+    assert_eq!(fixture.log.take(), [(old, Change::Expired)]);
+    assert_eq!(wait(fixture.store().create_cluster()), Err(Refused::TooManyPins));
+    assert_eq!(fixture.list(&new), Ok(vec![]));
+}
+
+pub(super) fn a_pin_is_gone_to_the_microsecond<P: Place>() {
+    let mut fixture = fixture::<P>();
+    let pin = fixture.pin();
+    fixture.create(&pin, "k", "v").unwrap();
+    let last = START.after(LIFETIME).before(Duration::from_micros(1));
+    fixture.clock.set(last);
+    for _ in 0..2 {
+        fixture.check_list(&pin, &[("k", "v")]);
+        fixture.reopen();
+    }
+    fixture.clock.advance(Duration::from_micros(1));
+    fixture.reopen();
+    assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
+}
+
+pub(super) fn every_call_that_finds_a_pin_gone_keeps_it_gone<P: Place>() {
+    let mut fixture = fixture::<P>();
+    type Call = fn(&Store, &Pin) -> Result<(), Refused>;
+    let calls: [Call; 9] = [
+        |store, pin| wait(store.cluster(pin)).map(|_| ()),
+        |store, pin| wait(store.keys(pin)).map(|_| ()),
+        |store, pin| wait(store.key(pin, "k")).map(|_| ()),
+        |store, pin| wait(store.key(pin, "other")).map(|_| ()),
+        |store, pin| wait(store.create_key(pin, "other", "v")).map(|_| ()),
+        |store, pin| wait(store.create_key(pin, "k", "v")).map(|_| ()),
+        |store, pin| wait(store.update_key(pin, "k", Update::default())).map(|_| ()),
+        |store, pin| wait(store.delete_key(pin, "k")),
+        |store, pin| wait(store.delete_cluster(pin)),
+    ];
+    for call in calls {
+        let begun = fixture.store().now();
+        let pin = fixture.pin();
+        fixture.create(&pin, "k", "v").unwrap();
+        fixture.log.take();
+        fixture.clock.set(begun.after(LIFETIME));
+        assert_eq!(call(fixture.store(), &pin), Err(Refused::UnknownPin));
+        wait(fixture.store().sweep()).unwrap();
+        assert_eq!(fixture.log.take(), [(pin.clone(), Change::Expired)]);
+        fixture.clock.set(START);
+        for _ in 0..2 {
+            assert_eq!(call(fixture.store(), &pin), Err(Refused::UnknownPin));
+            assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
+            fixture.reopen();
+        }
+        assert_eq!(fixture.log.take(), []);
+    }
+}
+
+pub(super) fn a_read_of_an_expired_pin_writes_nothing_once_the_mark_is_past_it<P: Place>() {
+    let mut fixture = fixture::<P>();
+    let pin = fixture.pin();
+    fixture.clock.set(START.after(LIFETIME).before(MARK_AHEAD));
+    wait(fixture.store().sweep()).unwrap();
+    fixture.clock.set(START.after(LIFETIME));
+    let commits = fixture.store().stats().commits;
+    assert_eq!(wait(fixture.store().cluster(&pin)), Err(Refused::UnknownPin));
+    assert_eq!((fixture.store().stats().commits, fixture.log.take()), (commits, vec![]));
+    fixture.clock.set(START);
+    for _ in 0..2 {
+        assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
+        fixture.reopen();
+    }
+}
+
+/// Whether a sweep has named the moment for a cluster: when it expires, or early enough to move the mark.
+fn is_in_time(next: &Result<Option<Timestamp>, Refused>, expires: Timestamp) -> bool {
+    [expires, expires.before(MARK_AHEAD)].map(|moment| Ok(Some(moment))).contains(next)
+}
+
+pub(super) fn a_cluster_that_expires_before_all_others_is_swept_in_time<P: Place>() {
+    let fixture = fixture::<P>();
+    fixture.pin();
+    // The first cluster is earlier than none.
+    wait(fixture.store().sweep_earlier());
+    wait(fixture.store().sweep()).unwrap();
+    let mut earlier = Box::pin(fixture.store().sweep_earlier());
+    let mut poll = || earlier.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    fixture.clock.advance(Duration::from_secs(1));
+    let pin = fixture.pin();
+    assert!(poll().is_pending());
+    wait(fixture.store().backdate(&pin, LIFETIME / 2)).unwrap();
+    assert!(poll().is_ready());
+    let expires = wait(fixture.store().cluster(&pin)).unwrap().expires;
+    assert!(is_in_time(&wait(fixture.store().sweep()), expires));
+}
+
+/// Reads what it is told of.
+struct Reader {
+    store: OnceLock<Weak<Store>>,
+    log: Log,
+}
+
+impl Observer for Reader {
+    fn changed(&self, pin: &Pin, change: &Change) {
+        let store = self.store.get().unwrap().upgrade().unwrap();
+        let read = |name: &str| wait(store.key(pin, name));
+        match change {
+            Change::KeySet(key) => assert_eq!(read(&key.name).as_ref(), Ok(key)),
+            Change::KeyRenamed { from, key } => {
+                assert_eq!(read(&key.name).as_ref(), Ok(key));
+                assert_eq!(read(from), Err(Refused::UnknownKey));
+            }
+            Change::KeyDeleted(key) => assert_eq!(read(&key.name), Err(Refused::UnknownKey)),
+            Change::Deleted | Change::Expired => assert_eq!(read("k"), Err(Refused::UnknownPin)),
+        }
+        self.log.changed(pin, change);
+    }
+}
+
+pub(super) fn tells_every_change_in_order_after_it_can_be_read<P: Place>() {
+    let (place, clock) = (P::default(), Arc::new(ManualClock::at(START)));
+    let reader = Arc::new(Reader { store: OnceLock::new(), log: Log::default() });
+    let store = Arc::new(place.open(Limits::default(), clock.clone(), reader.clone()));
+    reader.store.set(Arc::downgrade(&store)).unwrap();
+
+    let pin = &wait(store.create_cluster()).unwrap().pin;
+    let set = wait(store.create_key(pin, "k", "1")).unwrap();
+    let changed = wait(store.update_key(pin, "k", Update { name: None, value: Some("2".into()) })).unwrap();
+    let renamed = wait(store.update_key(pin, "k", Update { name: Some("l".into()), value: None })).unwrap();
+    wait(store.delete_key(pin, "l")).unwrap();
+    wait(store.delete_cluster(pin)).unwrap();
+    let due = &wait(store.create_cluster()).unwrap().pin;
+    clock.set(START.after(LIFETIME));
+    assert_eq!(wait(store.cluster(due)), Err(Refused::UnknownPin));
+    wait(store.sweep()).unwrap();
+    let expected = [
+        (pin, Change::KeySet(set)),
+        (pin, Change::KeySet(changed)),
+        (pin, Change::KeyRenamed { from: "k".to_owned(), key: renamed.clone() }),
+        (pin, Change::KeyDeleted(renamed)),
+        (pin, Change::Deleted),
+        (due, Change::Expired),
+    ];
+    assert_eq!(reader.log.take(), expected.map(|(pin, change)| (pin.clone(), change)));
+}
+
+pub(super) fn tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once<P: Place>() {
+    let fixture = fixture::<P>();
+    let pin = fixture.pin();
+    at_once(64, |number| fixture.create(&pin, &number.to_string(), "").unwrap());
+    let created = wait(fixture.store().keys(&pin)).unwrap();
+    let told: Vec<_> = created.into_iter().map(|key| (pin.clone(), Change::KeySet(key))).collect();
+    assert_eq!(fixture.log.take(), told);
+    at_once(64, |number| fixture.update(&pin, "0", None, Some(&number.to_string())).unwrap());
+    let last = wait(fixture.store().key(&pin, "0")).unwrap();
+    assert_eq!(fixture.log.take().pop(), Some((pin, Change::KeySet(last))));
+}
+
+pub(super) fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<P: Place>() {
+    let mut fixture = fixture::<P>();
+    assert_eq!(wait(fixture.store().sweep()), Ok(None));
+    let old = 2 * SWEPT_AT_ONCE + 1;
+    at_once(32, |number| {
+        for _ in (number..old).step_by(32) {
+            fixture.pin();
+        }
+    });
+    let due = START.after(LIFETIME);
+    assert!(is_in_time(&wait(fixture.store().sweep()), due));
+    let second = Duration::from_secs(1);
+    fixture.clock.advance(second);
+    let young = fixture.pin();
+    fixture.clock.set(due);
+    assert_eq!(fixture.log.take(), []);
+    for (next, told) in
+        [(due, SWEPT_AT_ONCE), (due, SWEPT_AT_ONCE), (due.after(second), 1), (due.after(second), 0)]
+    {
+        assert_eq!(wait(fixture.store().sweep()), Ok(Some(next)));
+        let changes = fixture.log.take();
+        assert_eq!(changes.len(), told);
+        assert!(changes.iter().all(|(pin, change)| *pin != young && *change == Change::Expired));
+        fixture.reopen();
+    }
+    fixture.clock.set(due.after(second));
+    assert_eq!(wait(fixture.store().sweep()), Ok(None));
+    assert_eq!(fixture.log.take(), [(young, Change::Expired)]);
+}
+
+pub(super) fn a_write_whose_asker_has_gone_leaves_the_store_whole<P: Place>() {
+    let fixture = fixture::<P>();
+    let pin = fixture.pin();
+    for round in 0..50 {
+        let name = format!("k{round}");
+        // Begun, then dropped, as when a client hangs up.
+        let mut begun = Box::pin(fixture.store().create_key(&pin, &name, "v"));
+        let _ = begun.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        drop(begun);
+        let again = fixture.create(&pin, &name, "v");
+        assert!(matches!(again, Ok(_) | Err(Refused::KeyExists)), "{again:?}");
+    }
+    assert_eq!(fixture.list(&pin).unwrap().len(), 50);
+}
+
+pub(super) use super::model::behaves_as_its_model;

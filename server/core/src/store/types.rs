@@ -1,0 +1,111 @@
+//! What the store keeps and tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::Pin;
+
+use crate::clock::Timestamp;
+
+/// A cluster, without its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its pin.
+    pub pin: Pin,
+    /// When it was created: `creation_time` on the wire.
+    pub created: Timestamp,
+    /// From this moment on it is gone.
+    pub expires: Timestamp,
+}
+
+/// A key and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Name, at most [`protocol::limits::KEY_MAX_CHARS`] characters; the caller has checked that.
+    pub name: String,
+    /// Value; its length is the caller's to check.
+    pub value: String,
+    /// When the key was created; a rename or a new value does not change it.
+    pub created: Timestamp,
+    /// When its name or value was last set.
+    pub modified: Timestamp,
+}
+
+/// What a PUT or PATCH changes; `None` leaves it as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Update {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new value.
+    pub value: Option<String>,
+}
+
+/// Most live pins by default. A few hundred bytes each: some gigabytes, which is where one small machine ends.
+pub const PINS: usize = 10_000_000;
+
+/// What bounds a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a pin lives.
+    pub lifetime: Duration,
+    /// Most keys of one pin.
+    pub keys_per_pin: usize,
+    /// Most bytes of one pin, names and values together.
+    pub bytes_per_pin: usize,
+    /// Most live pins.
+    pub pins: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // The original service's, and what its documentation promises.
+            lifetime: Duration::from_secs(24 * 60 * 60),
+            keys_per_pin: protocol::limits::KEYS_PER_PIN,
+            bytes_per_pin: protocol::limits::BYTES_PER_PIN,
+            pins: PINS,
+        }
+    }
+}
+
+/// How much a store holds, and how often it has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Pins, among them those that have expired and are not swept yet.
+    pub pins: usize,
+    /// Their keys.
+    pub keys: usize,
+    /// Batches of writes that became durable since the store was opened.
+    pub commits: u64,
+}
+
+/// Something that happened to a pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A key was created or got a new value.
+    KeySet(Arc<Key>),
+    /// A key got a new name, and perhaps a new value.
+    KeyRenamed {
+        /// What it was called.
+        from: String,
+        /// What it is now.
+        key: Arc<Key>,
+    },
+    /// A key was deleted: as it last was.
+    KeyDeleted(Arc<Key>),
+    /// The cluster was deleted, with all its keys.
+    Deleted,
+    /// The cluster expired, with all its keys.
+    Expired,
+}
+
+/// Hears of every change: the hub.
+pub trait Observer: Send + Sync + 'static {
+    /// Called after the change is durable and visible.
+    fn changed(&self, pin: &Pin, change: &Change);
+}
+
+/// For a store whose changes interest nothing.
+impl Observer for () {
+    fn changed(&self, _: &Pin, _: &Change) {}
+}

@@ -1,0 +1,190 @@
+//! `GET …/events`: what happens to a cluster, as Server-Sent Events (HTML standard, section 9.2).
+//!
+//! The first event is the whole state. It is read after the subscription is taken, so nothing falls in between; what is
+//! told next may be in it already, and says the same again. An event that does not find its reader is not kept: a
+//! client that comes back begins with the state.
+
+#[cfg(test)]
+mod tests;
+
+use std::iter;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use pairing_core::clock::Timestamp;
+use pairing_core::hub::{HubEvent, Subscription};
+use pairing_core::store::{Change, Cluster, Key, Store};
+use protocol::Pin;
+use protocol::key::MASTER_IP;
+use serde::Serialize;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
+
+use super::answer_body::AnswerBody;
+use super::answers::Reply;
+use super::pieces;
+use super::refusal::Refusal;
+use crate::holds::Hold;
+use crate::service::Service;
+
+/// Between two comments, which keep middleboxes from closing a connection that looks idle; they do so after 60 s.
+const COMMENT: Duration = Duration::from_secs(15);
+/// Between two `counts`: ten thousand slaves that come at once are not ten thousand events.
+const COUNTS: Duration = Duration::from_millis(250);
+
+/// What a subscriber is still going to be told.
+struct Feed {
+    subscription: Subscription,
+    _hold: Hold,
+    store: Arc<Store>,
+    expires: Timestamp,
+    comment: Interval,
+    counts_from: Instant,
+    over: bool,
+}
+
+/// How many wait.
+#[derive(Serialize)]
+struct Counts {
+    waiting: usize,
+}
+
+/// What subscribers are shown of a key.
+#[derive(Serialize)]
+struct Shown<'a> {
+    key: &'a str,
+    created: String,
+    modified: String,
+    /// Only an address is shown: other values may be secrets, and a page is shown to others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+}
+
+/// What has become of a key.
+#[derive(Serialize)]
+struct Changed<'a> {
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    #[serde(flatten)]
+    key: Shown<'a>,
+}
+
+/// Why there is nothing more to tell.
+#[derive(Serialize)]
+struct Gone {
+    reason: &'static str,
+}
+
+/// Subscribes to a cluster.
+pub(super) async fn watch(service: &Service, client: IpAddr, pin: &Pin) -> Result<Reply, Refusal> {
+    let hold = service.holds.hold(client)?;
+    let mut subscription = service.hub.subscribe(pin)?;
+    let cluster = service.store.cluster(pin).await?;
+    let keys = service.store.keys(pin).await?;
+    let state = state(&cluster, keys, subscription.waiting());
+    let mut comment = interval_at(Instant::now() + COMMENT, COMMENT);
+    comment.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let feed = Feed {
+        subscription,
+        _hold: hold,
+        store: service.store.clone(),
+        expires: cluster.expires,
+        comment,
+        counts_from: Instant::now(),
+        over: false,
+    };
+    let events = stream::unfold(feed, Feed::next);
+    Ok(Reply::Events(AnswerBody::stream(stream::iter(state).chain(events))))
+}
+
+impl Feed {
+    /// Waits for what is to be told next; `None` when that was all.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        if self.over {
+            return None;
+        }
+        let bytes = loop {
+            let left = self.expires.since(self.store.now());
+            tokio::select! {
+                biased;
+                event = self.subscription.next(self.counts_from) => match event {
+                    HubEvent::Change(change) => break self.change(&change),
+                    HubEvent::Waiting(waiting) => {
+                        self.counts_from = Instant::now() + COUNTS;
+                        break event_bytes("counts", &Counts { waiting });
+                    }
+                    HubEvent::Lagged => {
+                        log::debug!("events: a client is too far behind");
+                        return None;
+                    }
+                    HubEvent::Closed => return None,
+                },
+                () = sleep(left) => {
+                    // The store's clock need not run as fast as ours.
+                    if self.store.now() >= self.expires {
+                        break self.gone("expired");
+                    }
+                }
+                _ = self.comment.tick() => break Bytes::from_static(b": still here\n\n"),
+            }
+        };
+        Some((bytes, self))
+    }
+
+    fn change(&mut self, change: &Change) -> Bytes {
+        let (change, from, key) = match change {
+            Change::KeySet(key) => ("set", None, key),
+            Change::KeyRenamed { from, key } => ("renamed", Some(from.as_str()), key),
+            Change::KeyDeleted(key) => ("deleted", None, key),
+            Change::Deleted => return self.gone("deleted"),
+            Change::Expired => return self.gone("expired"),
+        };
+        event_bytes("key", &Changed { change, from, key: Shown::of(key) })
+    }
+
+    fn gone(&mut self, reason: &'static str) -> Bytes {
+        self.over = true;
+        event_bytes("gone", &Gone { reason })
+    }
+}
+
+impl<'a> Shown<'a> {
+    fn of(key: &'a Key) -> Self {
+        Self {
+            key: &key.name,
+            created: key.created.to_string(),
+            modified: key.modified.to_string(),
+            value: (key.name == MASTER_IP).then_some(&key.value),
+        }
+    }
+}
+
+/// The first event, in pieces: `{"creation_time":…,"expiry_time":…,"waiting":…,"keys":[…]}`.
+fn state(
+    cluster: &Cluster,
+    keys: Vec<Arc<Key>>,
+    waiting: usize,
+) -> impl Iterator<Item = Bytes> + Send + use<> {
+    let head = format!(
+        "event: state\ndata: {{\"creation_time\":\"{}\",\"expiry_time\":\"{}\",\"waiting\":{waiting},\"keys\":[",
+        cluster.created, cluster.expires
+    );
+    let shown = keys.into_iter().enumerate().map(|(at, key)| {
+        let before = if at == 0 { "" } else { "," };
+        format!("{before}{}", json(&Shown::of(&key)))
+    });
+    pieces::joined(iter::once(head).chain(shown).chain(iter::once("]}\n\n".to_owned())))
+}
+
+/// One event. JSON has no line breaks, so its data is one line.
+fn event_bytes(name: &str, data: &impl Serialize) -> Bytes {
+    format!("event: {name}\ndata: {}\n\n", json(data)).into()
+}
+
+fn json(data: &impl Serialize) -> String {
+    serde_json::to_string(data).expect("strings and numbers under fixed names always serialise")
+}

@@ -1,0 +1,71 @@
+//! Keys: `/api/v1/clusters/<pin>/keys` and `/api/v1/clusters/<pin>/keys/<key>`.
+//!
+//! A write looks its pin and key up before it reads the body: a body for an unknown pin takes no memory.
+
+use hyper::HeaderMap;
+use pairing_core::Refused;
+use pairing_core::store::Update;
+use protocol::Pin;
+
+use super::answers::Reply;
+use super::body::{RequestBody, decode};
+use super::refusal::Refusal;
+use crate::service::Service;
+
+pub(super) async fn list(service: &Service, pin: &Pin) -> Result<Reply, Refusal> {
+    Ok(Reply::Keys(service.store.keys(pin).await?))
+}
+
+/// Shows a key. To wait for one that is not there is the business of `wait.rs`.
+pub(super) async fn show(service: &Service, pin: &Pin, name: &str) -> Result<Reply, Refusal> {
+    Ok(Reply::Key(service.store.key(pin, name).await?))
+}
+
+pub(super) async fn create(
+    service: &Service,
+    pin: &Pin,
+    headers: &HeaderMap,
+    body: impl RequestBody,
+) -> Result<Reply, Refusal> {
+    service.store.cluster(pin).await?;
+    let (name, value) = decode(headers, body).await?.whole(service.value_max_chars)?;
+    Ok(Reply::KeyCreated(service.store.create_key(pin, &name, &value).await?))
+}
+
+/// Sets name and value.
+pub(super) async fn replace(
+    service: &Service,
+    pin: &Pin,
+    name: &str,
+    headers: &HeaderMap,
+    body: impl RequestBody,
+) -> Result<Reply, Refusal> {
+    service.store.key(pin, name).await?;
+    let (new_name, value) = decode(headers, body).await?.whole(service.value_max_chars)?;
+    update(service, pin, name, Update { name: Some(new_name), value: Some(value) }).await
+}
+
+/// Sets name, value, both or nothing.
+pub(super) async fn change(
+    service: &Service,
+    pin: &Pin,
+    name: &str,
+    headers: &HeaderMap,
+    body: impl RequestBody,
+) -> Result<Reply, Refusal> {
+    service.store.key(pin, name).await?;
+    let changes = decode(headers, body).await?.partial(service.value_max_chars)?;
+    update(service, pin, name, changes).await
+}
+
+async fn update(service: &Service, pin: &Pin, name: &str, update: Update) -> Result<Reply, Refusal> {
+    match service.store.update_key(pin, name, update).await {
+        Err(Refused::KeyExists) => Err(Refusal::NameTaken),
+        updated => Ok(Reply::Key(updated?)),
+    }
+}
+
+pub(super) async fn delete(service: &Service, pin: &Pin, name: &str) -> Result<Reply, Refusal> {
+    service.store.delete_key(pin, name).await?;
+    Ok(Reply::Deleted)
+}

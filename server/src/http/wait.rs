@@ -1,0 +1,213 @@
+//! `Prefer: wait=N` on a GET of a key: the request is held until the key is there.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method};
+use pairing_core::Refused;
+use pairing_core::hub::Wake;
+use pairing_core::store::Key;
+use protocol::{Pin, wait};
+use tokio::time::timeout;
+
+use super::refusal::Refusal;
+use crate::service::Service;
+
+const PREFER: HeaderName = HeaderName::from_static(wait::PREFER);
+/// The header that tells a client how long its request may have been held.
+pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static(wait::PREFERENCE_APPLIED);
+
+/// How long a request may be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wait {
+    seconds: u64,
+}
+
+impl Wait {
+    /// The wait that a request asks for, cut to what the service grants.
+    pub(super) fn asked_for(request: &Parts) -> Option<Self> {
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
+        if reads { Self::preferred(&request.headers) } else { None }
+    }
+
+    fn preferred(headers: &HeaderMap) -> Option<Self> {
+        let preferences = headers.iter().filter(|(name, _)| **name == PREFER);
+        let mut preferences = preferences.filter_map(|(_, value)| value.to_str().ok());
+        let seconds = preferences.find_map(wait::parse)?;
+        Some(Self { seconds: seconds.min(wait::MAX_SECONDS) })
+    }
+
+    /// What `Preference-Applied` says.
+    pub(super) fn granted(self) -> HeaderValue {
+        HeaderValue::from_str(&wait::header_value(self.seconds)).expect("a word and digits make a header")
+    }
+}
+
+/// Waits for a key that was not there a moment ago. No commit is missed: the hub knows of the waiter before the store
+/// is asked again, and hears of every change after reads can see it.
+///
+/// # Errors
+/// The key did not come in time, the pin is unknown or went meanwhile, or the service cannot hold the request.
+pub(super) async fn for_key(
+    service: &Service,
+    client: IpAddr,
+    pin: Pin,
+    name: Box<str>,
+    wait: Wait,
+) -> Result<Arc<Key>, Refusal> {
+    let _hold = service.holds.hold(client)?;
+    let mut waiter = service.hub.wait(&pin, &name)?;
+    match service.store.key(&pin, &name).await {
+        Err(Refused::UnknownKey) => {}
+        found => return Ok(found?),
+    }
+    let expires = service.store.cluster(&pin).await?.expires;
+    let longest = Duration::from_secs(wait.seconds).min(expires.since(service.store.now()));
+    match timeout(longest, waiter.woken()).await {
+        Ok(Wake::Set(key)) => Ok(key),
+        Ok(Wake::Gone) | Err(_) => Err(Refusal::UnknownKey),
+        Ok(Wake::ShuttingDown) => Err(Refusal::ShuttingDown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+
+    use tokio::task::yield_now;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::store::{Limits, Update};
+    use crate::testing::{Asked, World};
+
+    const WAIT: &[(&str, &str)] = &[("prefer", "wait=20")];
+
+    /// Asks for `master_ip` and waits; once that hangs, does `meanwhile`.
+    async fn waiting(world: &World, meanwhile: impl Future<Output = ()>) -> Asked {
+        let path = world.key("master_ip");
+        let mut asked = pin!(world.ask("GET", &path, WAIT, ""));
+        tokio::select! {
+            biased;
+            asked = asked.as_mut() => panic!("{} before anything happened", asked.status),
+            () = yield_now() => {}
+        }
+        meanwhile.await;
+        asked.await
+    }
+
+    fn check(asked: &Asked, status: u16, body: &str) {
+        assert_eq!((asked.status, asked.body.as_str()), (status, body));
+        assert_eq!(asked.header("preference-applied"), "wait=20");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_the_moment_the_key_is_there() {
+        let world = World::new().await;
+        let begun = Instant::now();
+        check(&waiting(&world, world.set("master_ip", "10.0.0.1")).await, 200, "master_ip: 10.0.0.1");
+        check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 200, "master_ip: 10.0.0.1");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sees_a_key_that_came_between_the_first_look_and_the_wait() {
+        let world = World::new().await;
+        world.set("master_ip", "10.0.0.1").await;
+        let begun = Instant::now();
+        let (client, wait) = ([127, 0, 0, 1].into(), Wait { seconds: 20 });
+        let key = for_key(&world.service, client, world.pin.clone(), "master_ip".into(), wait).await.unwrap();
+        assert_eq!((key.value.as_str(), begun.elapsed()), ("10.0.0.1", Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_the_moment_another_key_gets_the_name() {
+        for value in [None, Some("2".to_owned())] {
+            let world = World::new().await;
+            world.set("other", "1").await;
+            let expected = format!("master_ip: {}", value.as_deref().unwrap_or("1"));
+            let renamed = waiting(&world, async {
+                let update = Update { name: Some("master_ip".to_owned()), value };
+                world.service.store.update_key(&world.pin, "other", update).await.unwrap();
+            });
+            check(&renamed.await, 200, &expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn says_404_when_the_time_is_up() {
+        let world = World::new().await;
+        let begun = Instant::now();
+        check(&waiting(&world, world.set("other", "1")).await, 404, "");
+        assert_eq!(begun.elapsed(), Duration::from_secs(20));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn says_404_at_once_when_the_pin_is_unknown_or_goes() {
+        let world = World::new().await;
+        let begun = Instant::now();
+        let unknown = "/api/v1/clusters/zzzzzzzzzzzz/keys/master_ip";
+        check(&world.ask("GET", unknown, WAIT, "").await, 404, "");
+        let deletion = async { world.service.store.delete_cluster(&world.pin).await.unwrap() };
+        check(&waiting(&world, deletion).await, 404, "");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_no_longer_than_the_pin_lives() {
+        let world = World::new().await;
+        world.clock.advance(Limits::default().lifetime - Duration::from_secs(3));
+        let begun = Instant::now();
+        check(&waiting(&world, async {}).await, 404, "");
+        assert_eq!(begun.elapsed(), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hears_of_the_end_of_a_pin_from_the_sweeper() {
+        let world = World::new().await;
+        let begun = Instant::now();
+        let sweep = async {
+            world.clock.advance(Limits::default().lifetime);
+            world.service.store.sweep().await.unwrap();
+        };
+        check(&waiting(&world, sweep).await, 404, "");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sends_waiters_away_when_the_service_ends() {
+        let world = World::new().await;
+        let asked = waiting(&world, async { world.service.hub.close() }).await;
+        check(&asked, 503, "");
+        assert_eq!(asked.header("retry-after"), "1");
+        check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 503, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_what_it_grants_in_every_answer() {
+        let world = World::new().await;
+        world.set("a", "1").await;
+        for (prefer, granted) in [
+            ("wait=50", "wait=50"),
+            ("wait=51", "wait=50"),
+            ("wait=4000000000", "wait=50"),
+            ("wait=0", "wait=0"),
+            ("respond-async, Wait = \"7\"", "wait=7"),
+            ("wait=soon", ""),
+            ("return=minimal", ""),
+        ] {
+            for (path, accept) in
+                [(world.key("a"), "*/*"), (world.key("b"), "*/*"), (world.key("a"), "image/png")]
+            {
+                let asked = world.ask("GET", &path, &[("prefer", prefer), ("accept", accept)], "").await;
+                assert_eq!(asked.header("preference-applied"), granted, "{prefer} {path}");
+            }
+        }
+        assert_eq!(world.ask("GET", &world.cluster(), WAIT, "").await.header("preference-applied"), "");
+        assert_eq!(world.ask("DELETE", &world.key("a"), WAIT, "").await.header("preference-applied"), "");
+    }
+}
