@@ -5,30 +5,14 @@ use protocol::key::MASTER_IP;
 
 use super::Report;
 use crate::document::{Entry, Section};
-use crate::nearest::nearest;
 use crate::placeholder::Placeholder;
-use crate::settings::{Found, Keys, Role, Settings};
-
-/// Every setting that there is.
-const KNOWN: [&str; 11] = [
-    "cvm_cluster_pin",
-    "cvm_cluster_master",
-    "cvm_cluster_timeout",
-    "cvm_cluster_early",
-    "cvm_cluster_keys",
-    "cvm_cluster_master_ip",
-    "cvm_cluster_interface",
-    "cvm_cluster_network",
-    "cvm_service_url",
-    "cvm_service_ca",
-    "cvm_service_fingerprint",
-];
+use crate::settings::{Found, Keys, Role, Setting, Settings};
 
 /// Looks at the section that counts, and at the placeholders that it should bring values for.
 pub(super) fn check(section: &Section, placeholders: &[Placeholder], report: &mut Report) {
     for line in section.ignored_lines() {
         report.warning(
-            section.place_of(*line),
+            section.place_of(line.number),
             "this line of the section sets nothing",
             "write it as key=value",
         );
@@ -50,33 +34,25 @@ pub(super) fn check(section: &Section, placeholders: &[Placeholder], report: &mu
 
 fn check_entry(section: &Section, entry: &Entry, report: &mut Report) {
     let place = || section.place_of(entry.line);
-    if entry.key.starts_with("cvm_") && !KNOWN.contains(&entry.key.as_str()) {
-        let next = match nearest(&entry.key, &KNOWN) {
-            Some(meant) => format!("write {meant}, if that is what you meant"),
-            None => format!("the settings are {}", KNOWN.join(", ")),
+    let is_ours = entry.key.starts_with("cvm_");
+    let meant = Setting::nearest(&entry.key);
+    if Setting::named(&entry.key).is_none() && (is_ours || meant.is_some()) {
+        let next = match meant {
+            Some(meant) => format!("write {}, if that is what you meant", meant.name()),
+            None => format!("the settings are {}", Setting::ALL.map(Setting::name).join(", ")),
         };
-        report.warning(place(), format!("the agent knows no {}", shortened(&entry.key)), next);
-    }
-    let is_boolean = ["", "yes", "on", "true", "1", "no", "off", "false", "0"]
-        .iter()
-        .any(|word| entry.value.eq_ignore_ascii_case(word));
-    if entry.key == "cvm_cluster_master" && !is_boolean {
-        report.warning(
-            place(),
-            "cvm_cluster_master is neither yes nor no, so that this is no master",
-            "write yes, or take the line out",
-        );
+        report.warning(place(), format!("the agent has no setting {}", shortened(&entry.key)), next);
     }
 }
 
 fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeholder], report: &mut Report) {
-    let line_of = |key: &str| {
-        let entry = section.entries().iter().rev().find(|entry| entry.key == key);
+    let line_of = |setting: Setting| {
+        let entry = section.entries().iter().rev().find(|entry| entry.key == setting.name());
         section.place_of(entry.map_or(section.line(), |entry| entry.line))
     };
     if !settings.pin.looks_made() {
         report.warning(
-            line_of("cvm_cluster_pin"),
+            line_of(Setting::Pin),
             format!(
                 "this is no pin that our service makes: those have {} characters of a-z and 0-9",
                 Pin::MADE_LENGTH
@@ -86,8 +62,8 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
     }
     if settings.services.iter().any(|service| !service.is_secure()) {
         report.warning(
-            line_of("cvm_service_url"),
-            "the service is spoken to in plain http: whoever is on the way sees the pin, and with it gets into \
+            line_of(Setting::ServiceUrl),
+            "the service is used over plain http: anyone on the network path sees the pin, and with it controls \
              every slave",
             "use https://; cvm_service_fingerprint makes it work without a public certificate",
         );
@@ -106,7 +82,7 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
             );
         } else if settings.role == Role::Slave && !awaited(&key) {
             report.warning(
-                line_of("cvm_cluster_keys"),
+                line_of(Setting::Keys),
                 format!("{placeholder} stays as it is, since {key} is not among cvm_cluster_keys"),
                 format!("add {key} to cvm_cluster_keys, or take that line out"),
             );
@@ -115,7 +91,7 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
     if let Keys::Only(names) = &settings.keys {
         for name in names.iter().filter(|name| !placeholders.iter().any(|p| p.key() == **name)) {
             report.warning(
-                line_of("cvm_cluster_keys"),
+                line_of(Setting::Keys),
                 format!("{name} is waited for, but nothing in this context has a placeholder for it"),
                 format!(
                     "take it out, or put ###{}_PLACEHOLDER### where it belongs",

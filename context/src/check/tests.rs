@@ -58,17 +58,19 @@ fn sees_what_is_wrong_with_the_section() {
     check(&section("cvm_cluster_timeout=x"), &["f line 3: error: cvm_cluster_timeout is not a number"]);
     check(
         &section("cvm_cluster_mastre=yes"),
-        &["f line 3: warning: the agent knows no cvm_cluster_mastre\n  next: write cvm_cluster_master,"],
+        &[
+            "f line 3: warning: the agent has no setting cvm_cluster_mastre\n  next: write cvm_cluster_master,",
+        ],
     );
     check(
         &section("cvm_foo=1"),
-        &["f line 3: warning: the agent knows no cvm_foo\n  next: the settings are cvm_cluster_pin, "],
+        &["f line 3: warning: the agent has no setting cvm_foo\n  next: the settings are cvm_cluster_pin, "],
     );
-    check(&section("cvm_cluster_master=ja"), &["f line 3: warning: cvm_cluster_master is neither"]);
     check(
-        &section("cvm_service_url=pair:8000"),
-        &["f line 3: warning: the service is spoken to in plain http"],
+        &section("cvm_cluster_master=ja"),
+        &["f line 3: error: cvm_cluster_master is \"ja\", which is neither"],
     );
+    check(&section("cvm_service_url=pair:8000"), &["f line 3: warning: the service is used over plain http"]);
     check(&section("cvm_service_url=https://pair\nresize_rootfs=yes"), &[]);
 }
 

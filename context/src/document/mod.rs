@@ -24,7 +24,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-pub use section::{Entry, Section};
+pub use section::{Entry, IgnoredLine, Section};
 pub use substitute::Substituted;
 
 use crate::placeholder::{self, Placeholder};

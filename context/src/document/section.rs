@@ -29,7 +29,16 @@ pub struct Section {
     /// Whether the begin marker has a `#` before it.
     commented: bool,
     entries: Vec<Entry>,
-    ignored: Vec<usize>,
+    ignored: Vec<IgnoredLine>,
+}
+
+/// A line that sets nothing although it is no comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IgnoredLine {
+    /// Its first word in lower case, up to a blank, `=` or `:`. Never a value.
+    pub key: String,
+    /// The line, counted from 1.
+    pub number: usize,
 }
 
 /// One `key=value` line.
@@ -81,9 +90,9 @@ impl Section {
         self.line
     }
 
-    /// The lines that set nothing although they are no comment, counted from 1.
+    /// The lines that set nothing although they are no comment.
     #[must_use]
-    pub fn ignored_lines(&self) -> &[usize] {
+    pub fn ignored_lines(&self) -> &[IgnoredLine] {
         &self.ignored
     }
 
@@ -99,7 +108,7 @@ impl Section {
         }
         let entries = entries(line, number);
         if entries.is_empty() {
-            self.ignored.push(number);
+            self.ignored.push(IgnoredLine { key: first_word(line), number });
         }
         self.entries.extend(entries);
     }
@@ -153,16 +162,46 @@ fn without_hash(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"#").map_or(line, <[u8]>::trim_ascii)
 }
 
+/// The word of a line that would be its key.
+fn first_word(line: &[u8]) -> String {
+    const LONGEST: usize = 60;
+    let end = line.iter().position(|b| b.is_ascii_whitespace() || matches!(b, b'=' | b':'));
+    let word = String::from_utf8_lossy(&line[..end.unwrap_or(line.len()).min(LONGEST)]);
+    word.chars().filter(|c| !c.is_control()).collect::<String>().to_lowercase()
+}
+
+/// The value as sh takes an assignment, since the original agent sourced the lines: without the quotes around it, and
+/// without a comment, which is a `#` after a blank.
+fn as_sh_takes_it(value: &str) -> &str {
+    let trimmed = value.trim();
+    if let Some(quote) = trimmed.chars().next().filter(|c| matches!(c, '"' | '\''))
+        && let Some((inside, rest)) = trimmed[1..].split_once(quote)
+        && (rest.is_empty() || rest.starts_with(char::is_whitespace) && rest.trim_start().starts_with('#'))
+    {
+        return inside;
+    }
+    let mut before = ' ';
+    let comment = value.char_indices().find(|(_, c)| {
+        let begins = *c == '#' && before.is_whitespace();
+        before = *c;
+        begins
+    });
+    // `key=#value` has no blank before the `#`.
+    let comment = comment.filter(|(at, _)| *at > 0);
+    value[..comment.map_or(value.len(), |(at, _)| at)].trim()
+}
+
 /// The setting of a line; rust-ini sees two where a lone carriage return divides it.
 fn entries(line: &[u8], number: usize) -> Vec<Entry> {
     let text = String::from_utf8_lossy(line);
     // rust-ini also takes `:` for a `=` and `[` for a section, which the original does not.
-    let Some((key, _)) = text.split_once('=') else { return Vec::new() };
+    let Some((key, value)) = text.split_once('=') else { return Vec::new() };
     if key.contains(':') || key.starts_with('[') {
         return Vec::new();
     }
     let as_it_stands = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
-    let Ok(ini) = Ini::load_from_str_opt(&text, as_it_stands) else { return Vec::new() };
+    let line = format!("{key}={}", as_sh_takes_it(value));
+    let Ok(ini) = Ini::load_from_str_opt(&line, as_it_stands) else { return Vec::new() };
     let settings = ini.general_section().iter();
     settings
         .map(|(key, value)| Entry { key: key.to_lowercase(), value: value.to_owned(), line: number })
@@ -209,11 +248,25 @@ mod tests {
     }
 
     #[test]
-    fn takes_values_as_they_stand() {
-        check(
-            "[ucernvm-begin]\na=\"x\\ty\" # no comment\n[ucernvm-end]\n",
-            &[("a", "\"x\\ty\" # no comment")],
-        );
+    fn takes_quotes_and_comments_off_as_sh_does() {
+        for (line, value) in [
+            ("a=\"x\\ty\" # comment", "x\\ty"),
+            ("a='b' # it's", "b"),
+            ("a='b'c", "'b'c"),
+            ("a=\"b", "\"b"),
+            ("a=b # c", "b"),
+            ("a=b\t#c", "b"),
+            ("a=b#c", "b#c"),
+            ("a=#c", "#c"),
+            ("a= # c", ""),
+            ("a=", ""),
+        ] {
+            check(&format!("[ucernvm-begin]\n{line}\n[ucernvm-end]\n"), &[("a", value)]);
+        }
+    }
+
+    #[test]
+    fn takes_other_values_as_they_stand() {
         check("[ucernvm-begin]\nA=x=y:z\n[ucernvm-end]\n", &[("a", "x=y:z")]);
         check("[ucernvm-begin]\na=\nb=1\n[ucernvm-end]\n", &[("a", ""), ("b", "1")]);
     }
@@ -229,7 +282,9 @@ mod tests {
     fn knows_the_lines_that_set_nothing() {
         let section =
             sections("[ucernvm-begin]\na=1\npin: x\n\n#c\n;d\nword\n[ucernvm-end]").remove(0).unwrap();
-        assert_eq!(section.ignored_lines(), [3, 7]);
+        let ignored: Vec<_> =
+            section.ignored_lines().iter().map(|line| (line.number, line.key.as_str())).collect();
+        assert_eq!(ignored, [(3, "pin"), (7, "word")]);
     }
 
     #[test]
@@ -293,7 +348,7 @@ mod tests {
         }
 
         #[test]
-        fn gives_one_entry_per_line_as_written(key in "[a-z_]{1,20}", value in "[!-~]([ -~]*[!-~])?") {
+        fn gives_one_entry_per_line_as_written(key in "[a-z_]{1,20}", value in "[!$-&(-~]([!$-&(-~]*[!$-&(-~])?") {
             let text = format!("[ucernvm-begin]\n{key}={value}\n[ucernvm-end]\n");
             check(&text, &[(&key, &value)]);
         }

@@ -1,7 +1,7 @@
 //! Reading the settings out of ucernvm sections.
 //!
-//! A setting without a value is as good as not there, save for `cvm_cluster_keys`; keys that are not known are
-//! somebody else's. An error names the line, and shows neither the pin nor a certificate.
+//! A setting without a value counts as absent, save for `cvm_cluster_keys`. Unknown keys belong to other programs. An
+//! error names the line, and shows neither the pin nor a certificate.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{
-    AddressRule, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, Found, Keys, MAX_TIMEOUT, Role, Settings, Trust,
+    AddressRule, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, Found, Keys, MAX_TIMEOUT, Role, Setting, Settings,
+    Trust,
 };
 use crate::document::Section;
 use protocol::error::Error;
@@ -24,22 +25,31 @@ impl Settings {
     /// Reads the settings: later sections override earlier ones key by key, as extra user-data does user-data.
     ///
     /// # Errors
-    /// `Context`, with the line, for the first setting that makes no sense.
+    /// [`Status::BadContext`], with the line, for the first setting that makes no sense, and for a line that was
+    /// probably meant as the pin or the service's URL and sets neither: a pin must not go to another service than the
+    /// context names.
+    ///
+    /// [`Status::BadContext`]: protocol::error::Status::BadContext
     pub fn from_sections(sections: &[Section]) -> Result<Found, Error> {
         let Some(last) = sections.last() else { return Ok(Found::NoSection) };
         let lines = Lines(sections);
-        let Some(pin) = lines.get("cvm_cluster_pin") else {
+        let Some(pin) = lines.get(Setting::Pin) else {
+            lines.refuse_meant(Setting::Pin, "this machine would belong to no cluster")?;
             return Ok(Found::NoPin { place: last.place() });
         };
+        if lines.last(Setting::ServiceUrl).is_none() {
+            lines.refuse_meant(Setting::ServiceUrl, "the pin would go to the default service")?;
+        }
         let trust = trust(&lines)?;
         Ok(Found::Cluster(Self {
             pin: read_pin(&pin)?,
-            role: lines.get("cvm_cluster_master").map_or(Role::Slave, |line| role(line.value)),
+            role: if is_on(&lines, Setting::Master)? { Role::Master } else { Role::Slave },
             services: services(&lines, trust != Trust::WebPki)?,
             trust,
-            timeout: lines.get("cvm_cluster_timeout").map_or(Ok(DEFAULT_TIMEOUT), |line| timeout(&line))?,
-            keys: lines.last("cvm_cluster_keys").map_or(Ok(Keys::WithPlaceholder), |line| keys(&line))?,
+            timeout: lines.get(Setting::Timeout).map_or(Ok(DEFAULT_TIMEOUT), |line| timeout(&line))?,
+            keys: lines.last(Setting::Keys).map_or(Ok(Keys::WithPlaceholder), |line| keys(&line))?,
             address: address(&lines)?,
+            early: is_on(&lines, Setting::Early)?,
         }))
     }
 }
@@ -56,17 +66,35 @@ struct Line<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The last line that sets this key.
-    fn last(&self, key: &str) -> Option<Line<'a>> {
+    /// The last line of this setting.
+    fn last(&self, setting: Setting) -> Option<Line<'a>> {
         self.0.iter().rev().find_map(|section| {
-            let entry = section.entries().iter().rev().find(|entry| entry.key == key)?;
+            let entry = section.entries().iter().rev().find(|entry| entry.key == setting.name())?;
             Some(Line { key: &entry.key, value: &entry.value, section, number: entry.line })
         })
     }
 
-    /// The last line that sets this key, if that has a value.
-    fn get(&self, key: &str) -> Option<Line<'a>> {
-        self.last(key).filter(|line| !line.value.is_empty())
+    /// The last line of this setting, if that has a value.
+    fn get(&self, setting: Setting) -> Option<Line<'a>> {
+        self.last(setting).filter(|line| !line.value.is_empty())
+    }
+
+    /// Refuses a line that was probably meant as this setting and does not set it; `consequence` says why that matters.
+    fn refuse_meant(&self, setting: Setting, consequence: &str) -> Result<(), Error> {
+        let name = setting.name();
+        for section in self.0 {
+            let unknown = section.entries().iter().filter(|entry| Setting::named(&entry.key).is_none());
+            let misspelt = unknown
+                .filter(|entry| Setting::nearest(&entry.key) == Some(setting))
+                .map(|entry| (entry.line, entry.key.as_str()));
+            let ignored = section.ignored_lines().iter().map(|line| (line.number, line.key.as_str()));
+            let meant = ignored.filter(|(_, key)| *key == name || Setting::nearest(key) == Some(setting));
+            if let Some((line, key)) = misspelt.chain(meant).next() {
+                let problem = format!("{key:?} is probably meant as {name}, and {consequence}");
+                return Err(Error::context(section.place_of(line), problem, format!("write {name}=VALUE")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -86,14 +114,23 @@ fn read_pin(line: &Line<'_>) -> Result<Pin, Error> {
     })
 }
 
-/// What cernvm-micro's `parse_user_data` and its `08clustercontext` take for true, in any case.
-fn role(value: &str) -> Role {
-    let is_true = ["yes", "on", "true", "1"].iter().any(|word| value.eq_ignore_ascii_case(word));
-    if is_true { Role::Master } else { Role::Slave }
+/// Reads a switch; off where there is no line. The words are those of cernvm-micro's `parse_user_data`, in any case.
+/// Another word is an error: a master that is taken for a slave waits for itself.
+fn is_on(lines: &Lines<'_>, setting: Setting) -> Result<bool, Error> {
+    let Some(line) = lines.get(setting) else { return Ok(false) };
+    let is_one_of = |words: &[&str]| words.iter().any(|word| line.value.eq_ignore_ascii_case(word));
+    if is_one_of(&["yes", "on", "true", "1"]) {
+        Ok(true)
+    } else if is_one_of(&["no", "off", "false", "0"]) {
+        Ok(false)
+    } else {
+        let shown: String = line.value.chars().filter(|c| !c.is_control()).take(20).collect();
+        Err(line.wrong(&format!("is {shown:?}, which is neither yes nor no"), "write yes or no"))
+    }
 }
 
 fn trust(lines: &Lines<'_>) -> Result<Trust, Error> {
-    match (lines.get("cvm_service_ca"), lines.get("cvm_service_fingerprint")) {
+    match (lines.get(Setting::ServiceCa), lines.get(Setting::ServiceFingerprint)) {
         (None, None) => Ok(Trust::WebPki),
         (Some(ca), None) => authorities(&ca).map(Trust::Authorities),
         (None, Some(fingerprint)) => read_fingerprint(&fingerprint).map(Trust::Fingerprint),
@@ -131,7 +168,7 @@ fn read_fingerprint(line: &Line<'_>) -> Result<[u8; 32], Error> {
 }
 
 fn services(lines: &Lines<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {
-    let Some(line) = lines.get("cvm_service_url") else {
+    let Some(line) = lines.get(Setting::ServiceUrl) else {
         let url = ServiceUrl::parse(DEFAULT_SERVICE_URL, secured).expect("the default is a URL");
         return Ok(vec![url]);
     };
@@ -152,7 +189,7 @@ fn timeout(line: &Line<'_>) -> Result<Duration, Error> {
     seconds.filter(|time| (Duration::from_secs(1)..=MAX_TIMEOUT).contains(time)).ok_or_else(|| {
         let most = MAX_TIMEOUT.as_secs();
         line.wrong(
-            &format!("is not a number of seconds from 1 to {most}"),
+            &format!("is not a number of seconds, without a unit, from 1 to {most}"),
             &format!("write a number, or take the line out: the default is {}", DEFAULT_TIMEOUT.as_secs()),
         )
     })
@@ -181,14 +218,14 @@ fn keys(line: &Line<'_>) -> Result<Keys, Error> {
 
 /// The most exact of the three rules that is there.
 fn address(lines: &Lines<'_>) -> Result<AddressRule, Error> {
-    if let Some(line) = lines.get("cvm_cluster_master_ip") {
+    if let Some(line) = lines.get(Setting::MasterIp) {
         let address =
             line.value.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast());
         return address.map(AddressRule::Literal).ok_or_else(|| {
             line.wrong("is no IP address that a slave could reach", "write the master's IPv4 or IPv6 address")
         });
     }
-    if let Some(line) = lines.get("cvm_cluster_interface") {
+    if let Some(line) = lines.get(Setting::Interface) {
         let fits = line.value.len() < INTERFACE_NAME_BYTES && !line.value.contains(['/', ' ', '\t']);
         return if fits {
             Ok(AddressRule::Interface(line.value.to_owned()))
@@ -196,7 +233,7 @@ fn address(lines: &Lines<'_>) -> Result<AddressRule, Error> {
             Err(line.wrong("is no name of a network interface", "write it as `ip link` shows it: eth0"))
         };
     }
-    let Some(line) = lines.get("cvm_cluster_network") else { return Ok(AddressRule::Route) };
+    let Some(line) = lines.get(Setting::Network) else { return Ok(AddressRule::Route) };
     network(line.value).ok_or_else(|| {
         line.wrong("is no network", "write address and prefix length: 10.0.0.0/8 or 2001:db8::/32")
     })
@@ -263,14 +300,15 @@ mod tests {
             timeout: Duration::from_secs(1500),
             keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
+            early: false,
         };
         assert_eq!(settings(""), expected);
-        assert_eq!(settings("cvm_service_url=\ncvm_cluster_timeout=\nsomebody_elses=1"), expected);
+        assert_eq!(settings("cvm_service_url=\ncvm_cluster_timeout=\nanother_program=1"), expected);
     }
 
     #[test]
     fn refuses_a_pin_that_no_url_should_carry_without_showing_it() {
-        for pin in ["s3cr3t/../x", "s3cr3t?x", "\"s3cr3t\"", "s3cr3t x", "s3cr3tü", &"s3cr3t".repeat(20)] {
+        for pin in ["s3cr3t/../x", "s3cr3t?x", "\"s3cr3t", "s3cr3t x", "s3cr3tü", &"s3cr3t".repeat(20)] {
             let error = read(&format!("\ncvm_cluster_pin={pin}")).unwrap_err();
             assert!(error.to_string().starts_with("f line 3: cvm_cluster_pin is no pin: it "), "{error}");
             assert!(!format!("{error}{error:?}").contains("s3cr3t"), "{error}");
@@ -282,9 +320,41 @@ mod tests {
         for value in ["yes", "YES", "on", "true", "True", "1"] {
             assert_eq!(settings(&format!("cvm_cluster_master={value}")).role, Role::Master, "{value}");
         }
-        for value in ["", "no", "off", "false", "0", "y", "2", "yess"] {
+        for value in ["", "no", "off", "FALSE", "0"] {
             assert_eq!(settings(&format!("cvm_cluster_master={value}")).role, Role::Slave, "{value}");
         }
+    }
+
+    #[test]
+    fn refuses_a_role_that_is_not_understood() {
+        for value in ["y", "2", "yess", "master", "ja"] {
+            refuses(&format!("cvm_cluster_master={value}"), &format!("cvm_cluster_master is {value:?}"));
+            refuses(&format!("cvm_cluster_early={value}"), &format!("cvm_cluster_early is {value:?}"));
+        }
+    }
+
+    #[test]
+    fn takes_quotes_and_trailing_comments_off_as_sh_did() {
+        let found = settings(
+            "cvm_cluster_master='yes'\ncvm_service_url=\"http://pair\"  # ours\ncvm_cluster_timeout=7 # s",
+        );
+        assert_eq!(found.role, Role::Master);
+        assert_eq!(found.services[0].to_string(), "http://pair");
+        assert_eq!(found.timeout, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn sends_no_pin_to_another_service_than_was_meant() {
+        refuses("cvm_service_url: http://pair", "\"cvm_service_url\" is probably meant as cvm_service_url");
+        refuses("cvm_sevice_url=http://pair", "\"cvm_sevice_url\" is probably meant as cvm_service_url");
+        assert_eq!(settings("cvm_sevice_url=x\ncvm_service_url=http://pair").services.len(), 1);
+    }
+
+    #[test]
+    fn does_not_take_a_misspelt_pin_for_no_pin() {
+        let error = read("cvm_cluster_pim=enico1qq0oey").unwrap_err();
+        assert!(error.to_string().contains("meant as cvm_cluster_pin"), "{error}");
+        assert!(!error.to_string().contains("enico"), "{error}");
     }
 
     #[test]

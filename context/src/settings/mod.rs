@@ -1,13 +1,15 @@
-//! What the ucernvm section sets, as values that cannot be wrong any more.
-//!
+//! What the ucernvm section sets, read into types.
+
 mod read;
+mod table;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use protocol::url::ServiceUrl;
 use protocol::{Pin, Trust};
 
-use protocol::url::ServiceUrl;
+pub use table::Setting;
 
 /// The pairing service of CernVM, used where `cvm_service_url` is not set (as the original agent did).
 pub const DEFAULT_SERVICE_URL: &str = "https://cernvm-online.cern.ch";
@@ -33,6 +35,8 @@ pub struct Settings {
     pub keys: Keys,
     /// `cvm_cluster_master_ip`, `cvm_cluster_interface`, `cvm_cluster_network`.
     pub address: AddressRule,
+    /// `cvm_cluster_early`: substitute before cloud-init reads any part.
+    pub early: bool,
 }
 
 /// What a VM is in its cluster.
