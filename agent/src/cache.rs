@@ -100,6 +100,7 @@ mod tests {
             timeout: DEFAULT_TIMEOUT,
             keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
+            early: false,
         }
     }
 
