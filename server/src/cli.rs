@@ -4,11 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
 
-use crate::client::{Remote, Trust};
+use crate::commands::{Create, Delete, Show, check::Check, contexts::Contexts};
 use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
 use crate::error::Error;
 use crate::store::{Limits, PINS};
@@ -31,10 +30,16 @@ pub struct Cli {
 pub enum Command {
     /// Run the service.
     Serve(Serve),
-    /// Create a pin and print it.
-    Pin(Connect),
-    /// Create a pin and write the contexts of a master and a slave, ready to launch.
+    /// Create a pin and write the contexts of a master and of its slaves.
     Contexts(Contexts),
+    /// Look contexts over before a VM boots them, as the agent's `check` does.
+    Check(Check),
+    /// Create a pin and print it.
+    Pin(Create),
+    /// Show since when a pin is there, and its keys.
+    Show(Show),
+    /// Delete a pin with all its keys, or one key of it.
+    Delete(Delete),
     /// Copy the store to a file, while the service runs or while it does not.
     #[command(after_help = RESTORE)]
     Backup(Backup),
@@ -51,94 +56,80 @@ as, and start it again.";
 pub struct Serve {
     /// Address and port to listen on; may be given several times. Sockets that systemd hands over are used instead.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_delimiter = ',')]
-    #[arg(env = "CERNVM_PAIRING_LISTEN")]
+    #[arg(env = "CERNVM_PAIRING_LISTEN", value_parser = listen_address)]
+    #[arg(help_heading = "Listening")]
     pub listen: Vec<SocketAddr>,
 
     /// Directory for the store's file, and for the key of --tls-self-signed.
     #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
+    #[arg(help_heading = "Storage")]
     data_dir: PathBuf,
     /// Keep everything in memory, and forget it at the end.
-    #[arg(long, env = "CERNVM_PAIRING_IN_MEMORY", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERNVM_PAIRING_IN_MEMORY", value_parser = switch)]
+    #[arg(help_heading = "Storage")]
     in_memory: bool,
 
     /// Certificate for TLS with its chain, in PEM. Read again on SIGHUP.
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "CERNVM_PAIRING_TLS_CERT")]
+    #[arg(help_heading = "TLS")]
     tls_cert: Option<PathBuf>,
     /// Its private key, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert", env = "CERNVM_PAIRING_TLS_KEY")]
+    #[arg(help_heading = "TLS")]
     tls_key: Option<PathBuf>,
     /// TLS with a key of our own. Prints the line with its fingerprint, which goes into the contexts.
-    #[arg(long, env = "CERNVM_PAIRING_TLS_SELF_SIGNED", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERNVM_PAIRING_TLS_SELF_SIGNED", value_parser = switch)]
+    #[arg(help_heading = "TLS")]
     tls_self_signed: bool,
 
     /// How long a pin lives: a number with s, m, h or d.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     #[arg(env = "CERNVM_PAIRING_PIN_LIFETIME")]
+    #[arg(help_heading = "Limits")]
     pin_lifetime: Duration,
     /// Longest value, in characters.
     #[arg(long, value_name = "N", default_value_t = protocol::limits::VALUE_MAX_CHARS)]
     #[arg(env = "CERNVM_PAIRING_MAX_VALUE_LENGTH")]
+    #[arg(help_heading = "Limits")]
     max_value_length: usize,
     /// Most connections at a time.
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS, value_parser = some)]
     #[arg(env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
+    #[arg(help_heading = "Limits")]
     max_connections: usize,
     /// Most connections at a time from one address; three quarters of all of them if not given.
     #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
+    #[arg(help_heading = "Limits")]
     max_connections_per_address: Option<usize>,
     /// Most waits and event streams on one pin; three quarters of the connections if not given.
     #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_WAITERS_PER_PIN")]
+    #[arg(help_heading = "Limits")]
     max_waiters_per_pin: Option<usize>,
     /// Most pins at a time.
     #[arg(long, value_name = "N", default_value_t = PINS, value_parser = some, env = "CERNVM_PAIRING_MAX_PINS")]
+    #[arg(help_heading = "Limits")]
     max_pins: usize,
     /// Most pins that one address may make in an hour; 0 means as many as it likes.
     #[arg(long, value_name = "N", default_value_t = CREATIONS_PER_HOUR)]
     #[arg(env = "CERNVM_PAIRING_MAX_CREATIONS_PER_HOUR")]
+    #[arg(help_heading = "Limits")]
     max_creations_per_hour: u32,
     /// File with the token that it takes to make a pin (Authorization: Bearer). Without it, anybody may make one.
     #[arg(long, value_name = "FILE", env = "CERNVM_PAIRING_CREATE_TOKEN_FILE")]
+    #[arg(help_heading = "Access")]
     create_token_file: Option<PathBuf>,
     /// Address or network of a proxy whose X-Forwarded-For is believed; may be given several times.
     #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "CERNVM_PAIRING_TRUSTED_PROXY")]
+    #[arg(help_heading = "Access")]
     trusted_proxy: Vec<Network>,
     /// Address and port on which Prometheus may read /metrics. Whoever can reach it can read it.
-    #[arg(long, value_name = "ADDR", env = "CERNVM_PAIRING_METRICS_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "CERNVM_PAIRING_METRICS_LISTEN", value_parser = listen_address)]
+    #[arg(help_heading = "Operations")]
     pub metrics_listen: Option<SocketAddr>,
     /// Log one line for each request.
-    #[arg(long, env = "CERNVM_PAIRING_ACCESS_LOG", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CERNVM_PAIRING_ACCESS_LOG", value_parser = switch)]
+    #[arg(help_heading = "Operations")]
     access_log: bool,
-}
-
-/// Which service to talk to, and how.
-#[derive(Debug, Args)]
-pub struct Connect {
-    /// URL of the service.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000", env = "CERNVM_PAIRING_URL")]
-    url: String,
-    /// Trust the certificates that the authorities in this PEM file signed, and no others.
-    #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
-    ca: Option<PathBuf>,
-    /// Trust the key with this fingerprint, and nothing else: `sha256:` and 64 hexadecimal digits.
-    #[arg(long, value_name = "SHA256")]
-    fingerprint: Option<String>,
-    /// File with the token that the service asks of those who make pins.
-    #[arg(long, value_name = "FILE", env = "CERNVM_PAIRING_CREATE_TOKEN_FILE")]
-    create_token_file: Option<PathBuf>,
-}
-
-/// Where to write contexts.
-#[derive(Debug, Args)]
-pub struct Contexts {
-    /// Which service to talk to.
-    #[command(flatten)]
-    pub connect: Connect,
-    /// File for the master's context.
-    #[arg(long, value_name = "FILE", default_value = "master-context.txt")]
-    pub master: PathBuf,
-    /// File for the slaves' context.
-    #[arg(long, value_name = "FILE", default_value = "slave-context.txt")]
-    pub slave: PathBuf,
 }
 
 /// What to copy, and where to.
@@ -152,25 +143,13 @@ pub struct Backup {
     pub file: PathBuf,
 }
 
-impl Connect {
-    /// The service that these flags name.
-    ///
-    /// # Errors
-    /// The URL makes no sense, or the file of the authorities cannot be used.
-    pub fn remote(&self) -> Result<Remote, Error> {
-        let trust = match (&self.ca, &self.fingerprint) {
-            (Some(path), _) => Trust::Authorities(path.clone()),
-            (None, Some(fingerprint)) => Trust::Fingerprint(fingerprint.to_ascii_lowercase()),
-            (None, None) => Trust::Public,
-        };
-        let token = self.create_token_file.as_deref().map(CreateToken::read).transpose()?;
-        let mut remote = Remote::new(&self.url, trust)?;
-        remote.token = token;
-        Ok(remote)
-    }
-}
-
 impl Serve {
+    /// Whether TLS gets a key that is not kept.
+    #[must_use]
+    pub fn key_is_lost(&self) -> bool {
+        self.tls_self_signed && self.in_memory
+    }
+
     /// The service that these flags describe.
     ///
     /// # Errors
@@ -198,6 +177,26 @@ impl Serve {
             tls,
             ..Config::default()
         })
+    }
+}
+
+/// Reads an address with a port.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let example = match text.trim_start_matches(':').parse::<u16>() {
+            Ok(port) => format!("127.0.0.1:{port}, or [::]:{port} for every address of this machine"),
+            Err(_) => "127.0.0.1:8000, or [::]:8000 for every address of this machine".to_owned(),
+        };
+        format!("it is not an IP address with a port; write {example}")
+    })
+}
+
+/// Reads a switch from the environment, where a flag has no value.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "" | "0" | "no" | "false" | "off" => Ok(false),
+        _ => Err("it is neither yes nor no".to_owned()),
     }
 }
 
@@ -294,6 +293,21 @@ mod tests {
         let told = serve(&["--trusted-proxy", "127.0.0.1,10.0.0.0/8"]).unwrap();
         assert_eq!(told.proxies, ["127.0.0.1".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]);
         assert!(serve(&["--trusted-proxy", "proxy.example.org"]).is_err());
+    }
+
+    #[test]
+    fn explains_addresses_and_switches() {
+        assert!(listen_address("[::]:8000").is_ok() && listen_address("127.0.0.1:0").is_ok());
+        for (text, advice) in [
+            ("8001", "127.0.0.1:8001,"),
+            (":8001", "127.0.0.1:8001,"),
+            ("localhost:8000", "127.0.0.1:8000,"),
+            ("127.0.0.1", "127.0.0.1:8000,"),
+        ] {
+            assert!(listen_address(text).unwrap_err().contains(advice), "{text}");
+        }
+        assert_eq!((switch("Yes"), switch("0"), switch("")), (Ok(true), Ok(false), Ok(false)));
+        assert!(switch("nope").is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How a service is set up.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -42,6 +43,29 @@ pub struct Config {
     pub access_log: bool,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
+}
+
+/// In one line, for the log: where the data are, the limits that operators set, and what it takes to make a pin.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.storage {
+            Storage::Directory(dir) => write!(f, "data in {}", dir.display())?,
+            Storage::Memory => f.write_str("data in memory, lost at the end")?,
+        }
+        write!(
+            f,
+            ", limits: {} connections, {} pins of {} h, values of {} characters",
+            self.connections,
+            self.limits.pins,
+            self.limits.lifetime.as_secs().div_ceil(3600),
+            self.value_max_chars
+        )?;
+        match (&self.create_token, self.creations_per_hour) {
+            (Some(_), _) => f.write_str("; a pin takes the token"),
+            (None, 0) => f.write_str("; anyone may make pins, without limit"),
+            (None, most) => write!(f, "; anyone may make pins, {most} per address and hour"),
+        }
+    }
 }
 
 /// Where clusters are kept.

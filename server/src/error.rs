@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use pairing_core::Refused;
+use protocol::InvalidPin;
 
 /// Why it did not work. Never holds a pin.
 #[derive(Debug, thiserror::Error)]
@@ -84,31 +85,37 @@ pub enum Error {
     System(io::Error),
 
     /// The URL of a service makes no sense.
-    #[error("{url}: {problem}")]
+    #[error("{flag} {url} {problem}")]
     Url {
+        /// The flag that gave it.
+        flag: &'static str,
         /// As it was given.
         url: String,
         /// What is wrong with it.
-        problem: &'static str,
-    },
-
-    /// Whoever answers there does not prove to be the service.
-    #[error("{url}: TLS: {problem}")]
-    Untrusted {
-        /// Its URL.
-        url: String,
-        /// What was wrong.
         problem: String,
     },
 
-    /// A service did not answer as it should.
-    #[error("{url}: {problem}")]
-    Client {
-        /// Its URL.
+    /// A context would have a URL that means the VM itself.
+    #[error("no VM can use {url}: on a VM it means the VM itself")]
+    Loopback {
+        /// The URL.
         url: String,
-        /// What went wrong.
-        problem: String,
     },
+
+    /// A file to write is there already.
+    #[error("{} exists, and is not written over", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// What was given as a pin is none.
+    #[error("this is not a pin: {0}")]
+    Pin(InvalidPin),
+
+    /// A request to a service failed.
+    #[error(transparent)]
+    Request(#[from] protocol::error::Error),
 }
 
 impl Error {
@@ -119,7 +126,7 @@ impl Error {
 
     /// What to do about it, for the person who reads the message.
     #[must_use]
-    pub fn next_step(&self) -> &'static str {
+    pub fn next_step(&self) -> &str {
         match self {
             Self::Store(_) => "look at the data directory: its owner, its free space, who else uses it",
             Self::Listen { source, .. } => match source.kind() {
@@ -143,11 +150,15 @@ impl Error {
                 "write 16 or more visible ASCII characters into it, as `openssl rand -hex 16` makes them"
             }
             Self::System(_) => "look at the limits of this process (ulimit -a)",
-            Self::Url { .. } => "give a URL such as http://127.0.0.1:8000 or https://pairing.example.org",
-            Self::Untrusted { .. } => {
-                "compare --fingerprint with the line that the service prints at its start, or give the file of its authority with --ca"
+            Self::Url { .. } => "give a URL such as http://192.0.2.7:8000 or https://pairing.example.org",
+            Self::Loopback { .. } => {
+                "give the URL by which the VMs reach the service, with --url or --public-url"
             }
-            Self::Client { .. } => "look whether the service runs there, and at its log",
+            Self::Exists { .. } => "remove it, or give other names with --master and --slave",
+            Self::Pin(_) => {
+                "give the 12 letters and digits that `pin` printed, or - and the pin on standard input"
+            }
+            Self::Request(error) => error.next_step(),
         }
     }
 
@@ -156,21 +167,20 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             // EX_USAGE
-            Self::Url { .. } => 64,
+            Self::Url { .. } | Self::Loopback { .. } | Self::Pin(_) => 64,
             // EX_NOINPUT
             Self::NoStore { .. } => 66,
             // EX_UNAVAILABLE
-            Self::Client { .. } | Self::Handed { .. } => 69,
+            Self::Handed { .. } => 69,
             // EX_OSERR
             Self::Listen { .. } | Self::System(_) => 71,
             // EX_CANTCREAT
-            Self::Taken { .. } => 73,
+            Self::Taken { .. } | Self::Exists { .. } => 73,
             // EX_IOERR
             Self::Store(_) | Self::File { .. } | Self::Copy(_) => 74,
-            // EX_NOPERM
-            Self::Untrusted { .. } => 77,
             // EX_CONFIG
             Self::Tls { .. } | Self::Token { .. } => 78,
+            Self::Request(error) => error.status().code(),
         }
     }
 }

@@ -17,11 +17,11 @@
 mod access;
 pub mod backup;
 pub mod cli;
-pub mod client;
+pub mod commands;
 pub mod config;
 mod connections;
 pub mod console;
-pub mod contexts;
+pub mod environment;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

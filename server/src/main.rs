@@ -3,10 +3,10 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use pairing_server::cli::{Cli, Command, Contexts, Serve};
-use pairing_server::client::Remote;
-use pairing_server::{Error, Server, backup, console, contexts, listen, system};
+use clap::{CommandFactory as _, Parser as _};
+use pairing_server::cli::{Cli, Command, Serve};
+use pairing_server::{Error, Server, backup, console, environment, listen, system};
+use protocol::error::Status;
 use tokio::runtime::Runtime;
 
 /// A wake-up costs a tenth less with it than with glibc's malloc, and a waiting slave a sixth less memory than with
@@ -23,8 +23,9 @@ fn main() -> ExitCode {
         Err(err) => return explain(&err),
     };
     console::start(cli.log);
+    environment::warn_of_unknown(&Cli::command());
     match run(&cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(err) => {
             log::error!("{err}\n  next: {}", err.next_step());
             ExitCode::from(err.exit_code())
@@ -32,17 +33,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<(), Error> {
-    let runtime = Runtime::new().map_err(Error::System)?;
-    match command {
-        Command::Serve(args) => runtime.block_on(serve(args)),
-        Command::Pin(args) => runtime.block_on(print_pin(&args.remote()?)),
-        Command::Contexts(args) => runtime.block_on(write_contexts(args)),
-        Command::Backup(args) => {
-            say(&backup::write(&args.data_dir, &args.file)?.to_string());
-            Ok(())
+fn run(command: &Command) -> Result<ExitCode, Error> {
+    let text = match command {
+        Command::Serve(args) => {
+            Runtime::new().map_err(Error::System)?.block_on(serve(args))?;
+            return Ok(ExitCode::SUCCESS);
         }
-    }
+        Command::Pin(args) => args.run()?,
+        Command::Show(args) => args.run()?,
+        Command::Delete(args) => args.run()?,
+        Command::Contexts(args) => args.run()?,
+        Command::Backup(args) => backup::write(&args.data_dir, &args.file)?.to_string(),
+        Command::Check(args) => {
+            let (text, works) = args.run()?;
+            say(&text);
+            return Ok(if works { ExitCode::SUCCESS } else { Status::BadContext.into() });
+        }
+    };
+    say(&text);
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(args: &Serve) -> Result<(), Error> {
@@ -50,6 +59,12 @@ async fn serve(args: &Serve) -> Result<(), Error> {
     config.connections = system::connections(config.connections);
     let listeners = system::listeners(&args.listen)?;
     let stop = system::asked_to_stop()?;
+    let described = config.to_string();
+    if args.key_is_lost() {
+        log::warn!(
+            "--tls-self-signed with --in-memory makes a new key at each start: contexts with its fingerprint work until then"
+        );
+    }
     let mut server = Server::new(config)?;
     if let Some(address) = args.metrics_listen {
         let listener = listen::bind(address)?;
@@ -65,22 +80,12 @@ async fn serve(args: &Serve) -> Result<(), Error> {
     if let Some(fingerprint) = server.certificate().and_then(|certificate| certificate.fingerprint()) {
         say(&format!("cvm_service_fingerprint={fingerprint}"));
     }
+    log::info!("cernvm-pairing-server {}, {described}", protocol::VERSION);
     system::started();
     server.serve(listeners, stop).await
 }
 
-async fn print_pin(service: &Remote) -> Result<(), Error> {
-    say(service.create_pin().await?.reveal());
-    Ok(())
-}
-
-async fn write_contexts(args: &Contexts) -> Result<(), Error> {
-    contexts::write(&args.connect.remote()?, &args.master, &args.slave).await?;
-    say(&format!("wrote {} and {}", args.master.display(), args.slave.display()));
-    Ok(())
-}
-
-/// Prints a line for whoever started us. That nobody reads it is no reason not to work.
+/// Prints a line. An output that is closed is no reason not to work.
 fn say(line: &str) {
     let mut out = io::stdout();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -149,7 +149,10 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::client::{Remote, Trust};
+    use client::Pins;
+    use protocol::url::ServiceUrl;
+    use protocol::{Fingerprint, Trust};
+
     use crate::config::Tls;
 
     /// A server on a port of its own.
@@ -184,11 +187,15 @@ mod tests {
     async fn makes_pins_over_tls_for_those_who_know_the_key() {
         let running = Running::start(Some(Tls::SelfSigned { key: None }));
         let url = format!("https://{}", running.address);
-        let create = async |trust| Remote::new(&url, trust).unwrap().create_pin().await;
-        let fingerprint = running.fingerprint.clone().unwrap();
-        assert!(create(Trust::Fingerprint(fingerprint.clone())).await.unwrap().looks_made());
-        for trust in [Trust::Fingerprint(fingerprint.replace(':', ":0")), Trust::Public] {
-            assert!(matches!(create(trust).await, Err(Error::Untrusted { .. })));
+        let create = async |trust: Trust| {
+            let url = ServiceUrl::parse(&url, true).unwrap();
+            let create = move || Pins::new(url, &trust, None).unwrap().create();
+            tokio::task::spawn_blocking(create).await.unwrap()
+        };
+        let Fingerprint(digest) = running.fingerprint.clone().unwrap().parse().unwrap();
+        assert!(create(Trust::Fingerprint(digest)).await.unwrap().looks_made());
+        for trust in [Trust::Fingerprint([0; 32]), Trust::WebPki] {
+            assert_eq!(create(trust).await.unwrap_err().status(), protocol::error::Status::Refused);
         }
         running.end().await;
     }

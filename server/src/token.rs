@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::header::AUTHORIZATION;
 use subtle::ConstantTimeEq as _;
 
 use crate::error::Error;
@@ -30,13 +30,10 @@ impl CreateToken {
         Ok(Self(token.to_owned()))
     }
 
-    /// The `Authorization` header that gives it.
+    /// The token itself, for the client that gives it. Never for a log or an error.
     #[must_use]
-    pub fn header(&self) -> HeaderValue {
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", self.0)).expect("visible ASCII makes a header");
-        value.set_sensitive(true);
-        value
+    pub fn reveal(self) -> String {
+        self.0
     }
 
     /// Whether a request gives it (RFC 6750 section 2.1).
@@ -52,6 +49,7 @@ impl CreateToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::HeaderValue;
 
     fn read(text: &str) -> Result<CreateToken, Error> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -61,7 +59,7 @@ mod tests {
 
     #[test]
     fn takes_the_first_line_if_it_is_long_enough() {
-        assert_eq!(read("0123456789abcdef\nmore\n").unwrap().header(), "Bearer 0123456789abcdef");
+        assert_eq!(read("0123456789abcdef\nmore\n").unwrap().reveal(), "0123456789abcdef");
         for wrong in ["", "\n0123456789abcdef", "0123456789abcde", "0123456789 abcdef", "0123456789abcdeü"] {
             assert!(matches!(read(wrong), Err(Error::Token { .. })), "{wrong:?}");
         }
