@@ -151,7 +151,7 @@ impl Error {
     /// A file cannot be read.
     #[must_use]
     pub fn cannot_read(path: &Path, source: io::Error) -> Self {
-        Self::file("read", path, source, "check that the file exists and that root may read it")
+        Self::file("read", path, source, "check that the file exists and may be read")
     }
 
     /// A file cannot be written.

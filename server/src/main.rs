@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use pairing_server::cli::{Cli, Command, Serve};
+use pairing_server::console::Reader;
 use pairing_server::{Error, Server, backup, console, environment, listen, system};
 use protocol::error::Status;
 use tokio::runtime::Runtime;
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(err) => return explain(&err),
     };
-    console::start(cli.log);
+    let reader = if matches!(cli.command, Command::Serve(_)) { Reader::Operator } else { Reader::User };
+    console::start(cli.log, reader);
     environment::warn_of_unknown(&Cli::command());
     match run(&cli.command) {
         Ok(code) => code,
