@@ -107,13 +107,7 @@ fn check_document(document: &Document, report: &mut Report) {
     let runs = document.runs();
     let mut sections = Vec::new();
     for run in &runs {
-        let mut of_run = Vec::new();
-        for section in run.sections().take(MAX_FINDINGS) {
-            match section {
-                Ok(section) => of_run.push(section),
-                Err(error) => report.problem(&error),
-            }
-        }
+        let mut of_run: Vec<_> = run.sections().take(MAX_FINDINGS).collect();
         check_run(run, &of_run, report);
         sections.append(&mut of_run);
     }
@@ -198,7 +192,9 @@ fn check_run(run: &Run<'_>, sections: &[Section], report: &mut Report) {
 fn check_sections(document: &Document, sections: &[Section], report: &mut Report) {
     let placeholders: Vec<Placeholder> = document.placeholders().into_iter().collect();
     let Some(first) = sections.first() else {
-        if !report.findings.iter().any(|f| f.severity == Severity::Error) {
+        if let Some(error) = document.marker_near_miss() {
+            report.problem(&error);
+        } else if !report.findings.iter().any(|f| f.severity == Severity::Error) {
             report.warning(
                 document.name().to_owned(),
                 "it has no ucernvm section, so that the agent has nothing to do",

@@ -4,12 +4,23 @@ use protocol::Pin;
 use protocol::key::MASTER_IP;
 
 use super::Report;
-use crate::document::{Entry, Section};
+use crate::document::{Entry, MissingEnd, Section};
 use crate::placeholder::Placeholder;
 use crate::settings::{Found, Keys, Role, Setting, Settings};
 
 /// Looks at the section that counts, and at the placeholders that it should bring values for.
 pub(super) fn check(section: &Section, placeholders: &[Placeholder], report: &mut Report) {
+    if let Some(missing) = section.missing_end() {
+        let before = match missing {
+            MissingEnd::EndOfFile => "before the file ends".to_owned(),
+            MissingEnd::NextSection(line) => format!("before the next one in line {line}"),
+        };
+        report.error(
+            section.place(),
+            format!("[ucernvm-begin] has no [ucernvm-end] {before}"),
+            "end the section with a line [ucernvm-end]",
+        );
+    }
     for line in section.ignored_lines() {
         report.warning(
             section.place_of(line.number),

@@ -48,7 +48,14 @@ fn names_a_file_that_cannot_be_read() {
 #[test]
 fn sees_what_is_wrong_with_the_section() {
     check("a=1\n", &["f: warning: it has no ucernvm section"]);
-    check("[ucernvm-begin]\n", &["f line 1: error: [ucernvm-begin] has no [ucernvm-end]"]);
+    check(
+        &GOOD.replace("[ucernvm-end]\n", ""),
+        &["f line 1: error: [ucernvm-begin] has no [ucernvm-end] before the file ends"],
+    );
+    check(
+        &GOOD.replace("[ucernvm-begin]", "[ucernvm_begin]"),
+        &["f line 1: error: \"[ucernvm_begin]\" is not the line [ucernvm-begin]"],
+    );
     check("[ucernvm-begin]\n[ucernvm-end]\n", &["f line 1: warning: there is no cvm_cluster_pin"]);
     check(
         &format!("{GOOD}{GOOD}"),

@@ -24,7 +24,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-pub use section::{Entry, IgnoredLine, Section};
+pub use section::{Entry, IgnoredLine, MissingEnd, Section};
 pub use substitute::Substituted;
 
 use crate::placeholder::{self, Placeholder};
@@ -82,22 +82,49 @@ impl Document {
         &self.text.bytes
     }
 
-    /// The ucernvm section: of several the first, with a warning.
+    /// The ucernvm section: of several the first, with a warning. One without an end marker goes to the end of the file,
+    /// with a warning.
     ///
     /// # Errors
-    /// `Context` when it never ends.
+    /// [`Status::BadContext`] when there is no section, but a line that is nearly its begin marker beside placeholders
+    /// that would stay literal.
+    ///
+    /// [`Status::BadContext`]: protocol::error::Status::BadContext
     pub fn section(&self) -> Result<Option<Section>, Error> {
         let runs = self.text.runs();
         let mut sections = runs.iter().flat_map(Run::sections);
-        let first = sections.next().transpose()?;
-        if let (Some(first), Some(Ok(second))) = (&first, sections.next()) {
+        let Some(first) = sections.next() else {
+            return match self.marker_near_miss() {
+                Some(error) if !self.placeholders().is_empty() => Err(error),
+                _ => Ok(None),
+            };
+        };
+        if let Some(second) = sections.next() {
             log::warn!(
                 "two ucernvm sections: that of {} counts, that of {} does not",
                 first.place(),
                 second.place()
             );
         }
-        Ok(first)
+        if first.missing_end().is_some() {
+            log::warn!(
+                "{}: [ucernvm-begin] has no [ucernvm-end]; the section goes to the end of the file",
+                first.place()
+            );
+        }
+        Ok(Some(first))
+    }
+
+    /// The first line that is nearly a begin marker, as an error.
+    pub(crate) fn marker_near_miss(&self) -> Option<Error> {
+        let (place, text) = self.text.runs().iter().find_map(Run::marker_near_miss)?;
+        let problem =
+            format!("{text:?} is not the line [ucernvm-begin], so that there is no ucernvm section");
+        Some(Error::context(
+            place,
+            problem,
+            "begin the section with [ucernvm-begin] and end it with [ucernvm-end]",
+        ))
     }
 
     /// Every placeholder in it.

@@ -12,13 +12,8 @@ use std::sync::Arc;
 
 use ini::{Ini, ParseOption};
 
-use protocol::error::Error;
-
 const BEGIN: &[u8] = b"[ucernvm-begin]";
 const END: &[u8] = b"[ucernvm-end]";
-/// Most lines of a section; a CA in base64 may take dozens.
-const MAX_LINES: usize = 1000;
-
 /// A ucernvm section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
@@ -30,6 +25,16 @@ pub struct Section {
     commented: bool,
     entries: Vec<Entry>,
     ignored: Vec<IgnoredLine>,
+    missing_end: Option<MissingEnd>,
+}
+
+/// Why a section has no end marker. The original agent took it to the end of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingEnd {
+    /// The file or part ends first.
+    EndOfFile,
+    /// Another section begins first, in this line, counted from 1.
+    NextSection(usize),
 }
 
 /// A line that sets nothing although it is no comment.
@@ -96,6 +101,12 @@ impl Section {
         &self.ignored
     }
 
+    /// Why it has no end marker; `None` when it has one.
+    #[must_use]
+    pub fn missing_end(&self) -> Option<MissingEnd> {
+        self.missing_end
+    }
+
     /// Its lines in order; of two with one key the later counts.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
@@ -115,42 +126,61 @@ impl Section {
 }
 
 /// The sections of a text, in order. `source` names it, and its first line has number `line`.
-pub(super) fn scan(source: &str, text: &[u8], line: usize) -> impl Iterator<Item = Result<Section, Error>> {
+///
+/// A section without an end marker goes to the next begin marker or to the end of the text. What is no setting there is
+/// probably no part of it, and is not counted as ignored.
+pub(super) fn scan(source: &str, text: &[u8], line: usize) -> impl Iterator<Item = Section> {
     let source: Arc<str> = source.into();
-    let mut lines = text.split(|b| *b == b'\n').zip(line..).map(|(text, number)| (tidy(text), number));
-    // A second begin marker ends the search for the first one's end; it is where the next section begins.
-    let mut again = None;
+    let mut lines =
+        text.split(|b| *b == b'\n').zip(line..).map(|(text, number)| (tidy(text), number)).peekable();
     std::iter::from_fn(move || {
-        let (begin, number) =
-            again.take().or_else(|| lines.by_ref().find(|(text, _)| without_hash(text) == BEGIN))?;
+        let (begin, number) = lines.by_ref().find(|(text, _)| without_hash(text) == BEGIN)?;
         let mut section = Section {
             source: source.clone(),
             line: number,
             commented: begin != BEGIN,
             entries: Vec::new(),
             ignored: Vec::new(),
+            missing_end: None,
         };
-        for (count, (text, number)) in lines.by_ref().enumerate() {
-            match without_hash(text) {
-                END => return Some(Ok(section)),
-                BEGIN => {
-                    again = Some((text, number));
-                    break;
-                }
-                _ if count == MAX_LINES => break,
-                bare => section.take(if section.commented { bare } else { text }, number),
-            }
+        while let Some((text, number)) = lines.next_if(|(text, _)| !matches!(without_hash(text), BEGIN | END))
+        {
+            section.take(if section.commented { without_hash(text) } else { text }, number);
         }
-        let within = match &again {
-            Some((_, number)) => format!("before the next one in line {number}"),
-            None => format!("in the {MAX_LINES} lines after it"),
+        section.missing_end = match lines.next_if(|(text, _)| without_hash(text) == END) {
+            Some(_) => None,
+            None => {
+                Some(lines.peek().map_or(MissingEnd::EndOfFile, |(_, next)| MissingEnd::NextSection(*next)))
+            }
         };
-        Some(Err(Error::context(
-            section.place(),
-            format!("[ucernvm-begin] has no [ucernvm-end] {within}"),
-            "end the section with a line [ucernvm-end]",
-        )))
+        if section.missing_end.is_some() {
+            section.ignored.clear();
+        }
+        Some(section)
     })
+}
+
+/// A line that is nearly a begin marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MarkerNearMiss {
+    /// As it stands there.
+    pub(super) text: String,
+    /// Its offset in lines, from 0.
+    pub(super) line: usize,
+}
+
+/// The first line that is nearly a begin marker: `[UCERNVM-BEGIN]`, `[ucernvm_begin]`, `[ucernvm-begin`, `[ucernvm]`.
+pub(super) fn marker_near_miss(text: &[u8]) -> Option<MarkerNearMiss> {
+    let is_near = |line: &[u8]| {
+        let line = without_hash(tidy(line));
+        let letters: Vec<u8> =
+            line.iter().filter(|b| b.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect();
+        let is_bracketed = line.starts_with(b"[") || line.ends_with(b"]");
+        line != BEGIN && is_bracketed && matches!(letters.as_slice(), b"ucernvmbegin" | b"ucernvm")
+    };
+    let (line, text) = text.split(|b| *b == b'\n').enumerate().find(|(_, line)| is_near(line))?;
+    let text = String::from_utf8_lossy(tidy(text)).chars().filter(|c| !c.is_control()).take(60).collect();
+    Some(MarkerNearMiss { text, line })
 }
 
 /// A line without the blanks around it, nor the byte order mark before a file's first.
@@ -213,12 +243,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn sections(text: &str) -> Vec<Result<Section, Error>> {
+    fn sections(text: &str) -> Vec<Section> {
         scan("f", text.as_bytes(), 1).collect()
     }
 
     fn check(text: &str, expected: &[(&str, &str)]) {
-        let section = sections(text).remove(0).unwrap();
+        let section = sections(text).remove(0);
         let found: Vec<_> = section.entries().iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();
         assert_eq!(found, expected, "{text:?}");
     }
@@ -239,7 +269,7 @@ mod tests {
             &[("a", "1"), ("b", "2"), ("c", "3")],
         );
         check("  # [ucernvm-begin]\n  # a=1\n  # [ucernvm-end]\n", &[("a", "1")]);
-        assert!(sections("#[ucernvm-begin]\n#[ucernvm-end]").remove(0).unwrap().is_commented());
+        assert!(sections("#[ucernvm-begin]\n#[ucernvm-end]").remove(0).is_commented());
     }
 
     #[test]
@@ -280,8 +310,7 @@ mod tests {
 
     #[test]
     fn knows_the_lines_that_set_nothing() {
-        let section =
-            sections("[ucernvm-begin]\na=1\npin: x\n\n#c\n;d\nword\n[ucernvm-end]").remove(0).unwrap();
+        let section = sections("[ucernvm-begin]\na=1\npin: x\n\n#c\n;d\nword\n[ucernvm-end]").remove(0);
         let ignored: Vec<_> =
             section.ignored_lines().iter().map(|line| (line.number, line.key.as_str())).collect();
         assert_eq!(ignored, [(3, "pin"), (7, "word")]);
@@ -289,7 +318,7 @@ mod tests {
 
     #[test]
     fn numbers_lines_from_the_one_it_is_told() {
-        let section = scan("f", b"\n[ucernvm-begin]\n\na=1\n[ucernvm-end]", 10).next().unwrap().unwrap();
+        let section = scan("f", b"\n[ucernvm-begin]\n\na=1\n[ucernvm-end]", 10).next().unwrap();
         assert_eq!(section.place(), "f line 11");
         assert_eq!(section.entries()[0].line, 13);
     }
@@ -297,27 +326,35 @@ mod tests {
     #[test]
     fn finds_every_section() {
         let found = sections("[ucernvm-begin]\na=1\n[ucernvm-end]\n[ucernvm-begin]\na=2\n[ucernvm-end]\n");
-        let values: Vec<_> = found.iter().map(|s| s.as_ref().unwrap().entries()[0].value.as_str()).collect();
+        let values: Vec<_> = found.iter().map(|s| s.entries()[0].value.as_str()).collect();
         assert_eq!(values, ["1", "2"]);
     }
 
     #[test]
-    fn refuses_a_section_that_never_ends() {
-        let error = |text: &str| sections(text).remove(0).unwrap_err().to_string();
-        assert!(
-            error("\n[ucernvm-begin]\na=1\n").starts_with("f line 2: [ucernvm-begin] has no [ucernvm-end]")
+    fn takes_a_section_without_its_end_to_the_end_as_the_original_did() {
+        let section = sections("\n[ucernvm-begin]\na=1\n#!/bin/sh\nrest of the script\n").remove(0);
+        assert_eq!(
+            (section.place(), section.missing_end()),
+            ("f line 2".into(), Some(MissingEnd::EndOfFile))
         );
+        assert_eq!(section.entries().len(), 1);
+        assert_eq!(section.ignored_lines(), []);
         let twice = sections("[ucernvm-begin]\na=1\n[ucernvm-begin]\na=2\n[ucernvm-end]");
-        assert!(twice[0].is_err());
-        assert_eq!(twice[1].as_ref().unwrap().place(), "f line 3");
-        assert!(
-            sections(&format!("[ucernvm-begin]\n{}[ucernvm-end]", "\n".repeat(MAX_LINES))).remove(0).is_ok()
-        );
-        assert!(
-            sections(&format!("[ucernvm-begin]\n{}[ucernvm-end]", "\n".repeat(MAX_LINES + 1)))
-                .remove(0)
-                .is_err()
-        );
+        assert_eq!(twice[0].missing_end(), Some(MissingEnd::NextSection(3)));
+        assert_eq!((twice[1].place(), twice[1].missing_end()), ("f line 3".into(), None));
+    }
+
+    #[test]
+    fn finds_markers_that_are_nearly_right() {
+        for marker in
+            ["[ucernvm_begin]", "[UCERNVM-BEGIN]", "[ucernvm]", "[ucernvm-begin", "# [ucernvm begin]"]
+        {
+            let near = marker_near_miss(format!("a\n{marker}\nb").as_bytes());
+            assert_eq!(near, Some(MarkerNearMiss { text: marker.into(), line: 1 }));
+        }
+        for text in ["[ucernvm-begin]", "ucernvm", "ucernvm-begin", "[cernvm]", "[ucernvm-end]", ""] {
+            assert_eq!(marker_near_miss(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]
@@ -336,8 +373,7 @@ mod tests {
 
     #[test]
     fn shows_no_value_in_debug() {
-        let section =
-            sections("[ucernvm-begin]\ncvm_cluster_pin=enico1qq0oey\n[ucernvm-end]").remove(0).unwrap();
+        let section = sections("[ucernvm-begin]\ncvm_cluster_pin=enico1qq0oey\n[ucernvm-end]").remove(0);
         assert!(!format!("{section:?}").contains("enico"));
     }
 

@@ -99,8 +99,19 @@ mod sections {
     #[test]
     fn end_with_their_part() {
         let text = "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n[ucernvm-begin]\n--b\n\n[ucernvm-end]\n--b--\n";
-        let error = parse(text.into()).section().unwrap_err();
-        assert!(error.to_string().starts_with("f line 5: [ucernvm-begin] has no [ucernvm-end]"), "{error}");
+        let section = parse(text.into()).section().unwrap().unwrap();
+        assert_eq!(
+            (section.place(), section.missing_end()),
+            ("f line 5".into(), Some(MissingEnd::EndOfFile))
+        );
+    }
+
+    #[test]
+    fn with_a_marker_that_is_nearly_right_are_an_error_beside_a_placeholder() {
+        let misspelt = "[ucernvm_begin]\ncvm_cluster_pin=enico1qq0oey\n[ucernvm_end]\n";
+        assert_eq!(parse(misspelt.into()).section().unwrap(), None);
+        let error = parse(format!("{misspelt}###MASTER_IP_PLACEHOLDER###").into()).section().unwrap_err();
+        assert!(error.to_string().starts_with("f line 1: \"[ucernvm_begin]\" is not the line"), "{error}");
     }
 
     #[test]

@@ -73,8 +73,14 @@ impl Run<'_> {
     }
 
     /// The ucernvm sections in it.
-    pub(crate) fn sections(&self) -> impl Iterator<Item = Result<Section, Error>> {
+    pub(crate) fn sections(&self) -> impl Iterator<Item = Section> {
         section::scan(self.name, self.bytes, self.line)
+    }
+
+    /// The first line of it that is nearly a begin marker: where it is, and the line.
+    pub(crate) fn marker_near_miss(&self) -> Option<(String, String)> {
+        let near = section::marker_near_miss(self.bytes)?;
+        Some((self.place(near.line), near.text))
     }
 }
 

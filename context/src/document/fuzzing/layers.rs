@@ -95,10 +95,8 @@ fn finds_the_section(document: &Document, runs: &[Run<'_>]) {
             assert_eq!(section.place(), run.place(at));
             reads(&section, run, at);
         }
-        (Err(error), Some((run, at))) => {
-            is_told(&error);
-            assert!(error.to_string().starts_with(&format!("{}: ", run.place(at))), "{error}");
-        }
+        // A line that is nearly a marker, beside a placeholder.
+        (Err(error), None) => is_told(&error),
         (found, expected) => panic!("{found:?}, but the marker is at {:?}", expected.map(|(_, at)| at)),
     }
 }
