@@ -10,15 +10,15 @@ use protocol::Pin;
 use crate::http::normalize;
 
 /// What the log says of a request, noted before it is answered.
-pub(crate) struct Noted {
+pub(crate) struct AccessEntry {
     client: IpAddr,
     method: String,
     path: String,
     since: Instant,
 }
 
-impl Noted {
-    pub(crate) fn now<B>(client: IpAddr, request: &Request<B>) -> Self {
+impl AccessEntry {
+    pub(crate) fn new<B>(client: IpAddr, request: &Request<B>) -> Self {
         Self {
             client,
             method: without_pins(request.method().as_str()),
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn logs_no_pin_in_the_place_of_a_method() {
         let request = Request::builder().method("enico1qq0oey").uri("/").body(()).unwrap();
-        let line = Noted::now([127, 0, 0, 1].into(), &request).line(StatusCode::NOT_FOUND);
+        let line = AccessEntry::new([127, 0, 0, 1].into(), &request).line(StatusCode::NOT_FOUND);
         assert!(line.starts_with("127.0.0.1 enic… / 404 "), "{line}");
     }
 

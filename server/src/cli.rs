@@ -97,6 +97,10 @@ pub struct Serve {
     #[arg(env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
     #[arg(help_heading = "Limits")]
     max_connections: usize,
+    /// Memory for what clients make the service hold: a number of bytes, or one with K, M or G. Half of the memory that
+    /// the control group or the machine has if not given.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, env = "CERNVM_PAIRING_MEMORY_BUDGET")]
+    memory_budget: Option<u64>,
     /// Most connections at a time from one address; three quarters of all of them if not given.
     #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
     #[arg(help_heading = "Limits")]
@@ -168,6 +172,7 @@ impl Serve {
             limits: Limits { lifetime: self.pin_lifetime, pins: self.max_pins, ..Limits::default() },
             value_max_chars: self.max_value_length,
             connections: self.max_connections,
+            memory_budget: self.memory_budget.unwrap_or_else(crate::budget::default_budget),
             connections_per_address: self.max_connections_per_address,
             waiters_per_pin: self.max_waiters_per_pin,
             creations_per_hour: self.max_creations_per_hour,
@@ -204,6 +209,24 @@ fn switch(text: &str) -> Result<bool, String> {
 fn some(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("{text:?} is not a number above 0"))
+}
+
+/// Reads a number of bytes such as `64M`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let explain = || format!("{text:?} is not a number of bytes, such as 134217728 or 128M");
+    let shift = match text.bytes().last() {
+        Some(b'K') => 10,
+        Some(b'M') => 20,
+        Some(b'G') => 30,
+        _ => 0,
+    };
+    let number: u64 = text[..text.len() - usize::from(shift > 0)].parse().map_err(|_| explain())?;
+    let bytes = number.checked_mul(1 << shift).ok_or_else(explain)?;
+    let smallest = crate::budget::SMALLEST;
+    if bytes < smallest {
+        return Err(format!("{text:?} is less than {}M, with which no service works", smallest >> 20));
+    }
+    Ok(bytes)
 }
 
 /// Reads a duration such as `90s`, `30m`, `24h` or `7d`.
@@ -264,6 +287,19 @@ mod tests {
         {
             assert!(serve(&[flag, "0"]).is_err() && serve(&[flag, "many"]).is_err(), "{flag}");
         }
+    }
+
+    #[test]
+    fn reads_a_memory_budget() {
+        for (text, bytes) in
+            [("67108864", 64 << 20), ("65536K", 64 << 20), ("64M", 64 << 20), ("2G", 2 << 30)]
+        {
+            assert_eq!(serve(&["--memory-budget", text]).unwrap().memory_budget, bytes, "{text}");
+        }
+        for wrong in ["", "M", "15M", "64MB", "-1", "1e9", "99999999999G"] {
+            assert!(serve(&["--memory-budget", wrong]).is_err(), "{wrong}");
+        }
+        assert!(serve(&[]).unwrap().memory_budget >= crate::budget::SMALLEST);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, SystemClock};
 pub use crate::origin::Network;
-pub use crate::pace::CREATIONS_PER_HOUR;
+pub use crate::rate_limits::CREATIONS_PER_HOUR;
 use crate::store::Limits;
 pub use crate::tls::Tls;
 use crate::token::CreateToken;
@@ -39,6 +39,8 @@ pub struct Config {
     pub proxies: Vec<Network>,
     /// How connections are protected; `None`: not at all.
     pub tls: Option<Tls>,
+    /// Bytes that clients may make the service hold.
+    pub memory_budget: u64,
     /// Whether each request has its line in the log.
     pub access_log: bool,
     /// Where the time comes from.
@@ -91,6 +93,7 @@ impl Default for Config {
             create_token: None,
             proxies: Vec::new(),
             tls: None,
+            memory_budget: crate::budget::default_budget(),
             access_log: false,
             clock: Arc::new(SystemClock),
         }

@@ -1,33 +1,42 @@
-//! Who is connected: how many may be, in all and from one address; and the watch that sends away whoever keeps a
-//! connection without using it.
+//! The open connections: how many there may be, in all and from one source, and the watch that closes those whose client
+//! does nothing.
 //!
 //! One task looks at all connections once a second. That a connection need not have a timer of its own saves a fifth
 //! of what a request costs.
+//!
+//! Where there is no room for a new connection, the one closes that has waited longest for its client, those first that
+//! never sent a request: silent connections lock no client out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, interval};
 
-use crate::origin::Source;
+use crate::sources::{Exhausted, SourceCounter, SourcePermit, prefixes};
 
-/// How long a client may take from one answer to the end of the next request's head, which includes reading the
-/// answer. Longer than the longest pause between two requests of an agent that polls (30 s and its jitter), so that
-/// it need not connect anew.
-const PATIENCE_SECONDS: u32 = 60;
+/// How long a client may take for the TLS handshake, and then to send the first head, in seconds.
+const FIRST_HEAD_SECONDS: u32 = 10;
+/// How long a client may take from one answer to the end of the next request's head, in seconds. Longer than the longest
+/// pause between two requests of an agent that polls (30 s and its jitter), so that it need not connect anew.
+const IDLE_SECONDS: u32 = 60;
+/// What a client may take to read a long answer, besides its bytes at [`SLOWEST`], in seconds.
+const ANSWER_SECONDS: u32 = 20;
+/// The slowest reader of a long answer, in bytes a second: what the body of a request may take as well.
+const SLOWEST: u64 = 32 << 10;
 /// How often the watch looks.
 const ROUND: Duration = Duration::from_secs(1);
+/// One in so many connections makes room at a time, so that a flood does not cost a look at all of them for each.
+const EVICTED: usize = 256;
 
 /// All connections.
 pub(crate) struct Connections {
-    most: usize,
-    most_per_address: usize,
+    counter: Arc<SourceCounter>,
     begun: Instant,
-    /// Seconds since `begun`, as the watch last saw it: what time it is for a connection.
+    /// Seconds since `begun`, as the watch last saw it: the time for a connection.
     now: AtomicU32,
     state: Mutex<State>,
 }
@@ -35,90 +44,97 @@ pub(crate) struct Connections {
 #[derive(Default)]
 struct State {
     open: HashMap<u64, Watched>,
-    by_address: HashMap<Source, usize>,
     next_id: u64,
     closed: bool,
+    evicted: u64,
 }
 
 /// What the watch knows of a connection.
 struct Watched {
     activity: Arc<Activity>,
-    /// `None`: it has been told already.
-    order: Option<oneshot::Sender<Order>>,
+    /// `None`: it was told to close gracefully.
+    disconnect: Option<oneshot::Sender<Disconnect>>,
+    /// Closes it at once when it is dropped, after that.
+    cut_on_drop: Option<oneshot::Sender<()>>,
+    permit: SourcePermit,
 }
 
 /// What the watch tells a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Leave after the request at hand: the service ends.
-    Leave,
-    /// Leave at once: the client does not read, or does not ask.
-    Cut,
+#[derive(Debug)]
+pub(crate) enum Disconnect {
+    /// After the request at hand, or once the other side of this is dropped: the service shuts down.
+    Graceful(oneshot::Receiver<()>),
+    /// At once: the client neither reads nor asks, or its place is needed.
+    Now,
 }
 
-/// Since when a connection waits for its client, in seconds and one; 0: it is the client who waits.
+/// What a connection does, in seconds of [`Connections::now`] plus 1; 0 stands for none.
 #[derive(Debug, Default)]
-pub(crate) struct Activity(AtomicU32);
+struct Activity {
+    /// Since when the service waits for the client; 0: it does not.
+    since: AtomicU32,
+    /// Until when the client may take; 0: as long as it likes.
+    until: AtomicU32,
+    /// Whether a request has come.
+    asked: AtomicBool,
+}
 
 /// A place among the connections; dropping it makes room.
-pub(crate) struct Place {
+pub(crate) struct ConnectionPermit {
     connections: Arc<Connections>,
     id: u64,
-    /// The address that it counts for.
-    source: Option<Source>,
     activity: Arc<Activity>,
 }
 
-/// There is no room, in all or for that address.
-#[derive(Debug)]
-pub(crate) struct Full;
-
 impl Connections {
-    /// Room for so many.
-    pub(crate) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
-        let (begun, now) = (Instant::now(), AtomicU32::new(0));
-        Arc::new(Self { most, most_per_address, begun, now, state: Mutex::default() })
+    /// Room for so many, in all and from one source.
+    pub(crate) fn new(limit: usize, per_source: usize) -> Arc<Self> {
+        let counter = SourceCounter::new(limit as u64, per_source as u64);
+        Arc::new(Self { counter, begun: Instant::now(), now: AtomicU32::new(0), state: Mutex::default() })
     }
 
-    /// Lets a connection in. `address` is whom it counts for, `None` when it is nobody's, such as a proxy's.
+    /// Admits a connection. `source` is the client that it counts for, `None` for a trusted proxy.
     ///
     /// # Errors
-    /// There is no room.
+    /// There is no room, and no connection that could make some.
     pub(crate) fn admit(
         self: &Arc<Self>,
-        address: Option<IpAddr>,
-    ) -> Result<(Place, oneshot::Receiver<Order>), Full> {
-        let source = address.map(Source::from);
+        source: Option<IpAddr>,
+    ) -> Result<(ConnectionPermit, oneshot::Receiver<Disconnect>), Exhausted> {
         let mut state = self.state();
-        let of_address = source.and_then(|source| state.by_address.get(&source).copied()).unwrap_or_default();
-        if state.open.len() >= self.most || of_address >= self.most_per_address {
-            return Err(Full);
-        }
-        if let Some(source) = source {
-            state.by_address.insert(source, of_address + 1);
-        }
+        let permit = loop {
+            match self.counter.acquire(source, 1) {
+                Ok(permit) => break permit,
+                Err(limit) if state.evict(limit) => {}
+                Err(limit) => return Err(limit),
+            }
+        };
         let id = state.next_id;
         state.next_id += 1;
-        let (order, told) = oneshot::channel();
+        let (disconnect, told) = oneshot::channel();
         let activity = Arc::new(Activity::default());
-        let mut watched = Watched { activity: activity.clone(), order: Some(order) };
+        let mut watched =
+            Watched { activity: activity.clone(), disconnect: Some(disconnect), cut_on_drop: None, permit };
         if state.closed {
-            watched.tell(Order::Leave);
+            watched.close();
         }
         state.open.insert(id, watched);
         drop(state);
-        let place = Place { connections: self.clone(), id, source, activity };
-        place.rests();
-        Ok((place, told))
+        let permit = ConnectionPermit { connections: self.clone(), id, activity };
+        permit.await_first_head();
+        Ok((permit, told))
     }
 
-    /// Tells everybody to leave.
+    /// Has every connection close after the request at hand.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
-        for watched in state.open.values_mut() {
-            watched.tell(Order::Leave);
-        }
+        state.open.values_mut().for_each(Watched::close);
+    }
+
+    /// Closes at once what waits for its client.
+    pub(crate) fn cut_idle(&self) {
+        self.state().cut(|activity| activity.since.load(Ordering::Relaxed) != 0);
     }
 
     /// Looks after the connections, for ever.
@@ -130,15 +146,33 @@ impl Connections {
         }
     }
 
+    /// How many are open.
+    pub(crate) fn count(&self) -> u64 {
+        self.counter.used()
+    }
+
+    /// How many sources there are connections from.
+    pub(crate) fn sources(&self) -> usize {
+        self.counter.sources()
+    }
+
+    /// How many may be open.
+    pub(crate) fn limit(&self) -> u64 {
+        self.counter.total()
+    }
+
+    /// How many were closed to make room.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.state().evicted
+    }
+
     fn look(&self) {
         let now = u32::try_from(self.begun.elapsed().as_secs()).expect("136 years are not over");
         self.now.store(now, Ordering::Relaxed);
-        for watched in self.state().open.values_mut() {
-            let since = watched.activity.0.load(Ordering::Relaxed);
-            if since != 0 && now + 1 >= since + PATIENCE_SECONDS {
-                watched.tell(Order::Cut);
-            }
-        }
+        self.state().cut(|activity| {
+            let until = activity.until.load(Ordering::Relaxed);
+            until != 0 && now + 1 >= until
+        });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -147,39 +181,95 @@ impl Connections {
     }
 }
 
-impl Watched {
-    fn tell(&mut self, order: Order) {
-        if let Some(channel) = self.order.take() {
-            // A connection that is just ending needs no order.
-            let _ = channel.send(order);
+impl State {
+    fn cut(&mut self, chosen: impl Fn(&Activity) -> bool) {
+        for (_, watched) in self.open.extract_if(|_, watched| chosen(&watched.activity)) {
+            watched.cut();
         }
     }
-}
 
-impl Place {
-    /// A request has come: from now on the client waits for us.
-    pub(crate) fn works(&self) {
-        self.activity.0.store(0, Ordering::Relaxed);
-    }
-
-    /// There is an answer, or a part of one: from now on we wait for the client, to read it and to ask for more.
-    pub(crate) fn rests(&self) {
-        self.activity.0.store(self.connections.now.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.connections.state();
-        state.open.remove(&self.id);
-        if let Some(source) = self.source
-            && let Some(count) = state.by_address.get_mut(&source)
-        {
-            *count -= 1;
-            if *count == 0 {
-                state.by_address.remove(&source);
+    /// Closes some connections that wait for their client, among those that reached the limit.
+    fn evict(&mut self, limit: Exhausted) -> bool {
+        let of_source = |watched: &Watched| match limit {
+            Exhausted::Total => true,
+            Exhausted::Source(full) => {
+                watched.permit.source().is_some_and(|source| prefixes(source).any(|prefix| prefix == full))
+            }
+        };
+        let mut idle: Vec<_> = (self.open.iter())
+            .filter(|(_, watched)| of_source(watched))
+            .filter_map(|(&id, Watched { activity, .. })| {
+                let since = activity.since.load(Ordering::Relaxed);
+                (since != 0).then(|| (activity.asked.load(Ordering::Relaxed), since, id))
+            })
+            .collect();
+        let count = idle.len().min(self.open.len().div_ceil(EVICTED));
+        if count == 0 {
+            return false;
+        }
+        idle.select_nth_unstable_by_key(count - 1, |&(asked, since, id)| (asked, since, id));
+        for &(.., id) in &idle[..count] {
+            if let Some(watched) = self.open.remove(&id) {
+                watched.cut();
+                self.evicted += 1;
             }
         }
+        true
+    }
+}
+
+impl Watched {
+    fn close(&mut self) {
+        if let Some(disconnect) = self.disconnect.take() {
+            let (cut, told) = oneshot::channel();
+            self.cut_on_drop = Some(cut);
+            // A connection that is just ending needs no order.
+            let _ = disconnect.send(Disconnect::Graceful(told));
+        }
+    }
+
+    fn cut(self) {
+        if let Some(disconnect) = self.disconnect {
+            let _ = disconnect.send(Disconnect::Now);
+        }
+    }
+}
+
+impl ConnectionPermit {
+    /// A request has come: from now on the client waits for the service.
+    pub(crate) fn begin_request(&self) {
+        self.activity.asked.store(true, Ordering::Relaxed);
+        self.activity.until.store(0, Ordering::Relaxed);
+        self.activity.since.store(0, Ordering::Relaxed);
+    }
+
+    /// The client is to send its first request.
+    pub(crate) fn await_first_head(&self) {
+        self.await_client_for(FIRST_HEAD_SECONDS);
+    }
+
+    /// There is an answer, or a part of one: from now on the service waits for the client, to read it and to send more.
+    pub(crate) fn await_client(&self) {
+        self.await_client_for(IDLE_SECONDS);
+    }
+
+    /// As [`Self::await_client`], for an answer or a body of so many bytes, which must go on at a minimum rate.
+    pub(crate) fn await_transfer(&self, bytes: u64) {
+        self.await_client_for(u32::try_from(bytes / SLOWEST).unwrap_or(u32::MAX / 2) + ANSWER_SECONDS);
+    }
+
+    fn await_client_for(&self, seconds: u32) {
+        let now = self.connections.now.load(Ordering::Relaxed) + 1;
+        self.activity.until.store(now.saturating_add(seconds), Ordering::Relaxed);
+        self.activity.since.store(now, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let removed = self.connections.state().open.remove(&self.id);
+        // The counter has a lock of its own.
+        drop(removed);
     }
 }
 
@@ -188,50 +278,121 @@ mod tests {
     use super::*;
     use tokio::time::advance;
 
+    type Told = oneshot::Receiver<Disconnect>;
+
     fn address(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
     }
 
+    fn cut(told: &mut Told) -> bool {
+        matches!(told.try_recv(), Ok(Disconnect::Now))
+    }
+
     #[tokio::test]
-    async fn has_room_for_so_many_in_all_and_from_one_address() {
+    async fn has_room_for_so_many_in_all_and_from_one_source() {
         let connections = Connections::new(3, 2);
-        let one = connections.admit(address("192.0.2.1")).unwrap();
-        let two = connections.admit(address("192.0.2.1")).unwrap();
-        assert!(connections.admit(address("192.0.2.1")).is_err());
-        let three = connections.admit(address("192.0.2.2")).unwrap();
-        assert!(connections.admit(address("192.0.2.3")).is_err());
+        let busy = |from: &str| {
+            let admitted = connections.admit(address(from));
+            admitted.inspect(|(permit, _)| permit.begin_request())
+        };
+        let (one, two) = (busy("192.0.2.1").unwrap(), busy("192.0.2.1").unwrap());
+        assert!(busy("192.0.2.1").is_err());
+        let three = busy("192.0.2.2").unwrap();
+        assert!(busy("192.0.2.3").is_err());
         drop(one);
-        let four = connections.admit(address("192.0.2.1")).unwrap();
+        let four = busy("192.0.2.1").unwrap();
         drop((two, three, four));
-        // A proxy's connections are nobody's.
+        // A proxy's connections count for no source.
         let proxied: Vec<_> = (0..3).map(|_| connections.admit(None).unwrap()).collect();
+        proxied.iter().for_each(|(permit, _)| permit.begin_request());
         assert!(connections.admit(None).is_err());
         drop(proxied);
-        let state = connections.state();
-        assert_eq!((state.open.len(), state.by_address.len()), (0, 0));
+        assert!(connections.count() == 0 && connections.state().open.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn cuts_off_whoever_neither_asks_nor_waits() {
+    async fn closes_those_that_idle_longest_for_a_new_one() {
+        let connections = Connections::new(4, 3);
+        let (asked, mut asked_told) = connections.admit(address("192.0.2.1")).unwrap();
+        asked.begin_request();
+        asked.await_client();
+        advance(ROUND).await;
+        connections.look();
+        let (_old, mut old_told) = connections.admit(address("192.0.2.1")).unwrap();
+        advance(ROUND).await;
+        connections.look();
+        let (_young, mut young_told) = connections.admit(address("192.0.2.2")).unwrap();
+        let (busy, mut busy_told) = connections.admit(address("192.0.2.2")).unwrap();
+        busy.begin_request();
+        // Those that never sent a request go first, the oldest of them; then those that have not asked for longest.
+        let first = connections.admit(address("192.0.2.3")).unwrap();
+        first.0.begin_request();
+        assert!(cut(&mut old_told) && !cut(&mut young_told) && !cut(&mut asked_told));
+        let second = connections.admit(address("192.0.2.4")).unwrap();
+        second.0.begin_request();
+        assert!(cut(&mut young_told) && !cut(&mut asked_told));
+        let third = connections.admit(address("192.0.2.5")).unwrap();
+        third.0.begin_request();
+        assert!(cut(&mut asked_told) && !cut(&mut busy_told));
+        assert!(connections.admit(address("192.0.2.6")).is_err());
+        assert_eq!((connections.evicted(), connections.count()), (3, 4));
+    }
+
+    #[tokio::test]
+    async fn a_source_at_its_limit_makes_room_from_its_own() {
+        let connections = Connections::new(10, 1);
+        let (_other, mut other_told) = connections.admit(address("192.0.2.2")).unwrap();
+        let (_idle, mut idle_told) = connections.admit(address("192.0.2.1")).unwrap();
+        let (busy, _told) = connections.admit(address("192.0.2.1")).unwrap();
+        busy.begin_request();
+        assert!(cut(&mut idle_told) && !cut(&mut other_told));
+        assert!(connections.admit(address("192.0.2.1")).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closes_a_connection_that_neither_asks_nor_waits() {
         let connections = Connections::new(10, 10);
-        let (_idle, mut idle_told) = connections.admit(None).unwrap();
+        let (_silent, mut silent_told) = connections.admit(None).unwrap();
+        let (idle, mut idle_told) = connections.admit(None).unwrap();
+        idle.begin_request();
+        idle.await_client();
         let (waiting, mut waiting_told) = connections.admit(None).unwrap();
-        waiting.works();
+        waiting.begin_request();
         let (asking, mut asking_told) = connections.admit(None).unwrap();
-        for _ in 0..PATIENCE_SECONDS {
-            asking.works();
-            asking.rests();
-            assert!(idle_told.try_recv().is_err());
+        let (reading, mut reading_told) = connections.admit(None).unwrap();
+        reading.begin_request();
+        reading.await_transfer(10 * SLOWEST);
+        for second in 0..IDLE_SECONDS {
+            asking.begin_request();
+            asking.await_client();
+            assert_eq!(cut(&mut silent_told), second == FIRST_HEAD_SECONDS, "{second}");
+            assert_eq!(cut(&mut reading_told), second == ANSWER_SECONDS + 10, "{second}");
+            assert!(!cut(&mut idle_told));
             advance(ROUND).await;
             connections.look();
         }
-        assert_eq!(idle_told.try_recv(), Ok(Order::Cut));
-        waiting_told.try_recv().unwrap_err();
-        asking_told.try_recv().unwrap_err();
+        assert!(cut(&mut idle_told) && !cut(&mut waiting_told) && !cut(&mut asking_told));
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_the_request_at_hand_and_for_no_client() {
+        let connections = Connections::new(10, 10);
+        let (waiting, mut waiting_told) = connections.admit(None).unwrap();
+        waiting.begin_request();
+        let (_reading, mut reading_told) = connections.admit(None).unwrap();
         connections.close();
-        assert_eq!(waiting_told.try_recv(), Ok(Order::Leave));
-        assert_eq!(asking_told.try_recv(), Ok(Order::Leave));
-        // Who comes in the moment of closing is told as well.
-        assert_eq!(connections.admit(None).unwrap().1.try_recv(), Ok(Order::Leave));
+        let told = |told: &mut Told| match told.try_recv() {
+            Ok(Disconnect::Graceful(cut)) => cut,
+            other => panic!("{other:?}"),
+        };
+        let (mut waiting_cut, mut reading_cut) = (told(&mut waiting_told), told(&mut reading_told));
+        // One that comes in the moment of closing is told as well.
+        let (late, mut late_told) = connections.admit(None).unwrap();
+        late.begin_request();
+        let mut late_cut = told(&mut late_told);
+        connections.cut_idle();
+        let is_cut =
+            |told: &mut oneshot::Receiver<()>| told.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+        assert!(is_cut(&mut reading_cut) && !is_cut(&mut waiting_cut) && !is_cut(&mut late_cut));
     }
 }

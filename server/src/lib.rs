@@ -15,24 +15,28 @@
 //! ```
 
 mod access;
+mod activity_body;
 pub mod backup;
+pub mod budget;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod connection_server;
 mod connections;
 pub mod console;
 pub mod environment;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod holds;
+mod held_requests;
 mod http;
 pub mod listen;
 mod metrics;
 mod origin;
-mod pace;
+mod rate_limits;
 mod server;
 mod service;
+mod sources;
 pub mod system;
 #[cfg(test)]
 mod testing;

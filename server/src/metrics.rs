@@ -13,7 +13,7 @@ use hyper::StatusCode;
 
 /// Where a request went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RouteLabel {
     Clusters,
     Cluster,
     Keys,
@@ -25,7 +25,7 @@ pub(crate) enum Place {
     Nowhere,
 }
 
-impl Place {
+impl RouteLabel {
     pub(crate) const ALL: [(Self, &'static str); 9] = [
         (Self::Clusters, "clusters"),
         (Self::Cluster, "cluster"),
@@ -54,13 +54,16 @@ pub(crate) enum Cause {
     Token,
     Connections,
     Waiters,
+    Memory,
+    Processor,
+    CrossSite,
     ShuttingDown,
     NoSpace,
     Store,
 }
 
 impl Cause {
-    const ALL: [(Self, &'static str); 14] = [
+    const ALL: [(Self, &'static str); 17] = [
         (Self::UnknownPin, "unknown_pin"),
         (Self::UnknownKey, "unknown_key"),
         (Self::KeyExists, "key_exists"),
@@ -72,6 +75,9 @@ impl Cause {
         (Self::Token, "token"),
         (Self::Connections, "connections"),
         (Self::Waiters, "waiters"),
+        (Self::Memory, "memory"),
+        (Self::Processor, "processor"),
+        (Self::CrossSite, "cross_site"),
         (Self::ShuttingDown, "shutting_down"),
         (Self::NoSpace, "no_space"),
         (Self::Store, "store"),
@@ -79,8 +85,8 @@ impl Cause {
 }
 
 /// The statuses that the service answers with; the last stands for any other.
-const STATUSES: [u16; 18] =
-    [200, 201, 204, 302, 400, 401, 404, 405, 406, 408, 409, 413, 415, 429, 500, 503, 507, 0];
+const STATUSES: [u16; 19] =
+    [200, 201, 204, 302, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 429, 500, 503, 507, 0];
 
 /// Upper bounds of the latency buckets, in microseconds: from a read out of memory to a disk that is in trouble.
 const BOUNDS: [u64; 13] =
@@ -89,7 +95,7 @@ const BOUNDS: [u64; 13] =
 /// The counters.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    requests: [[AtomicU64; STATUSES.len()]; Place::ALL.len()],
+    requests: [[AtomicU64; STATUSES.len()]; RouteLabel::ALL.len()],
     refusals: [AtomicU64; Cause::ALL.len()],
     /// By bucket; the last has no bound.
     latencies: [AtomicU64; BOUNDS.len() + 1],
@@ -98,10 +104,10 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// A request was answered; `took` is how long that took, unless it was held on purpose.
-    pub(crate) fn answered(&self, place: Place, status: StatusCode, took: Option<Duration>) {
+    pub(crate) fn answered(&self, route: RouteLabel, status: StatusCode, took: Option<Duration>) {
         let status = status.as_u16();
         let column = STATUSES.iter().position(|&known| known == status).unwrap_or(STATUSES.len() - 1);
-        add(&self.requests[place as usize][column], 1);
+        add(&self.requests[route as usize][column], 1);
         if let Some(took) = took {
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             let bucket = BOUNDS.iter().position(|&bound| nanos <= bound * 1000).unwrap_or(BOUNDS.len());
@@ -131,7 +137,7 @@ mod tests {
 
     #[test]
     fn every_name_is_at_its_own_place() {
-        for (at, (place, _)) in Place::ALL.iter().enumerate() {
+        for (at, (place, _)) in RouteLabel::ALL.iter().enumerate() {
             assert_eq!(*place as usize, at);
         }
         for (at, (cause, _)) in Cause::ALL.iter().enumerate() {
@@ -144,11 +150,11 @@ mod tests {
         let metrics = Metrics::default();
         for (micros, bucket) in [(0, 0), (50, 0), (51, 1), (1_000_000, 12), (1_000_001, 13)] {
             let before = read(&metrics.latencies[bucket]);
-            metrics.answered(Place::Key, StatusCode::OK, Some(Duration::from_micros(micros)));
+            metrics.answered(RouteLabel::Key, StatusCode::OK, Some(Duration::from_micros(micros)));
             assert_eq!(read(&metrics.latencies[bucket]), before + 1, "{micros}");
         }
-        metrics.answered(Place::Key, StatusCode::IM_A_TEAPOT, None);
-        assert_eq!(read(&metrics.requests[Place::Key as usize][STATUSES.len() - 1]), 1);
+        metrics.answered(RouteLabel::Key, StatusCode::IM_A_TEAPOT, None);
+        assert_eq!(read(&metrics.requests[RouteLabel::Key as usize][STATUSES.len() - 1]), 1);
         assert_eq!(metrics.latencies.iter().map(read).sum::<u64>(), 5);
     }
 }

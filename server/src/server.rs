@@ -6,18 +6,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::select;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use crate::backup::{self, outlet::Outlet};
+use crate::budget::{MemoryBudget, connections_within};
 use crate::config::{Config, Storage};
+use crate::connection_server::ConnectionServer;
 use crate::connections::Connections;
 use crate::error::Error;
-use crate::holds::Holds;
-use crate::listen::{self, Gate};
+use crate::held_requests::HeldRequests;
+use crate::listen;
 use crate::metrics::Metrics;
 use crate::origin::Proxies;
-use crate::pace::Pace;
+use crate::rate_limits::RateLimits;
 use crate::service::Service;
 use crate::store::Store;
 use crate::tls::Certificate;
@@ -26,12 +30,16 @@ use crate::{hub, metrics, sweeper};
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
 /// and slow readers need any of it; systemd's patience with us (`TimeoutStopSec=` of our unit) is a little longer.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long clients may take to read their answers and to send the rest of their requests, once the service is to end.
+const CLIENTS_DRAIN: Duration = Duration::from_secs(2);
 
 /// A service that is ready to serve.
 pub struct Server {
     service: Arc<Service>,
     deliveries: mpsc::UnboundedReceiver<hub::Delivery>,
-    gate: Arc<Gate>,
+    acceptor: ConnectionServer,
+    /// Every connection.
+    tasks: TaskTracker,
     certificate: Option<Certificate>,
     metrics: Option<TcpListener>,
     /// Where backups are handed out; none of a store in memory.
@@ -45,7 +53,12 @@ impl Server {
     /// The store cannot be opened, or the certificate cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
         let certificate = config.tls.map(Certificate::load).transpose()?;
-        let most = (config.connections * 3 / 4).max(1);
+        let budget = MemoryBudget::new(config.memory_budget);
+        let limit = config.connections.min(connections_within(config.memory_budget));
+        if limit < config.connections {
+            log::info!("{limit} connections, since the memory budget has no room for {}", config.connections);
+        }
+        let most = (limit * 3 / 4).max(1);
         let (hub, deliveries) = hub::Hub::new(config.waiters_per_pin.unwrap_or(most));
         let limits = config.limits;
         let mut outlet = None;
@@ -60,18 +73,25 @@ impl Server {
         let per_address = config.connections_per_address.unwrap_or(most);
         let service = Arc::new(Service {
             store,
-            holds: Holds::among(config.connections, per_address),
+            holds: HeldRequests::among(limit, per_address),
             hub,
             value_max_chars: config.value_max_chars,
-            pace: Pace::new(config.creations_per_hour),
+            pace: RateLimits::new(config.creations_per_hour),
+            connections: Connections::new(limit, per_address),
+            budget,
             create_token: config.create_token,
             metrics: Metrics::default(),
         });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
-        let connections = Connections::new(config.connections, per_address);
-        let proxies = Proxies(config.proxies);
-        let gate = Arc::new(Gate::new(service.clone(), acceptor, connections, proxies, config.access_log));
-        Ok(Self { service, deliveries, gate, certificate, metrics: None, outlet })
+        let tasks = TaskTracker::new();
+        let acceptor = ConnectionServer::new(
+            service.clone(),
+            acceptor,
+            Proxies(config.proxies),
+            config.access_log,
+            tasks.clone(),
+        );
+        Ok(Self { service, deliveries, acceptor, tasks, certificate, metrics: None, outlet })
     }
 
     /// The certificate that connections are protected with, for its fingerprint and to reload it.
@@ -96,13 +116,16 @@ impl Server {
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let Self { service, deliveries, gate, metrics, outlet, .. } = self;
+        let Self { service, deliveries, acceptor, tasks, metrics, outlet, .. } = self;
+        let connections = service.connections.clone();
+        let mut accepting = Vec::new();
         for listener in listeners {
-            gate.tasks.spawn(listen::accept(listen::adopt(listener)?, gate.clone()));
+            let (listener, acceptor) = (listen::adopt(listener)?, acceptor.clone());
+            accepting.push(tokio::spawn(async move { listen::accept(&listener, &acceptor).await }));
         }
         let mut background = vec![
             tokio::spawn(hub::deliver(deliveries)),
-            tokio::spawn(gate.connections.clone().watch()),
+            tokio::spawn(connections.clone().watch()),
             tokio::spawn(sweeper::sweep(service.store.clone())),
         ];
         if let Some(listener) = metrics {
@@ -114,10 +137,29 @@ impl Server {
         }
         shutdown.await;
         log::info!("{} waits are sent away", service.hub.waiters());
-        gate.close();
+        for task in accepting {
+            task.abort();
+            // Until it is closed, the next service cannot listen.
+            let _ = task.await;
+        }
+        connections.close();
         service.hub.close();
-        if timeout(DRAIN, gate.tasks.wait()).await.is_err() {
-            log::warn!("{} connections did not end in {} s", gate.tasks.len(), DRAIN.as_secs());
+        tasks.close();
+        if timeout(CLIENTS_DRAIN, tasks.wait()).await.is_err() {
+            let mut rounds = interval(Duration::from_secs(1));
+            let cut = async {
+                loop {
+                    rounds.tick().await;
+                    connections.cut_idle();
+                }
+            };
+            select! {
+                () = tasks.wait() => {}
+                () = cut => {}
+                () = sleep(DRAIN - CLIENTS_DRAIN) => {
+                    log::warn!("{} connections did not end in {} s", tasks.len(), DRAIN.as_secs());
+                }
+            }
         }
         for task in background {
             task.abort();
@@ -209,8 +251,8 @@ mod tests {
             slow.write_all(beginning.as_bytes()).await.unwrap();
             assert_eq!(slow.read(&mut [0]).await.unwrap(), 0);
         }
-        // Two of them, one after the other, at a minute each; the watch looks every second.
-        assert!((118..=124).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        // Two of them, one after the other; the watch looks every second.
+        assert!((19..=24).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
         running.end().await;
     }
 
@@ -220,8 +262,7 @@ mod tests {
         let begun = Instant::now();
         let mut slow = TcpStream::connect(running.address).await.unwrap();
         assert_eq!(slow.read(&mut [0]).await.unwrap(), 0);
-        // Before the watch would have come for it.
-        assert!((15..=16).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert!((9..=12).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
         running.end().await;
     }
 

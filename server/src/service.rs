@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use pairing_core::Refused;
 
-use crate::holds::Holds;
+use crate::budget::MemoryBudget;
+use crate::connections::Connections;
+use crate::held_requests::HeldRequests;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use crate::pace::Pace;
+use crate::rate_limits::RateLimits;
 use crate::store::Store;
 use crate::token::CreateToken;
 
@@ -16,7 +18,7 @@ pub(crate) struct Service {
     /// Clusters and keys.
     pub(crate) store: Arc<Store>,
     /// How many may wait and watch.
-    pub(crate) holds: Arc<Holds>,
+    pub(crate) holds: HeldRequests,
     /// Who waits for what.
     pub(crate) hub: Arc<Hub>,
     /// Longest value, in characters.
@@ -24,7 +26,11 @@ pub(crate) struct Service {
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// How fast one address may guess and make pins.
-    pub(crate) pace: Pace,
+    pub(crate) pace: RateLimits,
+    /// The open connections.
+    pub(crate) connections: Arc<Connections>,
+    /// How many bytes clients may make the service hold.
+    pub(crate) budget: Arc<MemoryBudget>,
     /// What it takes to make a pin, if anything.
     pub(crate) create_token: Option<CreateToken>,
 }

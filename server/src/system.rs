@@ -10,13 +10,14 @@ use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::interval;
 
+use crate::connection_server::MAX_REJECTIONS;
 use crate::error::Error;
-use crate::listen::{self, APOLOGIES};
+use crate::listen;
 use crate::tls::Certificate;
 
 /// Files that are open besides connections: the store, listeners, the runtime's own, some to spare, and connections
 /// that are told that there is no room.
-const OTHER_FILES: usize = 64 + APOLOGIES;
+const OTHER_FILES: usize = 64 + MAX_REJECTIONS;
 
 /// The sockets that systemd hands over; where there are none, new ones on these addresses.
 ///
@@ -25,7 +26,7 @@ const OTHER_FILES: usize = 64 + APOLOGIES;
 pub fn listeners(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
     let mut handed = ListenFd::from_env();
     if handed.len() == 0 {
-        return addresses.iter().map(|&address| listen::bind(address)).collect();
+        return listen::bind_all(addresses);
     }
     let all = 0..handed.len();
     all.filter_map(|index| handed.take_tcp_listener(index).transpose())

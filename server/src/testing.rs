@@ -8,12 +8,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response};
 use tokio::task::JoinHandle;
 
+use crate::budget::MemoryBudget;
 use crate::clock::{ManualClock, Timestamp};
-use crate::holds::Holds;
+use crate::connections::Connections;
+use crate::held_requests::HeldRequests;
 use crate::http::{self, AnswerBody};
 use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
-use crate::pace::{CREATIONS_PER_HOUR, Pace};
+use crate::rate_limits::{CREATIONS_PER_HOUR, RateLimits};
 use crate::service::Service;
 use crate::store::{Limits, Store};
 
@@ -44,10 +46,12 @@ impl World {
         let pin = store.create_cluster().await.unwrap().pin;
         let service = Arc::new(Service {
             store,
-            holds: Holds::among(200, 200),
+            holds: HeldRequests::among(200, 200),
             hub,
             value_max_chars: protocol::limits::VALUE_MAX_CHARS,
-            pace: Pace::new(CREATIONS_PER_HOUR),
+            pace: RateLimits::new(CREATIONS_PER_HOUR),
+            connections: Connections::new(200, 200),
+            budget: MemoryBudget::new(1 << 30),
             create_token: None,
             metrics: Metrics::default(),
         });

@@ -11,14 +11,16 @@ use tokio::task::JoinHandle;
 
 use super::answer::{Answer, is_well_formed};
 use super::{PIN, has_pin};
-use crate::access::Noted;
+use crate::access::AccessEntry;
+use crate::budget::MemoryBudget;
 use crate::clock::{ManualClock, Timestamp};
-use crate::holds::Holds;
+use crate::connections::Connections;
+use crate::held_requests::HeldRequests;
 use crate::http;
 use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
 use crate::origin::Proxies;
-use crate::pace::{CREATIONS_PER_HOUR, Pace};
+use crate::rate_limits::{CREATIONS_PER_HOUR, RateLimits};
 use crate::service::Service;
 use crate::store::{Key, Limits, Store};
 
@@ -50,10 +52,12 @@ impl World {
         store.insert(&pin);
         let service = Service {
             store: Arc::new(store),
-            holds: Holds::among(200, 200),
+            holds: HeldRequests::among(200, 200),
             hub,
             value_max_chars: VALUE_MAX_CHARS,
-            pace: Pace::new(CREATIONS_PER_HOUR),
+            pace: RateLimits::new(CREATIONS_PER_HOUR),
+            connections: Connections::new(200, 200),
+            budget: MemoryBudget::new(1 << 30),
             create_token: None,
             metrics: Metrics::default(),
         };
@@ -65,7 +69,7 @@ impl World {
     pub(super) async fn ask(&self, request: Request<Full<Bytes>>) {
         let before = self.keys().await;
         let client = self.proxies.client(PEER, request.headers());
-        let noted = Noted::now(client, &request);
+        let noted = AccessEntry::new(client, &request);
         let (head, body) = request.into_parts();
         let sent = body.collect().await.expect("it is there").to_bytes();
         let says_pin = has_pin(head.method.as_str(), &head.headers, &sent);

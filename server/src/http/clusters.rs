@@ -17,8 +17,12 @@ pub(super) async fn create(
     headers: &HeaderMap,
     body: impl RequestBody,
 ) -> Result<Reply, Refusal> {
-    if !service.create_token.as_ref().is_none_or(|token| token.is_given(headers)) {
-        return Err(Refusal::TokenMissing);
+    if let Some(token) = &service.create_token {
+        service.pace.may_try_token(client).map_err(|later| Refusal::TooManyTokens(later.as_secs() + 1))?;
+        if !token.is_given(headers) {
+            service.pace.wrong_token(client).await;
+            return Err(Refusal::TokenMissing);
+        }
     }
     decode(headers, body).await?;
     if let Err(later) = service.pace.creation(client).await {

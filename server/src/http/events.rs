@@ -27,7 +27,7 @@ use super::answer_body::AnswerBody;
 use super::answers::Reply;
 use super::pieces;
 use super::refusal::Refusal;
-use crate::holds::Hold;
+use crate::held_requests::HoldPermit;
 use crate::service::Service;
 
 /// Between two comments, which keep middleboxes from closing a connection that looks idle; they do so after 60 s.
@@ -38,7 +38,7 @@ const COUNTS: Duration = Duration::from_millis(250);
 /// What a subscriber is still going to be told.
 struct Feed {
     subscription: Subscription,
-    _hold: Hold,
+    _hold: HoldPermit,
     store: Arc<Store>,
     expires: Timestamp,
     comment: Interval,
@@ -81,7 +81,7 @@ struct Gone {
 
 /// Subscribes to a cluster.
 pub(super) async fn watch(service: &Service, client: IpAddr, pin: &Pin) -> Result<Reply, Refusal> {
-    let hold = service.holds.hold(client)?;
+    let hold = service.holds.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
     let mut subscription = service.hub.subscribe(pin)?;
     let cluster = service.store.cluster(pin).await?;
     let keys = service.store.keys(pin).await?;

@@ -28,7 +28,7 @@ pub(super) struct Fields {
 
 /// What is wrong with which field: the body of a 400.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct FieldErrors {
+pub(crate) struct FieldErrors {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<[String; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]

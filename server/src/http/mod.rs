@@ -28,12 +28,12 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 
 pub(crate) use answer_body::AnswerBody;
 pub(crate) use body::RequestBody;
+pub(crate) use refusal::Refusal;
 pub(crate) use routes::normalize;
 
-use crate::metrics::Place;
+use crate::metrics::RouteLabel;
 use crate::service::Service;
 use answers::Reply;
-use refusal::Refusal;
 use routes::{Handler, Target};
 use wait::{PREFERENCE_APPLIED, Wait};
 
@@ -55,7 +55,7 @@ pub(crate) async fn answer(
         }
         target => target,
     };
-    let label = target.as_ref().map_or(Place::Nowhere, |target| target.route().label);
+    let label = target.as_ref().map_or(RouteLabel::Nowhere, |target| target.route().label);
     let target = match target {
         Some(target) if !target.route().formats.is_empty() && names_host(&head) => target,
         target => {
@@ -93,11 +93,10 @@ pub(crate) async fn answer(
     answer
 }
 
-/// The answer to a connection that there is no room for.
-pub(crate) fn no_room(service: &Service) -> Response<AnswerBody> {
-    let refusal = Refusal::TooManyConnections;
+/// The answer to a request that is refused before it is looked at.
+pub(crate) fn refuse(service: &Service, refusal: &Refusal) -> Response<AnswerBody> {
     service.metrics.refused(refusal.cause());
-    answers::refuse(&refusal)
+    answers::refuse(refusal)
 }
 
 /// Whether a request has the one `Host` that RFC 9112 section 3.2 wants; HTTP/1.0 knows none.
@@ -109,8 +108,7 @@ fn names_host(head: &Parts) -> bool {
 /// Answers what is asked beside the API, which can only be read.
 async fn beside_the_api(service: &Service, head: &Parts, target: Option<Target<'_>>) -> Response<AnswerBody> {
     if !names_host(head) {
-        service.metrics.refused(Refusal::HostMissing.cause());
-        return answers::refuse(&Refusal::HostMissing);
+        return refuse(service, &Refusal::HostMissing);
     }
     let Some(target) = target else {
         return answers::nothing_there(&routes::normalize(head.uri.path()));
@@ -157,6 +155,10 @@ async fn write(
     handler: Handler,
     Target { pin, key, .. }: &Target<'_>,
 ) -> Result<Reply, Refusal> {
+    // SECURITY: any web page can have its visitors' browsers send a form here. Browsers say so; agents never do.
+    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return Err(Refusal::CrossSite);
+    }
     match (handler, pin) {
         (Handler::CreateCluster, _) => clusters::create(service, client, headers, body).await,
         (Handler::DeleteCluster, Some(pin)) => clusters::delete(service, pin).await,

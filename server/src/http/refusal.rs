@@ -10,7 +10,7 @@ use crate::metrics::Cause;
 
 /// Why a request was refused. The texts of the first group are the original service's.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     #[error("Not found.")]
     UnknownPin,
     #[error("Not found.")]
@@ -56,6 +56,14 @@ pub(super) enum Refusal {
     TokenMissing,
     #[error("The service has as many connections as it may have. Try again later.")]
     TooManyConnections,
+    #[error("The service holds as many bytes as it may for this address or in all. Try again later.")]
+    OutOfMemory,
+    #[error("This address has used its share of processor time. Try again in {0} seconds.")]
+    TooBusy(u64),
+    #[error("This address has sent too many wrong tokens. Try again in {0} seconds.")]
+    TooManyTokens(u64),
+    #[error("A page of another site may not change anything here.")]
+    CrossSite,
     #[error("Too many requests wait already. Try again later.")]
     TooManyWaiters,
     #[error("The service is shutting down. Try again in a moment.")]
@@ -101,11 +109,14 @@ impl Refusal {
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::StoreFailed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TokenMissing => StatusCode::UNAUTHORIZED,
-            Self::TooManyCreations(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::TooManyCreations(_) | Self::TooManyTokens(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooManyPins
             | Self::TooManyWaiters
             | Self::TooManyConnections
             | Self::Unreachable
+            | Self::OutOfMemory
+            | Self::TooBusy(_)
             | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
         }
@@ -131,7 +142,10 @@ impl Refusal {
             Self::TooManyKeys | Self::TooManyBytes => Cause::PinFull,
             Self::TooManyPins => Cause::PinsFull,
             Self::TooManyCreations(_) => Cause::Creations,
-            Self::TokenMissing => Cause::Token,
+            Self::TokenMissing | Self::TooManyTokens(_) => Cause::Token,
+            Self::CrossSite => Cause::CrossSite,
+            Self::OutOfMemory => Cause::Memory,
+            Self::TooBusy(_) => Cause::Processor,
             Self::TooManyConnections => Cause::Connections,
             Self::TooManyWaiters => Cause::Waiters,
             Self::ShuttingDown => Cause::ShuttingDown,
@@ -146,8 +160,10 @@ impl Refusal {
             // A restart takes about that long.
             Self::ShuttingDown | Self::Unreachable => Some(1),
             // Waits end after 50 seconds at most, so room comes up all the time.
-            Self::TooManyWaiters | Self::TooManyConnections => Some(10),
-            Self::TooManyCreations(seconds) => Some(*seconds),
+            Self::TooManyWaiters | Self::TooManyConnections | Self::OutOfMemory => Some(10),
+            Self::TooManyCreations(seconds) | Self::TooManyTokens(seconds) | Self::TooBusy(seconds) => {
+                Some(*seconds)
+            }
             // Room comes up when an admin acts or pins expire.
             Self::TooManyPins | Self::NoSpace => Some(60),
             _ => None,

@@ -11,7 +11,7 @@ use super::answers::Headers;
 use super::negotiation::Format;
 use super::openapi;
 use super::page::File;
-use crate::metrics::Place;
+use crate::metrics::RouteLabel;
 
 /// Where the API's clusters are.
 const CLUSTERS: &str = "/api/v1/clusters";
@@ -46,7 +46,7 @@ pub(super) struct Route {
     /// With `{pin}` and `{key}` for what may stand there; a path that ends in a slash is another path.
     pub(super) path: &'static str,
     /// What its requests are counted as.
-    pub(super) label: Place,
+    pub(super) label: RouteLabel,
     /// The forms that it answers in, the default first; none outside the API, where `Accept` is not looked at.
     pub(super) formats: &'static [Format],
     methods: &'static [(Method, Handler)],
@@ -57,20 +57,20 @@ static ROUTES: [Route; 12] = {
     use Handler::*;
     const JSON: &[Format] = &[Format::Json];
     [
-        Route { path: "/api/v1/clusters/{pin}/keys/{key}", label: Place::Key, formats: &[Format::Text, Format::Json], methods: &[
+        Route { path: "/api/v1/clusters/{pin}/keys/{key}", label: RouteLabel::Key, formats: &[Format::Text, Format::Json], methods: &[
             (Method::GET, ShowKey), (Method::PUT, ReplaceKey), (Method::PATCH, ChangeKey), (Method::DELETE, DeleteKey),
         ] },
-        Route { path: "/api/v1/clusters/{pin}/keys", label: Place::Keys, formats: JSON, methods: &[(Method::GET, ListKeys), (Method::POST, CreateKey)] },
-        Route { path: "/api/v1/clusters/{pin}/events", label: Place::Events, formats: &[Format::Events], methods: &[(Method::GET, WatchCluster)] },
-        Route { path: "/api/v1/clusters/{pin}", label: Place::Cluster, formats: JSON, methods: &[(Method::GET, ShowCluster), (Method::DELETE, DeleteCluster)] },
-        Route { path: CLUSTERS, label: Place::Clusters, formats: JSON, methods: &[(Method::POST, CreateCluster)] },
-        Route { path: openapi::PATH, label: Place::Description, formats: &[], methods: &[(Method::GET, Describe)] },
-        Route { path: "/", label: Place::Page, formats: &[], methods: &[(Method::GET, Home)] },
-        Route { path: "/cluster_pairing", label: Place::Page, formats: &[], methods: &[(Method::GET, Page(File::Document))] },
-        Route { path: "/cluster_pairing.css", label: Place::Page, formats: &[], methods: &[(Method::GET, Page(File::Style))] },
-        Route { path: "/cluster_pairing.js", label: Place::Page, formats: &[], methods: &[(Method::GET, Page(File::Script))] },
-        Route { path: "/healthz", label: Place::Health, formats: &[], methods: &[(Method::GET, Alive)] },
-        Route { path: "/readyz", label: Place::Health, formats: &[], methods: &[(Method::GET, Ready)] },
+        Route { path: "/api/v1/clusters/{pin}/keys", label: RouteLabel::Keys, formats: JSON, methods: &[(Method::GET, ListKeys), (Method::POST, CreateKey)] },
+        Route { path: "/api/v1/clusters/{pin}/events", label: RouteLabel::Events, formats: &[Format::Events], methods: &[(Method::GET, WatchCluster)] },
+        Route { path: "/api/v1/clusters/{pin}", label: RouteLabel::Cluster, formats: JSON, methods: &[(Method::GET, ShowCluster), (Method::DELETE, DeleteCluster)] },
+        Route { path: CLUSTERS, label: RouteLabel::Clusters, formats: JSON, methods: &[(Method::POST, CreateCluster)] },
+        Route { path: openapi::PATH, label: RouteLabel::Description, formats: &[], methods: &[(Method::GET, Describe)] },
+        Route { path: "/", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Home)] },
+        Route { path: "/cluster_pairing", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Document))] },
+        Route { path: "/cluster_pairing.css", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Style))] },
+        Route { path: "/cluster_pairing.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Script))] },
+        Route { path: "/healthz", label: RouteLabel::Health, formats: &[], methods: &[(Method::GET, Alive)] },
+        Route { path: "/readyz", label: RouteLabel::Health, formats: &[], methods: &[(Method::GET, Ready)] },
     ]
 };
 

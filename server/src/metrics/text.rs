@@ -11,7 +11,8 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{BOUNDS, Cause, Place, STATUSES, read};
+use super::{BOUNDS, Cause, RouteLabel, STATUSES, read};
+use crate::budget::{MemoryBudget, Purpose};
 use crate::service::Service;
 
 /// What everything is called begins so.
@@ -39,7 +40,7 @@ impl fmt::Debug for Counted {
 
 impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Service { metrics, store, hub, .. } = &*self.service;
+        let Service { metrics, store, hub, holds, connections, budget, .. } = &*self.service;
         let stats = store.stats();
 
         let mut requests = encoder.encode_descriptor(
@@ -48,7 +49,7 @@ impl Collector for Counted {
             None,
             MetricType::Counter,
         )?;
-        for ((_, place), row) in Place::ALL.iter().zip(&metrics.requests) {
+        for ((_, place), row) in RouteLabel::ALL.iter().zip(&metrics.requests) {
             for (status, counter) in STATUSES.iter().zip(row).filter(|(_, counter)| read(counter) > 0) {
                 let labels = [("route", (*place).to_owned()), ("status", status.to_string())];
                 requests
@@ -78,17 +79,38 @@ impl Collector for Counted {
             )?
             .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
 
+        for (name, help, of) in [
+            (
+                "held_bytes",
+                "Bytes that clients have the service hold",
+                MemoryBudget::used as fn(&MemoryBudget, Purpose) -> u64,
+            ),
+            (
+                "held_bytes_limit",
+                "Bytes that clients may have the service hold; answers, bodies and writes share theirs",
+                MemoryBudget::limit,
+            ),
+        ] {
+            let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (purpose, label) in Purpose::ALL {
+                gauge.encode_family(&[("purpose", label)])?.encode_gauge(&of(budget, purpose))?;
+            }
+        }
         for (name, help, value) in [
             ("ready", "1 if the store would take a write, as /readyz says; else 0", u64::from(self.ready)),
             ("pins", "Pins that the store holds", stats.pins as u64),
             ("keys", "Keys that the store holds", stats.keys as u64),
             ("waiters", "Waits and event streams that are held", hub.waiters() as u64),
+            ("held_requests_limit", "Waits and event streams that may be held", holds.limit()),
+            ("connections", "Connections that are open", connections.count()),
+            ("connections_limit", "Connections that may be open", connections.limit()),
         ] {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
         }
         for (name, help, value) in [
             ("wake_ups", "Waits that were ended by a change", hub.woken()),
             ("store_commits", "Batches of writes that became durable", stats.commits),
+            ("connections_evicted", "Idle connections that were closed to make room", connections.evicted()),
         ] {
             encoder
                 .encode_descriptor(name, help, None, MetricType::Counter)?

@@ -82,21 +82,29 @@ fn serves_an_honest_client_beside_thousands_of_slow_ones() {
 #[test]
 fn tells_those_for_whom_there_is_no_room_and_takes_them_when_there_is() {
     let service = Service::with(&["--max-connections", "20", "--max-connections-per-address", "10"]);
-    let held: Vec<Raw> = (0..10).map(|_| get(service.address(), "/healthz", "")).collect();
-    let held = held.into_iter().map(|mut connection| {
+    // Idle connections make room, the longest idle first.
+    let mut held: Vec<Raw> = (0..10).map(|_| get(service.address(), "/healthz", "")).collect();
+    for connection in &mut held {
         assert_eq!(statuses(&connection.head()), [200]);
-        connection
+    }
+    let mut late = get(service.address(), "/healthz", "");
+    assert_eq!(statuses(&late.head()), [200]);
+    assert!(!held[0].rest().contains("HTTP"));
+    held[9].send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(held[9].head().contains("200"));
+    drop((held, late));
+
+    let mut busy: Vec<Raw> = (0..10).map(|_| Raw::busy(service.address())).collect();
+    let refused = until("one is told why", || {
+        // One that was not busy yet may have made room.
+        busy.push(Raw::busy(service.address()));
+        let answer = Request::new("GET", "/healthz").send(service.address()).ok()?;
+        (answer.status == 503).then_some(answer)
     });
-    let mut held: Vec<Raw> = held.collect();
-    let refused = Request::new("GET", "/healthz").send(service.address()).expect("it is told why");
-    assert_eq!(refused.status, 503);
     assert_eq!(refused.headers.get("Retry-After").as_deref(), Some("10"));
     assert_eq!(refused.headers.get("Connection").as_deref(), Some("close"));
     assert!(refused.text().contains("as many connections as it may have"), "{}", refused.text());
-    // Those who are in stay in.
-    held[0].send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(held[0].head().contains("200"));
-    drop(held);
+    drop(busy);
     until("there is room again", || {
         let answer = Request::new("GET", "/healthz").send(service.address());
         answer.is_ok_and(|answer| answer.status == 200).then_some(())

@@ -17,6 +17,14 @@ impl Raw {
         Self(stream)
     }
 
+    /// A connection that is busy for a quarter of a minute: answers about an unknown pin are delayed.
+    pub(crate) fn busy(to: SocketAddr) -> Self {
+        let mut connection = Self::connect(to);
+        let ask = "GET /api/v1/clusters/zzzzzzzzzzzz HTTP/1.1\r\nHost: x\r\n\r\n";
+        connection.send(ask.repeat(400).as_bytes());
+        connection
+    }
+
     /// Sends as much as the service takes: it may close at any byte.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);

@@ -84,7 +84,8 @@ fn turns_people_away_before_descriptors_run_out() {
     let served = answers.iter().filter(|answer| **answer == [200]).count();
     // One address may have three quarters of all.
     assert_eq!(served, 54);
-    assert!(answers.iter().all(|answer| *answer == [200] || *answer == [503]), "{answers:?}");
+    // Those that said nothing for longest made room.
+    assert!(answers.iter().all(|answer| *answer == [200] || answer.is_empty()), "{answers:?}");
     assert!(!service.log().contains("cannot accept"), "{}", service.log());
 }
 

@@ -1,0 +1,206 @@
+//! Bodies that tell the watch over the connections what they wait for, and that hold their bytes' part of the memory
+//! budget.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use crate::budget::{BudgetPermit, MemoryBudget, OverBudget, Purpose, SMALL};
+use crate::connections::ConnectionPermit;
+use crate::http::AnswerBody;
+
+/// A long answer is given to the connection in pieces of so many bytes, so that no more of it is copied into its
+/// buffer, and the rest is given back to the budget as it is read.
+const PIECE: usize = 16 << 10;
+
+/// The body of an answer.
+pub(crate) struct ActivityBody {
+    body: AnswerBody,
+    /// What is left of a long body, or of a long event.
+    rest: Bytes,
+    /// `None` for a short answer, which is all that most are.
+    long: Option<Long>,
+}
+
+struct Long {
+    connection: Arc<ConnectionPermit>,
+    budget: Arc<MemoryBudget>,
+    client: IpAddr,
+    /// Whether events come one by one, for ever.
+    streams: bool,
+    /// What the bytes of the body, or of an event, take.
+    permit: Option<BudgetPermit>,
+}
+
+impl ActivityBody {
+    /// The body of an answer to a client, which is from now on waited for.
+    ///
+    /// # Errors
+    /// The memory budget has no room for it.
+    pub(crate) fn new(
+        body: AnswerBody,
+        connection: &Arc<ConnectionPermit>,
+        budget: &Arc<MemoryBudget>,
+        client: IpAddr,
+    ) -> Result<Self, OverBudget> {
+        let size = body.size_hint().exact();
+        let permit = match size {
+            Some(size) if size > SMALL as u64 => {
+                let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+                let permit = budget.acquire(Purpose::Answers, Some(client), bytes)?;
+                connection.await_transfer(size);
+                Some(permit)
+            }
+            _ => {
+                connection.await_client();
+                None
+            }
+        };
+        let streams = size.is_none();
+        let long = (streams || permit.is_some()).then(|| Long {
+            connection: connection.clone(),
+            budget: budget.clone(),
+            client,
+            streams,
+            permit,
+        });
+        Ok(Self { body, rest: Bytes::new(), long })
+    }
+
+    /// A short body that counts for nothing.
+    pub(crate) fn short(body: AnswerBody) -> Self {
+        Self { body, rest: Bytes::new(), long: None }
+    }
+
+    fn piece(&mut self) -> Bytes {
+        // An event is one chunk, as naive readers of lines expect.
+        let whole = self.long.as_ref().is_none_or(|long| long.streams);
+        let piece = self.rest.split_to(if whole { self.rest.len() } else { self.rest.len().min(PIECE) });
+        if let Some(Long { connection, permit, .. }) = &mut self.long {
+            if let Some(permit) = permit.as_mut().filter(|_| !whole) {
+                permit.shrink_to(self.rest.len());
+            }
+            if self.rest.is_empty() && self.body.is_end_stream() {
+                connection.await_client();
+            }
+        }
+        piece
+    }
+}
+
+impl Body for ActivityBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        if !this.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(this.piece()))));
+        }
+        let streams = this.long.as_ref().is_some_and(|long| long.streams);
+        if streams && let Some(long) = &mut this.long {
+            // The client has read what there was.
+            long.connection.await_transfer(0);
+            long.permit = None;
+        }
+        let polled = Pin::new(&mut this.body).poll_frame(context);
+        let Some(long) = &mut this.long else { return polled };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(bytes) => {
+                    if streams && bytes.len() > SMALL {
+                        match long.budget.acquire(Purpose::Answers, Some(long.client), bytes.len()) {
+                            Ok(permit) => long.permit = Some(permit),
+                            // The client comes back and begins with the state.
+                            Err(_) => return Poll::Ready(None),
+                        }
+                        long.connection.await_transfer(bytes.len() as u64);
+                    }
+                    this.rest = bytes;
+                    Poll::Ready(Some(Ok(Frame::data(this.piece()))))
+                }
+                Err(other) => Poll::Ready(Some(Ok(other))),
+            },
+            other => other,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.len() as u64;
+        match self.body.size_hint().exact() {
+            Some(size) => SizeHint::with_exact(size + rest),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+/// The body of a request. While the service waits for a part of it, the connection counts as one that waits for its
+/// client.
+pub(crate) struct ReceivedBody {
+    body: Incoming,
+    connection: Option<Arc<ConnectionPermit>>,
+    awaits: bool,
+}
+
+impl ReceivedBody {
+    pub(crate) fn new(body: Incoming, connection: &Arc<ConnectionPermit>) -> Self {
+        let connection = (!body.is_end_stream()).then(|| connection.clone());
+        Self { body, connection, awaits: false }
+    }
+
+    fn received(&mut self) {
+        if self.awaits
+            && let Some(connection) = &self.connection
+        {
+            connection.begin_request();
+        }
+        self.awaits = false;
+    }
+}
+
+impl Body for ReceivedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match (&polled, &self.connection) {
+            (Poll::Pending, Some(connection)) if !self.awaits => {
+                connection.await_transfer(self.body.size_hint().upper().unwrap_or_default());
+                self.awaits = true;
+            }
+            (Poll::Ready(None | Some(Err(_))), _) => self.received(),
+            _ => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ReceivedBody {
+    fn drop(&mut self) {
+        self.received();
+    }
+}

@@ -1,0 +1,291 @@
+//! From a connection to its requests: admission, TLS, and hyper, which parses every byte.
+
+use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use crate::access::AccessEntry;
+use crate::activity_body::{ActivityBody, ReceivedBody};
+use crate::budget::{BudgetPermit, OverBudget, Purpose, SMALL};
+use crate::connections::{ConnectionPermit, Disconnect};
+use crate::http::{self, Refusal};
+use crate::listen::OnAccept;
+use crate::metrics::Cause;
+use crate::origin::Proxies;
+use crate::service::Service;
+
+/// Largest head of a request, in bytes; hyper's smallest. What is kept for each waiting connection is of this size.
+const HEAD_MAX_BYTES: usize = 8192;
+/// Most headers of a request. Browsers behind two proxies send some thirty.
+const HEADERS_MAX: usize = 64;
+/// Most connections at a time that are told that there is no room. More are closed without an answer.
+pub(crate) const MAX_REJECTIONS: usize = 64;
+/// How long it may take to tell one: a handshake and two round trips.
+const REJECTION: Duration = Duration::from_secs(5);
+/// Processor time after which a connection lets others go on, and after which it is counted for its source. Requests
+/// of agents take a twentieth of it.
+const TIME_SLICE: Duration = Duration::from_millis(1);
+
+/// What stands between the listeners and the service.
+#[derive(Clone)]
+pub(crate) struct ConnectionServer(Arc<Shared>);
+
+struct Shared {
+    service: Arc<Service>,
+    tls: Option<TlsAcceptor>,
+    access_log: bool,
+    proxies: Proxies,
+    http: http1::Builder,
+    rejections: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+/// Processor time that a connection has used.
+struct Meter {
+    begun: Instant,
+    /// When it was last polled, in nanoseconds since `begun`.
+    polled: AtomicU64,
+    /// What was used and is not counted yet, in nanoseconds.
+    used: AtomicU64,
+    /// Whether its source may have used too much: at the beginning, and after a refusal.
+    owes: AtomicBool,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            polled: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            owes: AtomicBool::new(true),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn poll<T>(&self, poll: impl FnOnce() -> T) -> T {
+        let begun = self.now();
+        self.polled.store(begun, Ordering::Relaxed);
+        let polled = poll();
+        self.used.fetch_add(self.now() - begun, Ordering::Relaxed);
+        polled
+    }
+
+    /// What was used since it was last taken, together with what is used now.
+    fn slice(&self) -> Duration {
+        let running = self.now() - self.polled.load(Ordering::Relaxed);
+        Duration::from_nanos(self.used.load(Ordering::Relaxed) + running)
+    }
+
+    fn take(&self) -> Duration {
+        Duration::from_nanos(self.used.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl ConnectionServer {
+    pub(crate) fn new(
+        service: Arc<Service>,
+        tls: Option<TlsAcceptor>,
+        proxies: Proxies,
+        access_log: bool,
+        tasks: TaskTracker,
+    ) -> Self {
+        let mut http = http1::Builder::new();
+        // The watch over the connections sees to it that heads come in time.
+        http.header_read_timeout(None).max_buf_size(HEAD_MAX_BYTES).max_headers(HEADERS_MAX);
+        // Head and body of a small answer are cheaper to write when they lie in one piece.
+        http.writev(false);
+        let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
+        Self(Arc::new(Shared { service, tls, access_log, proxies, http, rejections, tasks }))
+    }
+}
+
+impl OnAccept<TcpStream> for ConnectionServer {
+    fn on_accept(&self, stream: TcpStream, peer: Option<SocketAddr>) {
+        let Some(peer) = peer.map(|peer| peer.ip()) else { return };
+        let shared = self.0.clone();
+        let source = (!shared.proxies.trusts(peer)).then_some(peer);
+        if let Ok((permit, told)) = shared.service.connections.admit(source) {
+            match &self.0.tls {
+                None => self.0.tasks.spawn(async move { shared.serve(stream, peer, permit, told).await }),
+                Some(tls) => {
+                    let handshake = tls.accept(stream);
+                    self.0.tasks.spawn(async move { shared.serve_tls(handshake, peer, permit, told).await })
+                }
+            };
+        } else if let Ok(rejection) = self.0.rejections.clone().try_acquire_owned() {
+            let server = self.clone();
+            self.0.tasks.spawn(async move {
+                let _ = timeout(REJECTION, server.reject_overloaded(stream)).await;
+                drop(rejection);
+            });
+        } else {
+            shared.service.metrics.refused(Cause::Connections);
+        }
+    }
+
+    async fn reject_overloaded(&self, stream: TcpStream) {
+        match &self.0.tls {
+            None => self.0.reject(stream).await,
+            Some(tls) => {
+                if let Ok(stream) = tls.accept(stream).await {
+                    self.0.reject(stream).await;
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn serve_tls(
+        &self,
+        handshake: tokio_rustls::Accept<TcpStream>,
+        peer: IpAddr,
+        permit: ConnectionPermit,
+        mut told: oneshot::Receiver<Disconnect>,
+    ) {
+        let handshake = select! {
+            biased;
+            done = handshake => done,
+            _ = &mut told => {
+                log::debug!("TLS handshake: not done in time");
+                return;
+            }
+        };
+        match handshake {
+            Ok(stream) => {
+                permit.await_first_head();
+                self.serve(stream, peer, permit, told).await;
+            }
+            Err(err) => log::debug!("TLS handshake: {err}"),
+        }
+    }
+
+    /// Answers requests until the client or the service ends it.
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: IpAddr,
+        permit: ConnectionPermit,
+        told: oneshot::Receiver<Disconnect>,
+    ) {
+        let permit = Arc::new(permit);
+        let meter = Meter::new();
+        let proxied = self.proxies.trusts(peer);
+        let service = service_fn(async |request: Request<Incoming>| {
+            permit.begin_request();
+            let client = if proxied { self.proxies.client(peer, request.headers()) } else { peer };
+            let entry = self.access_log.then(|| AccessEntry::new(client, &request));
+            let room = self.room_for(&request, client);
+            let request = request.map(|body| ReceivedBody::new(body, &permit));
+            let turn = self.take_turn(&meter, client, proxied).await;
+            let answer = match turn.and(room.as_ref().map_err(|_| Refusal::OutOfMemory)) {
+                Ok(_) => http::answer(&self.service, client, request).await,
+                Err(refusal) => http::refuse(&self.service, &refusal),
+            };
+            drop(room);
+            let (head, body) = answer.into_parts();
+            let answer = match ActivityBody::new(body, &permit, &self.service.budget, client) {
+                Ok(body) => hyper::Response::from_parts(head, body),
+                Err(_) => {
+                    permit.await_client();
+                    http::refuse(&self.service, &Refusal::OutOfMemory).map(ActivityBody::short)
+                }
+            };
+            if let Some(entry) = entry {
+                entry.log(answer.status());
+            }
+            Ok::<_, Infallible>(answer)
+        });
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let (mut told, mut cut) = (told, None);
+        let outcome = poll_fn(|context| {
+            loop {
+                if let Poll::Ready(outcome) = meter.poll(|| connection.as_mut().poll(context)) {
+                    return Poll::Ready(Some(outcome));
+                }
+                let cut = match &mut cut {
+                    Some(cut) => cut,
+                    None => match ready!(Pin::new(&mut told).poll(context)) {
+                        Ok(Disconnect::Graceful(receiver)) => {
+                            connection.as_mut().graceful_shutdown();
+                            cut = Some(receiver);
+                            continue;
+                        }
+                        Ok(Disconnect::Now) | Err(_) => return Poll::Ready(None),
+                    },
+                };
+                return Pin::new(cut).poll(context).map(|_| None);
+            }
+        });
+        match outcome.await {
+            Some(Ok(())) => {}
+            Some(Err(err)) => {
+                if err.is_parse() {
+                    self.service.metrics.refused(Cause::Head);
+                }
+                log::debug!("connection: {err}");
+            }
+            None => log::debug!("connection: closed, since its client neither reads nor asks"),
+        }
+        self.service.pace.used(peer, meter.take());
+    }
+
+    /// Room in the memory budget for the body of a request, and for what is read from it.
+    fn room_for(
+        &self,
+        request: &Request<Incoming>,
+        client: IpAddr,
+    ) -> Result<Option<BudgetPermit>, OverBudget> {
+        let size = request.body().size_hint();
+        // A longer one is refused without being read.
+        let most = protocol::limits::BYTES_PER_PIN;
+        let bytes = size.upper().map_or(most, |upper| usize::try_from(upper).unwrap_or(usize::MAX));
+        if bytes <= SMALL || bytes > most {
+            return Ok(None);
+        }
+        self.service.budget.acquire(Purpose::Bodies, Some(client), 2 * bytes).map(Some)
+    }
+
+    /// Lets other connections go on, and counts the processor time of this one for its client.
+    async fn take_turn(&self, meter: &Meter, client: IpAddr, proxied: bool) -> Result<(), Refusal> {
+        if meter.slice() < TIME_SLICE && !meter.owes.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        yield_now().await;
+        let contended = proxied || self.service.connections.sources() > 1;
+        let turn = self.service.pace.processor(client, meter.take(), contended).await;
+        // Until it was let through it is looked at before each request.
+        meter.owes.store(turn.is_err(), Ordering::Relaxed);
+        turn.map_err(|later| Refusal::TooBusy(later.as_secs() + 1))
+    }
+
+    async fn reject(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = service_fn(async |_| {
+            Ok::<_, Infallible>(http::refuse(&self.service, &Refusal::TooManyConnections))
+        });
+        let mut http = self.http.clone();
+        let _ = http.keep_alive(false).serve_connection(TokioIo::new(stream), service).await;
+    }
+}
