@@ -130,6 +130,7 @@ impl OnAccept<TcpStream> for ConnectionServer {
             match &self.0.tls {
                 None => self.0.tasks.spawn(async move { shared.serve(stream, peer, permit, told).await }),
                 Some(tls) => {
+                    permit.await_handshake();
                     let handshake = tls.accept(stream);
                     self.0.tasks.spawn(async move { shared.serve_tls(handshake, peer, permit, told).await })
                 }

@@ -18,7 +18,9 @@ use tokio::time::{Instant, interval};
 
 use crate::sources::{Exhausted, SourceCounter, SourcePermit, prefixes};
 
-/// How long a client may take for the TLS handshake, and then to send the first head, in seconds.
+/// How long a TLS handshake may take, in seconds: three round trips over the worst line, and a slow processor.
+const HANDSHAKE_SECONDS: u32 = 15;
+/// How long a client may take to send the first head, in seconds.
 const FIRST_HEAD_SECONDS: u32 = 10;
 /// How long a client may take from one answer to the end of the next request's head, in seconds. Longer than the longest
 /// pause between two requests of an agent that polls (30 s and its jitter), so that it need not connect anew.
@@ -241,6 +243,11 @@ impl ConnectionPermit {
         self.activity.asked.store(true, Ordering::Relaxed);
         self.activity.until.store(0, Ordering::Relaxed);
         self.activity.since.store(0, Ordering::Relaxed);
+    }
+
+    /// The client is to finish the TLS handshake.
+    pub(crate) fn await_handshake(&self) {
+        self.await_client_for(HANDSHAKE_SECONDS);
     }
 
     /// The client is to send its first request.

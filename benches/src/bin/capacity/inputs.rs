@@ -51,13 +51,14 @@ pub(crate) const ROUND_TRIP: Micros = 10_000;
 pub(crate) const BACKLOG: usize = 4096;
 /// The service's `CONNECTIONS` (server/src/config.rs), the default of `--max-connections`.
 pub(crate) const CONNECTIONS: usize = pairing_server::config::CONNECTIONS;
-/// The service's `FREE` (server/src/holds.rs): one in so many connections is kept free of waiters.
+/// The service's `FREE` (server/src/held_requests.rs): one in so many connections is kept free of waiters.
 pub(crate) const FREE: usize = 32;
-/// The service's `APOLOGIES` (server/src/listen.rs): those who are told at one time that there is no room.
-pub(crate) const APOLOGIES: usize = pairing_server::listen::APOLOGIES;
+/// The service's `MAX_REJECTIONS` (server/src/connection_server.rs): those who are told at one time that there is no
+/// room.
+pub(crate) const MAX_REJECTIONS: usize = 64;
 /// How long such a connection lasts: until the client has read its answer.
 pub(crate) const APOLOGY: Micros = 2 * ROUND_TRIP;
-/// The service's `HANDSHAKE` (server/src/listen.rs).
+/// The service's `HANDSHAKE_SECONDS` (server/src/connections.rs).
 pub(crate) const HANDSHAKE: Micros = 15 * SECOND;
 /// `Retry-After` where there is no room (server/src/http/refusal.rs).
 pub(crate) const RETRY_AFTER_FULL: u8 = 10;
@@ -193,17 +194,20 @@ mod tests {
 
     #[test]
     fn has_the_limits_of_service_and_agent() {
-        let holds = include_str!("../../../../server/src/holds.rs");
+        let held = include_str!("../../../../server/src/held_requests.rs");
+        let connections = include_str!("../../../../server/src/connections.rs");
+        let connection_server = include_str!("../../../../server/src/connection_server.rs");
         let listen = include_str!("../../../../server/src/listen.rs");
         let refusal = include_str!("../../../../server/src/http/refusal.rs");
         let writer = include_str!("../../../../server/core/src/store/writer.rs");
         let client = include_str!("../../../../client/src/http.rs");
         for (source, words) in [
-            (holds, "FREE: usize = 32;"),
-            (listen, "BACKLOG: u32 = 4096;"),
-            (listen, "HANDSHAKE: Duration = Duration::from_secs(15);"),
+            (held, "FREE: usize = 32;"),
+            (connection_server, "MAX_REJECTIONS: usize = 64;"),
+            (listen, "BACKLOG: i32 = 4096;"),
+            (connections, "HANDSHAKE_SECONDS: u32 = 15;"),
             (refusal, "Self::ShuttingDown | Self::Unreachable => Some(1),"),
-            (refusal, "Self::TooManyWaiters | Self::TooManyConnections => Some(10),"),
+            (refusal, "Self::TooManyWaiters | Self::TooManyConnections | Self::OutOfMemory => Some(10),"),
             (writer, "BATCH: usize = 1024;"),
             (client, "CONNECT_LIMIT: Duration = Duration::from_secs(10);"),
         ] {

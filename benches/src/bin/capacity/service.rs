@@ -103,7 +103,7 @@ impl Service {
             return Admission::Place;
         }
         leave(&mut self.apologies, now);
-        if self.apologies.len() < inputs::APOLOGIES { Admission::Apology } else { Admission::Closed }
+        if self.apologies.len() < inputs::MAX_REJECTIONS { Admission::Apology } else { Admission::Closed }
     }
 
     /// A connection is rejected; the rejection lasts until this time.
@@ -238,7 +238,7 @@ mod tests {
         let mut service = Service::new(setup, 2);
         let placed = (0..20).filter(|_| service.admit(0) == Admission::Place).count();
         assert_eq!((placed, service.admit(0)), (10, Admission::Apology));
-        (0..inputs::APOLOGIES).for_each(|_| service.reject(5));
+        (0..inputs::MAX_REJECTIONS).for_each(|_| service.reject(5));
         assert_eq!((service.admit(0), service.admit(5)), (Admission::Closed, Admission::Apology));
         service.close();
         assert_eq!(service.admit(5), Admission::Place);
