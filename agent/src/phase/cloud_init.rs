@@ -6,13 +6,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Binding, Guest, write_files};
+use super::substitution::Targets;
+use super::write_files::{self, WrittenFile};
+use super::{Binding, Guest};
 use crate::root::Root;
 use context::document::Document;
 use protocol::error::Error;
 
 /// `system_info.paths.cloud_dir` of every distribution that ships cloud-init.
 const CLOUD_DIR: &str = "/var/lib/cloud";
+
+/// Its configurations, the one first that overrides the others (`helpers.py`, `_get_instance_configs`).
+const CONFIGURATIONS: [&str; 3] = ["cloud-config.txt", "vendor2-cloud-config.txt", "vendor-cloud-config.txt"];
 
 /// The instance that cloud-init has found itself to be.
 struct Instance {
@@ -54,32 +59,39 @@ impl Instance {
         Some(Binding { file: self.dir.join("cernvm-cluster.json"), instance })
     }
 
-    /// The files that later stages read.
-    fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> =
-            ["cloud-config.txt", "vendor-cloud-config.txt", "vendor2-cloud-config.txt"]
-                .map(|name| self.dir.join(name))
-                .into();
+    /// The scripts that later stages run.
+    fn scripts(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
         for scripts in ["scripts", "scripts/vendor"] {
             files.extend(entries(&self.dir.join(scripts)));
         }
         for scripts in ["per-boot", "per-instance", "per-once"] {
             files.extend(entries(&self.cloud_dir.join("scripts").join(scripts)));
         }
-        // Nothing runs it, but it is what a person looks at. Its compressed form is left as it came.
-        let user_data = self.dir.join("user-data.txt");
-        if Document::read(&user_data).is_ok_and(|document| !document.bytes().starts_with(&[0x1f, 0x8b])) {
-            files.push(user_data);
-        }
-        files.retain(|file| file.symlink_metadata().is_ok_and(|meta| meta.is_file()));
+        files.retain(|file| is_regular(file));
         files
     }
 
-    /// The files that `write_files` made before us.
-    fn written_files(&self, root: &Root) -> Vec<PathBuf> {
-        let config = std::fs::read(self.dir.join("cloud-config.txt")).unwrap_or_default();
-        let paths = write_files::paths(&String::from_utf8_lossy(&config));
-        paths.into_iter().map(|path| root.path(path)).filter(|path| path.is_file()).collect()
+    /// What `write_files` makes: as in cloud-init, the list of the first configuration that has one.
+    ///
+    /// # Errors
+    /// `Context` when a configuration is not what cloud-init writes.
+    fn written_files(&self) -> Result<Vec<WrittenFile>, Error> {
+        for name in CONFIGURATIONS {
+            let file = self.dir.join(name);
+            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            if let Some(files) = write_files::files(&file.display().to_string(), &text)? {
+                return Ok(files);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The user-data as it came, unless it is compressed: what a person looks at. Nothing runs it.
+    fn copy(&self) -> Option<PathBuf> {
+        let user_data = self.dir.join("user-data.txt");
+        let document = Document::read(&user_data).ok()?;
+        (!document.bytes().starts_with(&[0x1f, 0x8b])).then_some(user_data)
     }
 }
 
@@ -106,11 +118,24 @@ pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
     }))
 }
 
-/// The files that later stages read, and those that `write_files` has made.
-pub(super) fn files(root: &Root) -> Vec<PathBuf> {
-    Instance::find(root).map_or_else(Vec::new, |instance| {
-        let mut files = instance.files();
-        files.extend(instance.written_files(root));
-        files
-    })
+/// The files to substitute in: those that later stages read, and those that `write_files` has made.
+pub(super) fn targets(root: &Root) -> Targets {
+    let Some(instance) = Instance::find(root) else { return Targets::default() };
+    let (written, trouble) = match instance.written_files() {
+        Ok(written) => (written, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let configurations = CONFIGURATIONS.map(|name| instance.dir.join(name));
+    Targets {
+        files: instance.scripts(),
+        configurations: configurations.into_iter().filter(|file| is_regular(file)).collect(),
+        copy: instance.copy().filter(|file| is_regular(file)),
+        written,
+        trouble,
+    }
+}
+
+/// A link below another root may lead out of it.
+fn is_regular(file: &Path) -> bool {
+    file.symlink_metadata().is_ok_and(|meta| meta.is_file())
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::substitution::{Substitution, replaced};
+use super::substitution::{Substitution, Targets, replaced};
 use super::{Guest, bootloader, cloud_init, obtain};
 use crate::cli::Target;
 use crate::root::Root;
@@ -18,16 +18,16 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: Target) -> Resu
         Target::Files { files, wait } => {
             let guest = Guest::find(root, user_data)?;
             let files = if files.is_empty() { guest.user_data.clone() } else { below(root, &files) };
-            run(root, &guest, files, wait)
+            run(root, &guest, files.into(), wait)
         }
         Target::CloudInit { files } => match cloud_init::guest(root)? {
-            Some(guest) if files.is_empty() => run(root, &guest, cloud_init::files(root), true),
-            Some(guest) => run(root, &guest, below(root, &files), true),
+            Some(guest) if files.is_empty() => run(root, &guest, cloud_init::targets(root), true),
+            Some(guest) => run(root, &guest, below(root, &files).into(), true),
             None => Ok("cloud-init has no instance with user-data: nothing to do".to_owned()),
         },
         Target::Bootloader => {
             let outcome = bootloader::guest(root).and_then(|guest| match guest {
-                Some(guest) => run(root, &guest, guest.user_data.clone(), true),
+                Some(guest) => run(root, &guest, guest.user_data.clone().into(), true),
                 None => Ok("the boot loader found no user-data: nothing to do".to_owned()),
             });
             let marked = bootloader::mark(root);
@@ -40,7 +40,7 @@ fn below(root: &Root, files: &[PathBuf]) -> Vec<PathBuf> {
     files.iter().map(|file| root.path(file)).collect()
 }
 
-fn run(root: &Root, guest: &Guest, files: Vec<PathBuf>, wait: bool) -> Result<String, Error> {
+fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> Result<String, Error> {
     let settings = match guest.settings()? {
         Found::Cluster(settings) => settings,
         Found::NoPin { place } => {
@@ -48,17 +48,23 @@ fn run(root: &Root, guest: &Guest, files: Vec<PathBuf>, wait: bool) -> Result<St
         }
         Found::NoSection => return Ok("there is no ucernvm section: nothing to do".to_owned()),
     };
-    let mut substitution = Substitution::new(root, files);
+    let mut substitution = Substitution::new(root, targets, !guest.remembers(&settings));
     let obtained = match settings.role {
         Role::Master => obtain::push(guest, &settings),
         Role::Slave => obtain::gather(guest, &settings, &substitution.keys(&settings), wait),
     };
     substitution.substitute(&obtained.values);
-    match obtained.trouble.or(substitution.trouble) {
-        Some(error) => Err(error),
-        None => {
-            guest.remember(root, &settings, &obtained.values);
-            Ok(format!("{}; {}", obtained.how, replaced(&substitution.replaced)))
-        }
+    // What a file does must not cost the values: the next boot has them.
+    if obtained.trouble.is_none() {
+        guest.remember(root, &settings, &obtained.values);
+    }
+    if let Some(error) = obtained.trouble.or(substitution.trouble.take()) {
+        return Err(error);
+    }
+    // In early mode the network stage has had the values.
+    match substitution.missed().filter(|_| !settings.early) {
+        Some(error) if settings.role == Role::Slave => Err(error),
+        Some(error) => Ok(format!("{}; {error}", obtained.how)),
+        None => Ok(format!("{}; {}", obtained.how, replaced(&substitution.replaced))),
     }
 }

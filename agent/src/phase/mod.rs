@@ -7,6 +7,7 @@ mod contextualize;
 mod obtain;
 mod substitution;
 mod write_files;
+mod written;
 
 use std::path::PathBuf;
 

@@ -21,11 +21,14 @@ use flate2::Compression;
 use flate2::read::{GzEncoder, MultiGzDecoder};
 
 use context::document::MAX_FILE_BYTES;
+use context::placeholder;
 use protocol::error::Error;
 use yaml::{Node, Scalar};
 
 /// Of a file for which an entry names none (`DEFAULT_PERMS`).
 const DEFAULT_MODE: u32 = 0o644;
+/// The tag of bytes, which PyYAML dumps in base64.
+const BINARY_TAG: &str = "!!binary";
 /// As Python's `b64decode` is asked: without a look at the bits that carry nothing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -100,12 +103,14 @@ pub(super) fn edit_encoded<'d>(
         }
     }
     // An alias leads to one scalar several times.
-    edits.sort_by(|a, b| b.0.start.cmp(&a.0.start));
+    edits.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
     edits.dedup_by(|a, b| a.0 == b.0);
     let mut edited = dump.to_owned();
     for (span, encoded) in edits {
-        let end = if dump[span.clone()].ends_with('\n') { "\n" } else { "" };
-        edited.replace_range(span, &format!("\"{encoded}\"{end}"));
+        let old = &dump[span.clone()];
+        let tag = if old.starts_with(BINARY_TAG) { BINARY_TAG } else { "" };
+        let blanks = &old[old.trim_end().len()..];
+        edited.replace_range(span, &format!("{tag} \"{encoded}\"{blanks}"));
     }
     Ok(Cow::Owned(edited))
 }
@@ -149,6 +154,14 @@ impl WrittenFile {
             }
             _ => Content::Unknown,
         };
+    }
+
+    /// Whether the context may mean a placeholder in it.
+    pub(super) fn has_placeholder(&self) -> bool {
+        match &self.content {
+            Content::Known(content) => placeholder::find(content).next().is_some(),
+            Content::Unknown => true,
+        }
     }
 
     /// The user who owns it, by name.

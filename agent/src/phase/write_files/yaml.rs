@@ -23,7 +23,7 @@ pub(super) struct Scalar {
     pub(super) is_plain: bool,
     /// Whether it is tagged `!!binary`: base64 of bytes.
     pub(super) is_binary: bool,
-    /// Where it stands, in bytes, without its tag.
+    /// Where it stands, in bytes. That of a block has its tag in it, and the blanks up to what follows.
     pub(super) span: Range<usize>,
 }
 
