@@ -62,11 +62,14 @@ fn print(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// The crates whose messages a person sees; rustls and ureq have their own at every level.
+const OUR_CRATES: [&str; 4] = ["cluster_agent", "cernvm_cluster_agent", "context", "client"];
+
 impl Log for Console {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // The TLS and HTTP libraries describe every handshake; only our own lines are for people.
-        metadata.target().starts_with("cluster_agent")
-            || metadata.target().starts_with("cernvm_cluster_agent")
+        let crate_name = metadata.target().split("::").next().unwrap_or_default();
+        OUR_CRATES.contains(&crate_name)
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -46,9 +46,25 @@ fn ten_megabytes_and_binary_rubbish_have_an_outcome() {
 }
 
 #[test]
-fn a_section_that_never_ends_is_refused() {
+fn a_section_that_never_ends_goes_to_the_end_of_the_file_as_with_the_original_agent() {
     let service = Scripted::start(|_, _| Reply::status(500));
-    let context = fixtures::slave(PIN, &service.url()).replace("[ucernvm-end]\n", "");
-    fails(&Guest::new("slave", context), 65, &["[ucernvm-begin]"]);
+    let context = fixtures::slave(PIN, &service.url()).replace("[ucernvm-end]", "cvm_cluster_timeout=2\n");
+    let guest = Guest::new("slave", context);
+    guest.run(&["contextualize"]).expect(69).says("[ucernvm-begin] has no [ucernvm-end]");
+    assert!(service.connections() > 0, "the section was not read");
+}
+
+#[test]
+fn a_setting_that_is_not_understood_ends_the_run_before_the_pin_goes_anywhere() {
+    let service = Scripted::start(|_, _| Reply::status(500));
+    let with = |from: &str, to: &str| {
+        let context = fixtures::slave(PIN, &service.url()).replace(from, to);
+        Guest::new("slave", context)
+    };
+    fails(&with("cvm_cluster_pin=", "cvm_cluster_pim="), 65, &["\"cvm_cluster_pim\"", "cvm_cluster_pin="]);
+    fails(&with("cvm_service_url=", "cvm_service_url: "), 65, &["the pin would go to the default service"]);
+    fails(&with("cvm_service_url=", "cvm_sevice_url="), 65, &["write cvm_service_url="]);
+    fails(&with("[ucernvm-end]", "cvm_cluster_master=y\n[ucernvm-end]"), 65, &["neither yes nor no"]);
+    fails(&with("[ucernvm-begin]", "[ucernvm_begin]"), 65, &["is not the line [ucernvm-begin]"]);
     assert_eq!(service.connections(), 0);
 }
