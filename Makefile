@@ -12,7 +12,7 @@ demo: build ## a service, a pin, slaves that wait, and a master that boots
 	$(CARGO) run --quiet --locked --package cernvm-cluster-tests --bin cluster-demo
 
 test: ## all tests; installs what they need when you are root, and names it when you are not
-	tests/scripts/need curl busybox chromium chromedriver=chromium-driver openssl testssl=testssl.sh faketime
+	tests/scripts/need curl busybox chromium chromedriver=chromium-driver openssl testssl=testssl.sh faketime nginx
 	$(MAKE) build
 	$(CARGO) test --workspace --locked
 	tests/scripts/boot

@@ -94,6 +94,7 @@ impl Received {
             .filter(|secret| !secret.is_empty())
             .fold(said, |said, secret| said.replace(secret, "…"));
         let said: String = said.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+        let said = said.trim_end_matches('.');
         if said.is_empty() { self.status.to_string() } else { format!("{}: {said}", self.status) }
     }
 }

@@ -132,10 +132,12 @@ impl Pins {
     }
 
     fn unknown_pin(&self, pin: &Pin) -> Error {
-        let what = format!(
-            "{} does not know the pin {pin}: it is mistyped, expired or deleted",
-            self.connection.url()
-        );
-        Error::unknown_pin(what)
+        Error::refused(
+            format!(
+                "{} does not know the pin {pin}: it is mistyped, expired or deleted",
+                self.connection.url()
+            ),
+            "check the pin and --url; a pin that has expired cannot be had back",
+        )
     }
 }

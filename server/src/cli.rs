@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
 
@@ -20,10 +21,14 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// What to log: off, error, warn, info, debug.
+    /// What to log.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "CERNVM_PAIRING_LOG")]
+    #[arg(value_parser = PossibleValuesParser::new(LEVELS).try_map(|level| level.parse::<LevelFilter>()))]
     pub log: LevelFilter,
 }
+
+/// How much can be logged.
+const LEVELS: [&str; 5] = ["off", "error", "warn", "info", "debug"];
 
 /// What to do.
 #[derive(Debug, Subcommand)]

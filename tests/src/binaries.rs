@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// What the service is made of.
+const SERVER_SOURCES: &[&str] =
+    &["server/src", "server/core/src", "client/src", "context/src", "protocol/src"];
+
 /// The pairing service.
 ///
 /// # Panics
 /// When it has not been built, or not since its source changed.
 #[must_use]
 pub fn server() -> PathBuf {
-    find("cernvm-pairing-server", &["server/src", "protocol/src"])
+    find("cernvm-pairing-server", SERVER_SOURCES)
 }
 
 /// The agent.
@@ -36,7 +40,7 @@ pub fn static_agent() -> PathBuf {
 /// When it has not been built, or not since its source changed.
 #[must_use]
 pub fn static_server() -> PathBuf {
-    find_static("cernvm-pairing-server", &["server/src", "protocol/src"])
+    find_static("cernvm-pairing-server", SERVER_SOURCES)
 }
 
 fn find_static(name: &str, sources: &[&str]) -> PathBuf {
