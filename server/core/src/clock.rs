@@ -5,9 +5,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use time::OffsetDateTime;
 
 /// Microseconds since 1970-01-01 UTC, which is what the wire's `creation_time` can show.
@@ -55,6 +56,9 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// Time since some moment, by a clock that is never set and that also runs while the machine is suspended.
+    fn elapsed(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -66,46 +70,124 @@ impl Clock for SystemClock {
         // A clock before 1970 makes every pin look fresh rather than the service crash.
         Timestamp(0).after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
+
+    fn elapsed(&self) -> Duration {
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+    }
 }
 
-/// A clock that never steps back, whatever the one below it does.
+/// How far the machine's clock may be from where the boot clock says it should be and still be followed: what a time
+/// service corrects bit by bit, or a machine that is paused for a moment.
+const FOLLOWED: Duration = Duration::from_secs(10);
+
+/// The store's clock. It follows the machine's clock, but never steps back, and does not follow a jump: it then goes on
+/// as fast as the boot clock, so a pin lives as long as it should whatever the machine's clock is set to.
+///
+/// A jump forward is followed only where it takes nothing from anyone: when there is no pin ([`SteadyClock::catch_up`]),
+/// or at the next start of the service.
 pub struct SteadyClock {
     source: Arc<dyn Clock>,
+    /// What the boot clock showed when this clock was made.
+    started: Duration,
+    /// What to add to the boot clock, in microseconds; it wraps.
+    offset: AtomicU64,
     latest: AtomicU64,
+    /// Whether the machine's clock has jumped, and the log says so.
+    jumped: AtomicBool,
 }
 
 impl SteadyClock {
     /// Shows what `source` shows, but nothing before `earliest`.
     #[must_use]
     pub fn new(source: Arc<dyn Clock>, earliest: Timestamp) -> Self {
-        Self { source, latest: AtomicU64::new(earliest.0) }
+        let (now, started) = (source.now().max(earliest), source.elapsed());
+        let offset = AtomicU64::new(now.0.wrapping_sub(micros(started)));
+        Self { source, started, offset, latest: AtomicU64::new(now.0), jumped: AtomicBool::new(false) }
     }
-}
 
-impl Clock for SteadyClock {
-    fn now(&self) -> Timestamp {
-        let now = self.source.now();
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        let (wall, boot) = (self.source.now(), micros(self.source.elapsed()));
+        let expected = boot.wrapping_add(self.offset.load(Ordering::Relaxed));
+        let now = if wall.0.abs_diff(expected) <= micros(FOLLOWED) {
+            self.offset.store(wall.0.wrapping_sub(boot), Ordering::Relaxed);
+            if self.jumped.load(Ordering::Relaxed) {
+                self.note_return();
+            }
+            wall
+        } else {
+            self.note_jump(wall, Timestamp(expected));
+            Timestamp(expected)
+        };
         Timestamp(self.latest.fetch_max(now.0, Ordering::Relaxed)).max(now)
     }
+
+    /// Follows a jump forward. To be called when there is no pin that would expire by it.
+    pub fn catch_up(&self) {
+        let (wall, boot) = (self.source.now(), micros(self.source.elapsed()));
+        if wall.0 > boot.wrapping_add(self.offset.load(Ordering::Relaxed)) {
+            self.offset.store(wall.0.wrapping_sub(boot), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this clock has run so long.
+    pub fn has_run(&self, span: Duration) -> bool {
+        self.source.elapsed().saturating_sub(self.started) >= span
+    }
+
+    #[cold]
+    fn note_jump(&self, wall: Timestamp, expected: Timestamp) {
+        if !self.jumped.swap(true, Ordering::Relaxed) {
+            let (way, by) = if wall > expected {
+                ("forward", wall.since(expected))
+            } else {
+                ("back", expected.since(wall))
+            };
+            log::warn!(
+                "the machine's clock went {way} by {} s; pins expire as if it had not, until the service starts again",
+                by.as_secs()
+            );
+        }
+    }
+
+    #[cold]
+    fn note_return(&self) {
+        self.jumped.store(false, Ordering::Relaxed);
+        log::info!("the machine's clock and the pins' agree again");
+    }
 }
 
-/// A clock that stands still until it is set: for tests, also those of a program that embeds the service.
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A clock that stands still until it is moved: for tests, also those of a program that embeds the service.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    now: AtomicU64,
+    /// Microseconds.
+    elapsed: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self(AtomicU64::new(now.0))
+        Self { now: AtomicU64::new(now.0), elapsed: AtomicU64::default() }
     }
 
-    /// Sets it, forwards or back.
+    /// Sets it back, or forward as time does.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.0, Ordering::SeqCst);
+        let before = self.now.swap(now.0, Ordering::SeqCst);
+        self.elapsed.fetch_add(now.0.saturating_sub(before), Ordering::SeqCst);
     }
 
-    /// Moves it forwards.
+    /// Sets it while no time passes.
+    pub fn jump(&self, now: Timestamp) {
+        self.now.store(now.0, Ordering::SeqCst);
+    }
+
+    /// Moves it forward as time does.
     pub fn advance(&self, span: Duration) {
         self.set(self.now().after(span));
     }
@@ -113,7 +195,11 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.elapsed.load(Ordering::SeqCst))
     }
 }
 
@@ -121,14 +207,45 @@ impl Clock for ManualClock {
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
+    const NOON: Timestamp = Timestamp(1_700_000_000_000_000);
+
     #[test]
-    fn a_steady_clock_goes_forward_only() {
+    fn a_steady_clock_follows_small_steps_and_never_goes_back() {
         let source = Arc::new(ManualClock::at(Timestamp(10)));
         let clock = SteadyClock::new(source.clone(), Timestamp(20));
         for (set, shown) in [(10, 20), (19, 20), (30, 30), (5, 30), (31, 31)] {
-            source.set(Timestamp(set));
+            source.jump(Timestamp(set));
             assert_eq!(clock.now(), Timestamp(shown));
         }
+    }
+
+    #[test]
+    fn a_steady_clock_goes_on_through_a_jump_as_if_there_were_none() {
+        for away in [NOON.after(48 * HOUR), NOON.before(48 * HOUR), Timestamp(0)] {
+            let source = Arc::new(ManualClock::at(NOON));
+            let clock = SteadyClock::new(source.clone(), Timestamp(0));
+            source.jump(away);
+            assert_eq!(clock.now(), NOON);
+            source.advance(HOUR);
+            assert_eq!(clock.now(), NOON.after(HOUR));
+            // It comes back.
+            source.jump(NOON.after(HOUR));
+            source.advance(HOUR);
+            assert_eq!(clock.now(), NOON.after(2 * HOUR));
+        }
+    }
+
+    #[test]
+    fn a_steady_clock_that_may_catch_up_does_so_forward_only() {
+        let source = Arc::new(ManualClock::at(NOON));
+        let clock = SteadyClock::new(source.clone(), Timestamp(0));
+        source.jump(NOON.after(HOUR));
+        clock.catch_up();
+        assert_eq!(clock.now(), NOON.after(HOUR));
+        source.jump(NOON);
+        clock.catch_up();
+        assert_eq!(clock.now(), NOON.after(HOUR));
     }
 
     #[test]

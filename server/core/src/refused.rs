@@ -21,6 +21,10 @@ pub enum Refused {
     /// There are [`Limits::pins`](crate::store::Limits) live pins.
     #[error("too many pins")]
     TooManyPins,
+    /// The store would hold more than [`Limits::bytes`](crate::store::Limits), or the writes that wait for the journal
+    /// would.
+    #[error("too many bytes in all")]
+    OutOfMemory,
     /// Too many requests wait, or watch a pin, already.
     #[error("too many waiters")]
     TooManyWaiters,

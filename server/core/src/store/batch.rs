@@ -14,14 +14,21 @@ use protocol::Pin;
 use super::handle::Shared;
 use super::pins::{self, PinKey};
 use super::record::Record;
-use super::state::{Entry, Id, NumberedKey, WriterState};
-use super::{Change, Cluster, Key, Update};
+use super::state::{CLUSTER_BYTES, Entry, Id, KEY_BYTES, NumberedKey, WriterState};
+use super::{Change, Charge, Cluster, Key, Update};
 use crate::Refused;
-use crate::clock::{Clock as _, Timestamp};
+use crate::clock::Timestamp;
 
 /// Most clusters that one sweep removes. Each costs 4 µs of the writer's time, so one sweep takes less than a
 /// millisecond, which the writes that share its commit hardly notice beside the sync.
 pub(super) const SWEPT_AT_ONCE: usize = 200;
+
+/// Most records of clusters that were not loaded which one sweep deletes.
+const RECORDS_AT_ONCE: usize = 1000;
+
+/// How long after the start the records of clusters that had expired by then are kept: should the machine's clock have
+/// been wrong, the clusters are there again when it is right and the service is started again.
+pub(super) const DOUBTED: Duration = Duration::from_secs(600);
 
 /// How long before a cluster expires the journal's high-water mark is moved past that moment: time enough for a commit
 /// on a slow disk. If the service crashes and starts again within this time, the cluster expires that much earlier.
@@ -47,6 +54,8 @@ pub enum Operation {
         name: String,
         /// Its value.
         value: String,
+        /// What it costs its creator.
+        charge: Option<Charge>,
     },
     /// Changes a key that exists.
     UpdateKey {
@@ -56,6 +65,8 @@ pub enum Operation {
         name: String,
         /// What changes.
         update: Update,
+        /// What the new value costs.
+        charge: Option<Charge>,
     },
     /// Deletes a key.
     DeleteKey {
@@ -70,6 +81,28 @@ pub enum Operation {
     Probe,
     /// Makes a cluster older than it is, for tests.
     Backdate(Pin, Duration),
+}
+
+impl Operation {
+    /// Whether it only takes away: what a full disk should not prevent.
+    pub(super) fn frees(&self) -> bool {
+        matches!(self, Self::DeleteCluster(_) | Self::DeleteKey { .. } | Self::Sweep)
+    }
+
+    /// What it takes in memory while it waits, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        let text = match self {
+            Self::CreateKey { name, value, .. } => name.len() + value.len(),
+            Self::UpdateKey { name, update, .. } => {
+                let new = [&update.name, &update.value].into_iter().flatten();
+                name.len() + new.map(String::len).sum::<usize>()
+            }
+            Self::DeleteKey { name, .. } => name.len(),
+            _ => 0,
+        };
+        // Itself, the pin, and the place for the answer.
+        text + size_of::<Self>() + 200
+    }
 }
 
 /// What a write that was not refused came to.
@@ -98,6 +131,8 @@ pub struct Changes {
     mark: Option<Timestamp>,
     /// A commit is wanted, whatever there is to write.
     probe: bool,
+    /// How many records of clusters that were not loaded are left.
+    unloaded: Option<usize>,
 }
 
 impl Changes {
@@ -109,6 +144,12 @@ impl Changes {
     /// Whether they may be published without a commit: every operation was refused.
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty() && self.mark.is_none() && !self.probe
+    }
+
+    /// Whether they only take away.
+    #[must_use]
+    pub fn frees(&self) -> bool {
+        !self.probe && !self.records.is_empty() && self.records.values().all(Option::is_none)
     }
 
     /// What has to become durable, record by record.
@@ -136,6 +177,9 @@ impl Changes {
         if let Some(mark) = self.mark {
             shared.move_mark(mark);
         }
+        if let Some(left) = self.unloaded {
+            writer.unloaded.truncate(left);
+        }
         shared.wake_sweeper(writer);
         for (pin, event) in &self.events {
             shared.observer.changed(pin, event);
@@ -150,6 +194,8 @@ pub(super) struct Batch<'a> {
     now: Timestamp,
     /// How many clusters there will be.
     population: usize,
+    /// What they will take in memory.
+    memory: usize,
     changes: Changes,
 }
 
@@ -157,8 +203,12 @@ impl<'a> Batch<'a> {
     /// Begins a batch of operations that have all been asked for by now, so one look at the clock does for all.
     pub(super) fn begin(shared: &'a Shared) -> Self {
         let writer = shared.state.writer();
+        if writer.expiring.is_empty() {
+            shared.clock.catch_up();
+        }
         let changes = Changes { next_id: writer.next_id, ..Changes::default() };
-        Self { now: shared.clock.now(), population: writer.expiring.len(), shared, writer, changes }
+        let (now, memory) = (shared.clock.now(), shared.state.memory());
+        Self { now, population: writer.expiring.len(), memory, shared, writer, changes }
     }
 
     /// Shows readers what the batch has changed, and tells the observer.
@@ -179,9 +229,11 @@ impl<'a> Batch<'a> {
         match operation {
             Operation::CreateCluster => self.create_cluster().map(Outcome::Cluster),
             Operation::DeleteCluster(pin) => self.delete_cluster(pin).map(|()| Outcome::Done),
-            Operation::CreateKey { pin, name, value } => self.create_key(pin, name, value).map(Outcome::Key),
-            Operation::UpdateKey { pin, name, update } => {
-                self.update_key(pin, name, update).map(Outcome::Key)
+            Operation::CreateKey { pin, name, value, charge } => {
+                self.create_key(pin, name, value, charge.as_ref()).map(Outcome::Key)
+            }
+            Operation::UpdateKey { pin, name, update, charge } => {
+                self.update_key(pin, name, update, charge.as_ref()).map(Outcome::Key)
             }
             Operation::DeleteKey { pin, name } => self.delete_key(pin, name).map(|()| Outcome::Done),
             Operation::Sweep => Ok(Outcome::Next(self.sweep())),
@@ -195,12 +247,13 @@ impl<'a> Batch<'a> {
 
     fn create_cluster(&mut self) -> Result<Cluster, Refused> {
         let limits = self.shared.limits;
-        if self.population >= limits.pins {
+        if self.population >= limits.pins || self.check_memory(CLUSTER_BYTES).is_err() {
             self.remove_expired();
         }
         if self.population >= limits.pins {
             return Err(Refused::TooManyPins);
         }
+        self.check_memory(CLUSTER_BYTES)?;
         let pin = self.unused_pin()?;
         let id = self.changes.next_id;
         self.changes.next_id += 1;
@@ -211,6 +264,7 @@ impl<'a> Batch<'a> {
         self.changes.records.insert(id, Some(Record::Cluster { pin, created, expires }));
         self.changes.clusters.insert(pin, Some(entry));
         self.population += 1;
+        self.memory += CLUSTER_BYTES;
         Ok(cluster)
     }
 
@@ -220,7 +274,13 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn create_key(&mut self, pin: &Pin, name: &str, value: &str) -> Result<Arc<Key>, Refused> {
+    fn create_key(
+        &mut self,
+        pin: &Pin,
+        name: &str,
+        value: &str,
+        charge: Option<&Charge>,
+    ) -> Result<Arc<Key>, Refused> {
         let owner = PinKey::of(pin).ok_or(Refused::UnknownPin)?;
         let (now, limits) = (self.now, self.shared.limits);
         let id = self.changes.next_id;
@@ -234,16 +294,26 @@ impl<'a> Batch<'a> {
         if entry.bytes() + name.len() + value.len() > limits.bytes_per_pin {
             return Err(Refused::TooManyBytes);
         }
+        let memory = KEY_BYTES + name.len() + value.len();
+        self.check_memory(memory)?;
+        self.memory += memory;
+        let entry = self.live(pin)?;
         let key =
             Arc::new(Key { name: name.to_owned(), value: value.to_owned(), created: now, modified: now });
-        entry.push(NumberedKey { id, key: key.clone() });
+        entry.push(NumberedKey { id, key: key.clone(), charge: charge.cloned() });
         self.changes.next_id += 1;
         self.changes.records.insert(id, Some(Record::Key { pin: owner, key: key.clone() }));
         self.changes.events.push((pin.clone(), Change::KeySet(key.clone())));
         Ok(key)
     }
 
-    fn update_key(&mut self, pin: &Pin, name: &str, update: &Update) -> Result<Arc<Key>, Refused> {
+    fn update_key(
+        &mut self,
+        pin: &Pin,
+        name: &str,
+        update: &Update,
+        charge: Option<&Charge>,
+    ) -> Result<Arc<Key>, Refused> {
         let owner = PinKey::of(pin).ok_or(Refused::UnknownPin)?;
         let (now, limits) = (self.now, self.shared.limits);
         let entry = self.live(pin)?;
@@ -266,9 +336,18 @@ impl<'a> Batch<'a> {
         if others + key.name.len() + key.value.len() > limits.bytes_per_pin {
             return Err(Refused::TooManyBytes);
         }
-        let id = entry.keys[at].id;
+        let (old, new) = (before.name.len() + before.value.len(), key.name.len() + key.value.len());
+        if new > old {
+            self.check_memory(new - old)?;
+        }
+        self.memory = self.memory + new - old;
+        let numbered = &mut self.live(pin)?.keys[at];
+        let id = numbered.id;
         let key = Arc::new(key);
-        entry.keys[at].key = key.clone();
+        numbered.key = key.clone();
+        if update.value.is_some() {
+            numbered.charge = charge.cloned();
+        }
         self.changes.records.insert(id, Some(Record::Key { pin: owner, key: key.clone() }));
         let event = if renamed {
             Change::KeyRenamed { from: name.to_owned(), key: key.clone() }
@@ -282,7 +361,8 @@ impl<'a> Batch<'a> {
     fn delete_key(&mut self, pin: &Pin, name: &str) -> Result<(), Refused> {
         let entry = self.live(pin)?;
         let at = entry.position(name).ok_or(Refused::UnknownKey)?;
-        let NumberedKey { id, key } = entry.keys.remove(at);
+        let NumberedKey { id, key, .. } = entry.keys.remove(at);
+        self.memory -= KEY_BYTES + key.name.len() + key.value.len();
         self.changes.records.insert(id, None);
         self.changes.events.push((pin.clone(), Change::KeyDeleted(key)));
         Ok(())
@@ -298,6 +378,9 @@ impl<'a> Batch<'a> {
 
     fn sweep_once(&mut self) -> Option<Timestamp> {
         self.remove_expired();
+        if self.remove_unloaded() {
+            return Some(self.now);
+        }
         let soon = self.now.after(MARK_AHEAD);
         let mark = self.shared.mark();
         let last_soon = self.writer.expiring.range(..=(soon, Id::MAX)).next_back();
@@ -343,6 +426,19 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Deletes some records of clusters that had expired when the store was opened. Says whether there are more.
+    fn remove_unloaded(&mut self) -> bool {
+        // A clock that was wrong at the start has been set by then, and the service been started again.
+        if self.writer.unloaded.is_empty() || !self.shared.clock.has_run(DOUBTED) {
+            return false;
+        }
+        let left = self.writer.unloaded.len().saturating_sub(RECORDS_AT_ONCE);
+        let deleted = self.writer.unloaded[left..].iter().map(|id| (*id, None));
+        self.changes.records.extend(deleted);
+        self.changes.unloaded = Some(left);
+        left > 0
+    }
+
     fn remove_expired(&mut self) {
         let expired: Vec<PinKey> = self
             .writer
@@ -366,6 +462,12 @@ impl<'a> Batch<'a> {
         self.changes.records.extend(entry.keys.iter().map(|numbered| (numbered.id, None)));
         self.changes.events.push((pin.clone(), why));
         self.population -= 1;
+        self.memory -= entry.memory();
+    }
+
+    /// Whether there is room for so many bytes more.
+    fn check_memory(&self, more: usize) -> Result<(), Refused> {
+        if self.memory + more > self.shared.limits.bytes { Err(Refused::OutOfMemory) } else { Ok(()) }
     }
 
     fn unused_pin(&self) -> Result<PinKey, Refused> {

@@ -1,6 +1,10 @@
 //! The embedded journal: a redb database in a file of the data directory.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use redb::Durability;
 use redb::backends::FileBackend;
@@ -12,6 +16,7 @@ use super::file;
 use super::handle::Shared;
 use super::journal::{CommitError, Journal};
 use super::record::Record;
+use super::reserve::{RESERVE_NAME, Reserve};
 use super::snapshot::Snapshot;
 use super::state::{Entry, NumberedKey};
 use crate::Refused;
@@ -24,6 +29,16 @@ pub const FILE_NAME: &str = "pairing.redb";
 pub(super) struct Embedded {
     name: String,
     records: Records,
+    /// `None` of a disk that is no file.
+    files: Option<Files>,
+}
+
+/// The files of the data directory.
+struct Files {
+    path: PathBuf,
+    /// Device and inode of the file that is open.
+    identity: (u64, u64),
+    reserve: Option<Reserve>,
 }
 
 impl Embedded {
@@ -35,8 +50,15 @@ impl Embedded {
         let path = dir.join(FILE_NAME);
         let name = path.display().to_string();
         let file = file::open(dir, &path, "stop that one first, or use another data directory")?;
-        let disk = FileBackend::new(file).map_err(|err| Refused::Failed(format!("{name}: {err}")))?;
-        Self::on(&name, Device::new(disk), Durability::Immediate)
+        let failed = |err: &dyn fmt::Display| Refused::Failed(format!("{name}: {err}"));
+        let found = file.metadata().map_err(|err| failed(&err))?;
+        let disk = FileBackend::new(file).map_err(|err| failed(&err))?;
+        let mut journal = Self::on(&name, Device::new(disk), Durability::Immediate)?;
+        let reserve = Reserve::open(dir)
+            .inspect_err(|err| log::warn!("{}: {err}", dir.join(RESERVE_NAME).display()))
+            .ok();
+        journal.files = Some(Files { path, identity: (found.dev(), found.ino()), reserve });
+        Ok(journal)
     }
 
     /// Opens the database on a disk, which is called `name` in messages.
@@ -45,7 +67,7 @@ impl Embedded {
     /// A sentence for the operator, with the name.
     pub(super) fn on(name: &str, device: Device, durability: Durability) -> Result<Self, Refused> {
         let records = guarded(name, || Records::open(name.to_owned(), device, durability))?;
-        Ok(Self { name: name.to_owned(), records })
+        Ok(Self { name: name.to_owned(), records, files: None })
     }
 
     /// The high-water mark of expiry.
@@ -56,21 +78,28 @@ impl Embedded {
         guarded(&self.name, || self.records.mark())
     }
 
-    /// Reads every record into the state.
+    /// Reads the records of all clusters that have not expired into the state.
     ///
     /// # Errors
     /// The file is damaged.
     pub(super) fn load(&self, shared: &Shared) -> Result<(), Refused> {
+        let now = shared.clock.now();
         let mut writer = shared.state.writer();
+        let mut expired = HashSet::new();
         let take = |id, record| {
             writer.next_id = id + 1;
             match record {
+                Record::Cluster { pin, expires, .. } if expires <= now => {
+                    expired.insert(pin);
+                    writer.unloaded.push(id);
+                }
                 Record::Cluster { pin, created, expires } => {
                     let entry = Entry { id, created, expires, keys: Vec::new() };
                     shared.state.publish(&mut writer, pin, Some(entry));
                 }
+                Record::Key { pin, .. } if expired.contains(&pin) => writer.unloaded.push(id),
                 Record::Key { pin, key } => {
-                    if !shared.state.restore(&mut writer, pin, NumberedKey { id, key }) {
+                    if !shared.state.restore(&mut writer, pin, NumberedKey { id, key, charge: None }) {
                         return Err("its cluster is missing".to_owned());
                     }
                 }
@@ -81,10 +110,37 @@ impl Embedded {
     }
 }
 
+impl Files {
+    /// Whether the file that is open is the one that the next start will find.
+    fn are_in_place(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+    }
+}
+
 /// It blocks; the writer's thread is there for that.
 impl Journal for Embedded {
     async fn commit(&mut self, changes: &Changes) -> Result<(), CommitError> {
-        self.records.commit(changes.records(), changes.mark())
+        if self.files.as_ref().is_some_and(|files| !files.are_in_place()) {
+            return Err(CommitError::Undone(Refused::Failed(format!(
+                "{}: the file that is open has no longer this name: it was removed or replaced; restart the service",
+                self.name
+            ))));
+        }
+        let committed = self.records.commit(changes.records(), changes.mark());
+        let Some(reserve) = self.files.as_mut().and_then(|files| files.reserve.as_mut()) else {
+            return committed;
+        };
+        match committed {
+            Err(CommitError::Undone(Refused::NoSpace(_))) if changes.frees() && reserve.release() => {
+                log::warn!("{}: the disk is full; what deletes uses the reserve", self.name);
+                self.records.commit(changes.records(), changes.mark())
+            }
+            Ok(()) => {
+                reserve.refill();
+                Ok(())
+            }
+            committed => committed,
+        }
     }
 
     async fn resolve(&mut self, changes: &Changes) -> Result<bool, Refused> {
@@ -102,8 +158,11 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use crate::clock::Clock;
-    use crate::store::{Change, Cluster, Limits, Observer, Store, suite};
+    use super::FILE_NAME;
+    use crate::Refused;
+    use crate::clock::{Clock, ManualClock, Timestamp};
+    use crate::store::batch::DOUBTED;
+    use crate::store::{Change, Cluster, Limits, Observer, Stats, Store, suite};
 
     struct Directory(tempfile::TempDir);
 
@@ -122,6 +181,88 @@ mod tests {
     }
 
     suite::run!(Directory);
+
+    #[test]
+    fn notices_that_its_file_has_lost_its_name() {
+        for replace in [false, true] {
+            let fixture = suite::Fixture::<Directory>::new(Limits::default());
+            let pin = fixture.pin();
+            let path = fixture.place.0.path().join(FILE_NAME);
+            std::fs::rename(&path, path.with_extension("moved")).unwrap();
+            if replace {
+                std::fs::write(&path, "").unwrap();
+            }
+            let Err(Refused::Failed(why)) = suite::wait(fixture.store().create_key(&pin, "a", "1")) else {
+                panic!("it was written")
+            };
+            assert!(why.contains("was removed or replaced"), "{why}");
+            assert!(suite::wait(fixture.store().ready()).is_err());
+            assert!(suite::wait(fixture.store().cluster(&pin)).is_ok());
+        }
+    }
+
+    #[test]
+    fn loads_nothing_that_has_expired_and_deletes_it_once_the_clock_is_believed() {
+        let mut fixture = suite::Fixture::<Directory>::new(Limits::default());
+        let pin = fixture.pin();
+        suite::wait(fixture.store().create_key(&pin, "a", &"v".repeat(1000))).unwrap();
+        let begun = fixture.clock.now();
+        // A wrong clock at the start hides the cluster.
+        fixture.clock.set(begun.after(3 * suite::LIFETIME));
+        fixture.reopen();
+        let empty = Stats::default();
+        assert_eq!(Stats { commits: 0, ..fixture.store().stats() }, empty);
+        assert_eq!(suite::wait(fixture.store().sweep()), Ok(None));
+        fixture.clock.set(begun);
+        fixture.reopen();
+        assert!(suite::wait(fixture.store().cluster(&pin)).is_ok());
+        // A right one has it deleted in the end.
+        fixture.clock.set(begun.after(3 * suite::LIFETIME));
+        fixture.reopen();
+        fixture.clock.advance(DOUBTED);
+        assert_eq!(suite::wait(fixture.store().sweep()), Ok(None));
+        fixture.clock.set(begun);
+        fixture.reopen();
+        assert_eq!(suite::wait(fixture.store().cluster(&pin)), Err(Refused::UnknownPin));
+    }
+
+    /// A file that release 0.1.0 has written: `fixtures/format-1.redb.gz`, with one cluster deleted, one whose key was
+    /// renamed, and one with three keys.
+    #[test]
+    fn opens_a_file_of_an_earlier_release_with_all_that_is_in_it() {
+        let packed = include_bytes!("../../fixtures/format-1.redb.gz");
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = std::fs::File::create(dir.path().join(FILE_NAME)).unwrap();
+        std::io::copy(&mut flate2::read::GzDecoder::new(&packed[..]), &mut file).unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp(1_795_699_804_700_000)));
+        let open = || Store::open(dir.path(), Limits::default(), clock.clone(), Arc::new(())).unwrap();
+        let pin = |text| protocol::Pin::parse(text).unwrap();
+        for _ in 0..2 {
+            let store = open();
+            assert_eq!((store.stats().pins, store.stats().keys), (2, 5));
+            assert_eq!(suite::wait(store.cluster(&pin("hc2bjeinbvq4"))), Err(Refused::UnknownPin));
+            for (pin, created, keys) in [
+                (pin("u3ow2pbq4v4n"), "2026-11-26T13:30:04.636047Z", &["renamed", "Ünïcode"][..]),
+                (pin("5hpjzfp6lpo8"), "2026-11-26T13:30:04.641997Z", &["master_ip", "Ünïcode", "long"]),
+            ] {
+                let cluster = suite::wait(store.cluster(&pin)).unwrap();
+                assert_eq!(cluster.created.to_string(), created);
+                assert_eq!(cluster.expires, cluster.created.after(suite::LIFETIME));
+                let found = suite::wait(store.keys(&pin)).unwrap();
+                assert_eq!(found.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), keys);
+                for key in found {
+                    let value = match key.name.as_str() {
+                        "renamed" => "10.77.0.1".to_owned(),
+                        "master_ip" => "10.77.0.2".to_owned(),
+                        "long" => "v".repeat(5000),
+                        // The API has taken the blanks off its ends.
+                        _ => "☃ \n x".to_owned(),
+                    };
+                    assert_eq!(key.value, value, "{}", key.name);
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_cluster_that_was_backdated_expires_so_much_sooner() {

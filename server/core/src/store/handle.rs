@@ -15,7 +15,7 @@ use super::pins::PinKey;
 use super::snapshot::Snapshot;
 use super::state::{Entry, Lookup, State, WriterState};
 use super::writer::{PAUSE, WriteQueue};
-use super::{Change, Cluster, Key, Limits, Observer, Stats, Update};
+use super::{Change, Charge, Cluster, Key, Limits, Observer, Stats, Update};
 use crate::Refused;
 use crate::clock::{Clock, SteadyClock, Timestamp};
 
@@ -236,8 +236,21 @@ impl Store {
     /// # Errors
     /// [`Refused::UnknownPin`], [`Refused::KeyExists`], a limit, or the journal's.
     pub async fn create_key(&self, pin: &Pin, name: &str, value: &str) -> Result<Arc<Key>, Refused> {
-        let (name, value) = (name.to_owned(), value.to_owned());
-        self.write_key(Operation::CreateKey { pin: pin.clone(), name, value }).await
+        self.create_charged_key(pin, name.to_owned(), value.to_owned(), None).await
+    }
+
+    /// Creates a key that costs its creator something for as long as it is there.
+    ///
+    /// # Errors
+    /// As for [`Store::create_key`].
+    pub async fn create_charged_key(
+        &self,
+        pin: &Pin,
+        name: String,
+        value: String,
+        charge: Option<Charge>,
+    ) -> Result<Arc<Key>, Refused> {
+        self.write_key(Operation::CreateKey { pin: pin.clone(), name, value, charge }).await
     }
 
     /// Changes a key that exists. A new name that another key has is [`Refused::KeyExists`].
@@ -245,7 +258,21 @@ impl Store {
     /// # Errors
     /// [`Refused::UnknownPin`], [`Refused::UnknownKey`], [`Refused::KeyExists`], a limit, or the journal's.
     pub async fn update_key(&self, pin: &Pin, name: &str, update: Update) -> Result<Arc<Key>, Refused> {
-        self.write_key(Operation::UpdateKey { pin: pin.clone(), name: name.to_owned(), update }).await
+        self.update_charged_key(pin, name, update, None).await
+    }
+
+    /// Changes a key whose new value costs something for as long as it is there.
+    ///
+    /// # Errors
+    /// As for [`Store::update_key`].
+    pub async fn update_charged_key(
+        &self,
+        pin: &Pin,
+        name: &str,
+        update: Update,
+        charge: Option<Charge>,
+    ) -> Result<Arc<Key>, Refused> {
+        self.write_key(Operation::UpdateKey { pin: pin.clone(), name: name.to_owned(), update, charge }).await
     }
 
     /// Deletes a key.
@@ -305,7 +332,12 @@ impl Store {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (pins, keys) = self.shared.state.population();
-        Stats { pins, keys, commits: self.shared.commits.load(Ordering::Relaxed) }
+        Stats {
+            pins,
+            keys,
+            bytes: self.shared.state.memory(),
+            commits: self.shared.commits.load(Ordering::Relaxed),
+        }
     }
 
     /// Whether a write would go through now: for `/readyz`. The last commit answers if it was a moment ago, else one

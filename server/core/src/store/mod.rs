@@ -21,7 +21,7 @@
 //!    order in which the changes of one pin happened; of an expiry, when the pin is removed. It is called on the
 //!    writer's path, so it must be quick.
 //! 7. **Bounded**: at most `Limits::keys_per_pin` keys and `Limits::bytes_per_pin` bytes a pin, and
-//!    `Limits::pins` pins; past that, a refusal that changes nothing.
+//!    `Limits::pins` pins and `Limits::bytes` bytes in all; past that, a refusal that changes nothing.
 
 mod batch;
 pub mod copy;
@@ -41,6 +41,7 @@ mod pins;
 #[cfg(test)]
 mod powercut;
 mod record;
+mod reserve;
 #[cfg(test)]
 mod shared;
 pub mod snapshot;
@@ -58,5 +59,6 @@ pub use embedded::FILE_NAME;
 pub use handle::Store;
 pub use journal::{CommitError, Foreign, Journal};
 pub use pins::PinKey;
+pub use reserve::RESERVE_NAME;
 pub use state::{Entry, Id, NumberedKey};
-pub use types::{Change, Cluster, Key, Limits, Observer, PINS, Stats, Update};
+pub use types::{Change, Charge, Cluster, Key, Limits, Observer, PINS, Stats, Update};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::pins::PinKey;
-use super::{Cluster, Key};
+use super::{Charge, Cluster, Key};
 use crate::clock::Timestamp;
 
 /// The number of a cluster or key in the store: given once, in the order of creation, and never reused while the
@@ -36,7 +36,14 @@ pub struct NumberedKey {
     pub id: Id,
     /// Itself.
     pub key: Arc<Key>,
+    /// What it costs its creator.
+    pub charge: Option<Charge>,
 }
+
+/// What a cluster takes in memory besides its keys: its places in the maps, and some room to grow that they keep.
+pub(super) const CLUSTER_BYTES: usize = 250;
+/// What a key takes besides name and value: itself, its counters, and what the allocator rounds up.
+pub(super) const KEY_BYTES: usize = 150;
 
 impl Entry {
     pub(super) fn cluster(&self, pin: PinKey) -> Cluster {
@@ -63,6 +70,11 @@ impl Entry {
         // Most clusters have two keys and there may be millions: no room to spare.
         self.keys.reserve_exact(1);
         self.keys.push(key);
+    }
+
+    /// What it takes in memory.
+    pub(super) fn memory(&self) -> usize {
+        CLUSTER_BYTES + self.keys.len() * KEY_BYTES + self.bytes()
     }
 
     /// Bytes of names and values together.
@@ -115,6 +127,7 @@ pub(super) struct State {
     writer: Mutex<WriterState>,
     pins: AtomicUsize,
     keys: AtomicUsize,
+    memory: AtomicUsize,
 }
 
 /// What only the writer needs. Who has it locked is the writer.
@@ -125,6 +138,8 @@ pub(super) struct WriterState {
     pub(super) expiring: BTreeMap<(Timestamp, Id), PinKey>,
     /// The next number to give.
     pub(super) next_id: Id,
+    /// The records of clusters that had expired when the store was opened, and are not in the state.
+    pub(super) unloaded: Vec<Id>,
 }
 
 impl State {
@@ -134,6 +149,7 @@ impl State {
             writer: Mutex::default(),
             pins: AtomicUsize::new(0),
             keys: AtomicUsize::new(0),
+            memory: AtomicUsize::new(0),
         }
     }
 
@@ -160,6 +176,11 @@ impl State {
         (self.pins.load(Ordering::Relaxed), self.keys.load(Ordering::Relaxed))
     }
 
+    /// What all clusters take in memory, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.memory.load(Ordering::Relaxed)
+    }
+
     /// Makes this process's one writer.
     pub(super) fn writer(&self) -> MutexGuard<'_, WriterState> {
         // An observer that panicked did so after the state was whole.
@@ -174,7 +195,9 @@ impl State {
             writer.expiring.insert(expiry, pin);
         }
         let keys = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.keys.len());
-        let (more_pins, more_keys) = (usize::from(entry.is_some()), keys(&entry));
+        let memory = |entry: &Option<Entry>| entry.as_ref().map_or(0, Entry::memory);
+        let (more_pins, more_keys, more_memory) =
+            (usize::from(entry.is_some()), keys(&entry), memory(&entry));
         let mut shard = self.shard_mut(pin);
         let before = match entry {
             Some(entry) => shard.insert(pin, entry),
@@ -187,6 +210,8 @@ impl State {
         self.pins.fetch_sub(usize::from(before.is_some()), Ordering::Relaxed);
         self.keys.fetch_add(more_keys, Ordering::Relaxed);
         self.keys.fetch_sub(keys(&before), Ordering::Relaxed);
+        self.memory.fetch_add(more_memory, Ordering::Relaxed);
+        self.memory.fetch_sub(memory(&before), Ordering::Relaxed);
         if let Some(before) = before.map(|before| before.expiry()).filter(|before| Some(*before) != expiry) {
             writer.expiring.remove(&before);
         }
@@ -196,8 +221,10 @@ impl State {
     pub(super) fn restore(&self, _: &mut WriterState, pin: PinKey, key: NumberedKey) -> bool {
         let mut shard = self.shard_mut(pin);
         let Some(entry) = shard.get_mut(&pin) else { return false };
+        let memory = KEY_BYTES + key.key.name.len() + key.key.value.len();
         entry.push(key);
         self.keys.fetch_add(1, Ordering::Relaxed);
+        self.memory.fetch_add(memory, Ordering::Relaxed);
         true
     }
 

@@ -39,6 +39,8 @@ macro_rules! run {
             lists_keys_in_the_order_of_creation
             refuses_what_is_past_a_limit_and_changes_nothing
             makes_room_for_a_new_pin_when_one_has_expired
+            holds_no_more_bytes_than_it_may_and_takes_what_makes_room
+            no_jump_of_the_clock_loses_a_pin
             a_pin_is_gone_to_the_microsecond
             every_call_that_finds_a_pin_gone_keeps_it_gone
             a_read_of_an_expired_pin_writes_nothing_once_the_mark_is_past_it
@@ -94,7 +96,7 @@ pub(super) struct Fixture<P: Place> {
     pub(super) log: Arc<Log>,
     limits: Limits,
     store: Option<Store>,
-    place: P,
+    pub(super) place: P,
 }
 
 pub(super) const START: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -355,6 +357,49 @@ pub(super) fn makes_room_for_a_new_pin_when_one_has_expired<P: Place>() {
     assert_eq!(fixture.list(&new), Ok(vec![]));
 }
 
+pub(super) fn holds_no_more_bytes_than_it_may_and_takes_what_makes_room<P: Place>() {
+    let mut fixture = Fixture::<P>::new(Limits { bytes: 10_000, ..Limits::default() });
+    let pin = fixture.pin();
+    let value = |length| "v".repeat(length);
+    fixture.create(&pin, "a", &value(8000)).unwrap();
+    for _ in 0..2 {
+        let before = fixture.store().stats().bytes;
+        assert!((8000..10_000).contains(&before), "{before}");
+        assert_eq!(fixture.create(&pin, "b", &value(3000)), Err(Refused::OutOfMemory));
+        assert_eq!(fixture.update(&pin, "a", None, Some(&value(11_000))), Err(Refused::OutOfMemory));
+        assert_eq!(fixture.store().stats().bytes, before);
+        fixture.reopen();
+    }
+    fixture.update(&pin, "a", None, Some(&value(100))).unwrap();
+    fixture.create(&pin, "b", &value(3000)).unwrap();
+    while wait(fixture.store().create_cluster()).is_ok() {}
+    assert_eq!(wait(fixture.store().create_cluster()), Err(Refused::OutOfMemory));
+    wait(fixture.store().delete_cluster(&pin)).unwrap();
+    fixture.pin();
+    fixture.clock.advance(LIFETIME);
+    let last = fixture.pin();
+    wait(fixture.store().sweep()).unwrap();
+    wait(fixture.store().delete_cluster(&last)).unwrap();
+    assert_eq!(fixture.store().stats().bytes, 0);
+}
+
+pub(super) fn no_jump_of_the_clock_loses_a_pin<P: Place>() {
+    let fixture = fixture::<P>();
+    let pin = fixture.pin();
+    fixture.create(&pin, "k", "v").unwrap();
+    for away in [START.after(2 * LIFETIME), Timestamp(0), START] {
+        fixture.clock.jump(away);
+        wait(fixture.store().sweep()).unwrap();
+        fixture.check_list(&pin, &[("k", "v")]);
+    }
+    // It lives as long as it should while the clock is wrong, and no longer.
+    fixture.clock.jump(START.after(2 * LIFETIME));
+    fixture.clock.advance(LIFETIME - Duration::from_micros(1));
+    fixture.check_list(&pin, &[("k", "v")]);
+    fixture.clock.advance(Duration::from_micros(1));
+    assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
+}
+
 pub(super) fn a_pin_is_gone_to_the_microsecond<P: Place>() {
     let mut fixture = fixture::<P>();
     let pin = fixture.pin();
@@ -526,8 +571,8 @@ pub(super) fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<P: Pl
         let changes = fixture.log.take();
         assert_eq!(changes.len(), told);
         assert!(changes.iter().all(|(pin, change)| *pin != young && *change == Change::Expired));
-        fixture.reopen();
     }
+    fixture.reopen();
     fixture.clock.set(due.after(second));
     assert_eq!(wait(fixture.store().sweep()), Ok(None));
     assert_eq!(fixture.log.take(), [(young, Change::Expired)]);

@@ -1,5 +1,6 @@
 //! What the store keeps and tells.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,10 @@ pub struct Limits {
     pub bytes_per_pin: usize,
     /// Most live pins.
     pub pins: usize,
+    /// Most bytes in memory of all pins and keys together, as [`Stats::bytes`] reckons them.
+    pub bytes: usize,
+    /// Most bytes of the writes that wait for the journal.
+    pub queued_bytes: usize,
 }
 
 impl Default for Limits {
@@ -64,6 +69,8 @@ impl Default for Limits {
             keys_per_pin: protocol::limits::KEYS_PER_PIN,
             bytes_per_pin: protocol::limits::BYTES_PER_PIN,
             pins: PINS,
+            bytes: usize::MAX,
+            queued_bytes: 64 << 20,
         }
     }
 }
@@ -75,8 +82,28 @@ pub struct Stats {
     pub pins: usize,
     /// Their keys.
     pub keys: usize,
+    /// What pins and keys take in memory, in bytes: names and values exactly, what is around them by estimate.
+    pub bytes: usize,
     /// Batches of writes that became durable since the store was opened.
     pub commits: u64,
+}
+
+/// What a key costs its creator: it is dropped when the store holds the key no longer, or with another value.
+#[derive(Clone)]
+pub struct Charge(Arc<Box<dyn Send + Sync>>);
+
+impl Charge {
+    /// Keeps `permit` for as long as the store holds the key.
+    #[must_use]
+    pub fn new(permit: impl Send + Sync + 'static) -> Self {
+        Self(Arc::new(Box::new(permit)))
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Charge({} held)", Arc::strong_count(&self.0))
+    }
 }
 
 /// Something that happened to a pin.

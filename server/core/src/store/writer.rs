@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{JoinHandle, Thread};
@@ -19,7 +19,6 @@ use super::handle::Shared;
 use super::journal::{CommitError, Foreign, Journal};
 use super::snapshot::Snapshot;
 use crate::Refused;
-use crate::clock::Clock as _;
 
 /// Most writes of one batch. A commit by itself costs 60 µs of processor time and a sync; each write in it costs 5 µs
 /// more if it creates and 15 µs if it changes a random record among a million. So a full batch takes about 15 ms, and
@@ -40,6 +39,9 @@ enum Request {
 pub(super) struct WriteQueue {
     /// `None` only while it is dropped.
     requests: Option<mpsc::UnboundedSender<Request>>,
+    /// Bytes of the operations that wait, and how many they may be.
+    queued: Arc<AtomicUsize>,
+    queued_max: usize,
     health: Health,
     writer: Option<JoinHandle<()>>,
 }
@@ -57,15 +59,22 @@ impl WriteQueue {
     ) -> Result<Self, Refused> {
         let (requests, queue) = mpsc::unbounded_channel();
         let health = Health { last: Arc::new(Mutex::new((Instant::now(), Ok(())))), pause };
-        let writer = Writer { shared, journal, health: health.clone(), in_doubt: None };
+        let (queued, queued_max) = (Arc::new(AtomicUsize::new(0)), shared.limits.queued_bytes);
+        let writer =
+            Writer { shared, journal, health: health.clone(), queued: queued.clone(), in_doubt: None };
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || block_on(writer.run(queue)))
             .map_err(|err| Refused::Failed(format!("no thread for the store: {err}")))?;
-        Ok(Self { requests: Some(requests), health, writer: Some(writer) })
+        Ok(Self { requests: Some(requests), queued, queued_max, health, writer: Some(writer) })
     }
 
     pub(super) async fn write(&self, operation: Operation) -> Result<Outcome, Refused> {
+        let memory = operation.memory();
+        if self.queued.fetch_add(memory, Ordering::Relaxed) + memory > self.queued_max && !operation.frees() {
+            self.queued.fetch_sub(memory, Ordering::Relaxed);
+            return Err(Refused::OutOfMemory);
+        }
         let (asker, answer) = oneshot::channel();
         self.send(Request::Write(operation, asker))?;
         answer.await.unwrap_or_else(|_| Err(ended()))
@@ -125,6 +134,7 @@ struct Writer<J> {
     shared: Arc<Shared>,
     journal: J,
     health: Health,
+    queued: Arc<AtomicUsize>,
     /// A batch of which it is not known yet whether it became durable.
     in_doubt: Option<Changes>,
 }
@@ -163,20 +173,24 @@ impl<J: Journal> Writer<J> {
     }
 
     async fn serve(&mut self, requests: &mut Vec<Request>) {
-        let mut writes = Vec::with_capacity(requests.len());
+        let (mut writes, mut askers) =
+            (Vec::with_capacity(requests.len()), Vec::with_capacity(requests.len()));
         let mut snapshots = Vec::new();
         for request in requests.drain(..) {
             match request {
-                Request::Write(operation, asker) => writes.push((operation, asker)),
+                Request::Write(operation, asker) => {
+                    self.queued.fetch_sub(operation.memory(), Ordering::Relaxed);
+                    // Its connection is gone, perhaps for as long as the disk hung.
+                    if !asker.is_closed() {
+                        writes.push(operation);
+                        askers.push(asker);
+                    }
+                }
                 Request::Snapshot(asker) => snapshots.push(asker),
             }
         }
         let committed = self.commit_batch(&writes).await;
-        for (at, (_, asker)) in writes.into_iter().enumerate() {
-            let answer = match &committed {
-                Ok(outcomes) => outcomes[at].clone(),
-                Err(err) => Err(err.clone()),
-            };
+        for (asker, answer) in askers.into_iter().zip(committed) {
             // An asker that is gone does not want to know.
             let _ = asker.send(answer);
         }
@@ -185,10 +199,30 @@ impl<J: Journal> Writer<J> {
         }
     }
 
-    /// Does all the writes in one batch, and says what each came to.
-    async fn commit_batch<A>(
+    /// Does all the writes in one batch, and says what each came to. Where there is no room for it, does those that
+    /// make room.
+    async fn commit_batch(&mut self, writes: &[Operation]) -> Vec<Result<Outcome, Refused>> {
+        let err = match self.try_commit_batch(writes).await {
+            Ok(outcomes) => return outcomes,
+            Err(err) => err,
+        };
+        let frees: Vec<_> = writes.iter().filter(|operation| operation.frees()).cloned().collect();
+        let mut freed = match &err {
+            Refused::NoSpace(_) if !frees.is_empty() && frees.len() < writes.len() => {
+                self.try_commit_batch(&frees).await.unwrap_or_default().into_iter()
+            }
+            _ => Vec::new().into_iter(),
+        };
+        let refused = || Err(err.clone());
+        writes
+            .iter()
+            .map(|write| if write.frees() { freed.next().unwrap_or_else(refused) } else { refused() })
+            .collect()
+    }
+
+    async fn try_commit_batch(
         &mut self,
-        writes: &[(Operation, A)],
+        writes: &[Operation],
     ) -> Result<Vec<Result<Outcome, Refused>>, Refused> {
         self.resolve_in_doubt().await?;
         loop {
@@ -196,8 +230,11 @@ impl<J: Journal> Writer<J> {
             if changes.is_empty() {
                 return Ok(outcomes);
             }
-            if let Some(Err(err)) = self.health.recent() {
-                return Err(err);
+            match self.health.recent() {
+                // There may be room for this one.
+                Some(Err(Refused::NoSpace(_))) if changes.frees() => {}
+                Some(Err(err)) => return Err(err),
+                _ => {}
             }
             let committed = match self.journal.commit(&changes).await {
                 Ok(()) => {
@@ -221,9 +258,9 @@ impl<J: Journal> Writer<J> {
     }
 
     /// Evaluates writes against the state; nothing of it is seen yet.
-    fn evaluate<A>(&self, writes: &[(Operation, A)]) -> (Vec<Result<Outcome, Refused>>, Changes) {
+    fn evaluate(&self, writes: &[Operation]) -> (Vec<Result<Outcome, Refused>>, Changes) {
         let mut batch = Batch::begin(&self.shared);
-        let outcomes = writes.iter().map(|(operation, _)| batch.evaluate(operation)).collect();
+        let outcomes = writes.iter().map(|operation| batch.evaluate(operation)).collect();
         (outcomes, batch.into_changes())
     }
 
