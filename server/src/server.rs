@@ -12,7 +12,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::backup::{self, outlet::Outlet};
-use crate::budget::{MemoryBudget, connections_within};
+use crate::budget::{MemoryBudget, Purpose, connections_within};
 use crate::config::{Config, Storage};
 use crate::connection_server::ConnectionServer;
 use crate::connections::Connections;
@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::origin::Proxies;
 use crate::rate_limits::RateLimits;
 use crate::service::Service;
-use crate::store::Store;
+use crate::store::{Limits, Store};
 use crate::tls::Certificate;
 use crate::{hub, metrics, sweeper};
 
@@ -60,7 +60,11 @@ impl Server {
         }
         let most = (limit * 3 / 4).max(1);
         let (hub, deliveries) = hub::Hub::new(config.waiters_per_pin.unwrap_or(most));
-        let limits = config.limits;
+        let limits = Limits {
+            bytes: budget_bytes(&budget, Purpose::Stored),
+            queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
+            ..config.limits
+        };
         let mut outlet = None;
         let store = match &config.storage {
             Storage::Directory(dir) => {
@@ -168,6 +172,10 @@ impl Server {
         drop(outlet);
         Ok(())
     }
+}
+
+fn budget_bytes(budget: &MemoryBudget, purpose: Purpose) -> usize {
+    usize::try_from(budget.limit(purpose)).unwrap_or(usize::MAX)
 }
 
 /// A service that cannot hand out backups while it runs is still a service.

@@ -162,9 +162,9 @@ async fn write(
     match (handler, pin) {
         (Handler::CreateCluster, _) => clusters::create(service, client, headers, body).await,
         (Handler::DeleteCluster, Some(pin)) => clusters::delete(service, pin).await,
-        (Handler::CreateKey, Some(pin)) => keys::create(service, pin, headers, body).await,
-        (Handler::ReplaceKey, Some(pin)) => keys::replace(service, pin, key, headers, body).await,
-        (Handler::ChangeKey, Some(pin)) => keys::change(service, pin, key, headers, body).await,
+        (Handler::CreateKey, Some(pin)) => keys::create(service, client, pin, headers, body).await,
+        (Handler::ReplaceKey, Some(pin)) => keys::replace(service, client, pin, key, headers, body).await,
+        (Handler::ChangeKey, Some(pin)) => keys::change(service, client, pin, key, headers, body).await,
         (Handler::DeleteKey, Some(pin)) => keys::delete(service, pin, key).await,
         _ => Err(Refusal::MethodNotAllowed(method.clone())),
     }
@@ -176,6 +176,7 @@ mod tests {
 
     use hyper::{Request, Version};
 
+    use crate::budget::Purpose;
     use crate::store::Limits;
     use crate::testing::{Asked, World};
 
@@ -306,6 +307,29 @@ mod tests {
         world.set("b", "2").await;
         let (status, said) = json(&world, "POST", &world.keys(), r#"{"key":"c","value":"3"}"#).await;
         assert!(status == 400 && said.contains("as many keys"), "{status} {said}");
+    }
+
+    #[tokio::test]
+    async fn counts_what_is_stored_for_its_sender_while_it_is_stored() {
+        let world = World::new().await;
+        let stored = || world.service.budget.used(Purpose::Stored);
+        let sent = |length| format!(r#"{{"key":"a","value":"{}"}}"#, "x".repeat(length));
+        assert_eq!(json(&world, "POST", &world.keys(), &sent(5000)).await.0, 201);
+        assert_eq!(stored(), 5000);
+        assert_eq!(json(&world, "PUT", &world.key("a"), &sent(3000)).await.0, 200);
+        assert_eq!(stored(), 3000);
+        assert_eq!(json(&world, "PATCH", &world.key("a"), r#"{"key":"b"}"#).await.0, 200);
+        assert_eq!(stored(), 3000);
+        // The sender's share is used up.
+        let share = usize::try_from(world.service.budget.limit(Purpose::Stored) / 4).unwrap();
+        let client = Some(std::net::Ipv4Addr::LOCALHOST.into());
+        let rest = world.service.budget.acquire(Purpose::Stored, client, share - 3000).unwrap();
+        let (status, said) = json(&world, "PUT", &world.key("b"), &sent(3001)).await;
+        assert!(status == 503 && said.contains("as many bytes"), "{status} {said}");
+        assert_eq!(json(&world, "POST", &world.keys(), r#"{"key":"c","value":"short"}"#).await.0, 201);
+        drop(rest);
+        assert_eq!(json(&world, "DELETE", &world.cluster(), "").await.0, 204);
+        assert_eq!(stored(), 0);
     }
 
     #[tokio::test]

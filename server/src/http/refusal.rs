@@ -198,6 +198,7 @@ impl From<Refused> for Refusal {
             Refused::TooManyKeys => Self::TooManyKeys,
             Refused::TooManyBytes => Self::TooManyBytes,
             Refused::TooManyPins => Self::TooManyPins,
+            Refused::OutOfMemory => Self::OutOfMemory,
             Refused::TooManyWaiters => Self::TooManyWaiters,
             Refused::ShuttingDown => Self::ShuttingDown,
             Refused::NoSpace(_) | Refused::Unreachable(_) | Refused::Failed(_) => {
