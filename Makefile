@@ -12,10 +12,15 @@ demo: build ## a service, a pin, slaves that wait, and a master that boots
 	$(CARGO) run --quiet --locked --package cernvm-cluster-tests --bin cluster-demo
 
 test: ## all tests; installs what they need when you are root, and names it when you are not
-	tests/scripts/need curl busybox chromium chromedriver=chromium-driver openssl testssl=testssl.sh faketime nginx
+	tests/scripts/need curl busybox chromium chromedriver=chromium-driver openssl testssl=testssl.sh faketime nginx strace
 	$(MAKE) build
 	$(CARGO) test --workspace --locked
 	tests/scripts/boot
+
+races: ## 10,000 races of a hostile user against the agent, and a kill at every system call of a substitution; needs root
+	tests/scripts/need strace
+	$(CARGO) build --locked --bin cernvm-cluster-agent --bin cernvm-pairing-server
+	RACES=10000 EVERY_CALL=1 $(CARGO) test --locked --package cernvm-cluster-tests --test files -- --nocapture races interrupted
 
 boot-full: ## Debian 12 and 13 as full virtual machines, master and slave at once: the time line of each; needs root
 	tests/scripts/boot boot-full
@@ -46,4 +51,4 @@ capacity: ## how far one service goes: a simulation of 10,000 and 100,000 VMs; A
 	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- \
 		--results docs/performance/results.json $(ARGS)
 
-.PHONY: help build demo test boot-full boot-times lint static install fuzz bench capacity
+.PHONY: help build demo test races boot-full boot-times lint static install fuzz bench capacity

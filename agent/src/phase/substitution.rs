@@ -105,6 +105,13 @@ impl<'a> Substitution<'a> {
     /// Puts the values into every file.
     pub(super) fn substitute(&mut self, values: &BTreeMap<String, String>) {
         let targets = std::mem::take(&mut self.targets);
+        // First: a run that is cut off after the others must not make the next one believe that only this had one.
+        if let Some(copy) = &targets.copy {
+            match substitute_in(self.root, copy, values) {
+                Ok(placeholders) => self.replaced_in_copy = placeholders,
+                Err(error) => log::warn!("{error}"),
+            }
+        }
         for file in &targets.written {
             self.substitute_in_written(file, values);
         }
@@ -117,12 +124,6 @@ impl<'a> Substitution<'a> {
             match substitute_in(self.root, file, values) {
                 Ok(placeholders) => self.replaced.extend(placeholders),
                 Err(error) => self.failed(error),
-            }
-        }
-        if let Some(copy) = &targets.copy {
-            match substitute_in(self.root, copy, values) {
-                Ok(placeholders) => self.replaced_in_copy = placeholders,
-                Err(error) => log::warn!("{error}"),
             }
         }
     }

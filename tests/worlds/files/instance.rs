@@ -60,6 +60,14 @@ impl Instance {
         self.start().finish()
     }
 
+    /// The next boot is a first one, and its master not ready.
+    pub(crate) fn forget(&self) {
+        let _ = std::fs::remove_file(self.guest.path(&self.file("cernvm-cluster.json")));
+        for key in ["join_token", "master_ip", "master_ready"] {
+            let _ = self.service.api().delete(&worlds::api::key_path(&self.pin, key));
+        }
+    }
+
     /// The master is ready, and has published its token.
     pub(crate) fn master_is_ready(&self) {
         for (key, value) in [("join_token", SECRET), ("master_ip", ADDRESS), ("master_ready", ADDRESS)] {

@@ -2,4 +2,6 @@
 //! run that is cut off leaves behind, and what a hostile user can reach.
 
 mod instance;
+mod interrupted;
+mod races;
 mod write_files;
