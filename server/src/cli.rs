@@ -48,6 +48,10 @@ pub enum Command {
     /// Copy the store to a file, while the service runs or while it does not.
     #[command(after_help = RESTORE)]
     Backup(Backup),
+    /// Show how much is in the store of a service that does not run.
+    Stats(Stats),
+    /// Delete expired and oversized pins from the store of a service that does not run.
+    Purge(Purge),
 }
 
 /// What to do with a backup.
@@ -150,6 +154,25 @@ pub struct Backup {
     /// File for the copy, readable for this user alone; an earlier copy of that name is replaced.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// Which store to look at.
+#[derive(Debug, Args)]
+pub struct Stats {
+    /// Directory with the service's data.
+    #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// What to delete, and from where.
+#[derive(Debug, Args)]
+pub struct Purge {
+    /// Directory with the service's data.
+    #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// Delete pins that take more than so many bytes too, though they have not expired.
+    #[arg(long, value_name = "BYTES")]
+    pub larger_than: Option<usize>,
 }
 
 impl Serve {

@@ -31,6 +31,7 @@ pub mod fuzzing;
 mod held_requests;
 mod http;
 pub mod listen;
+pub mod maintenance;
 mod metrics;
 mod origin;
 mod rate_limits;

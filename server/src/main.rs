@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use pairing_server::cli::{Cli, Command, Serve};
 use pairing_server::console::Reader;
-use pairing_server::{Error, Server, backup, console, environment, listen, system};
+use pairing_server::{Error, Server, backup, console, environment, listen, maintenance, system};
 use protocol::error::Status;
 use tokio::runtime::Runtime;
 
@@ -46,6 +46,8 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Delete(args) => args.run()?,
         Command::Contexts(args) => args.run()?,
         Command::Backup(args) => backup::write(&args.data_dir, &args.file)?.to_string(),
+        Command::Stats(args) => maintenance::stats(&args.data_dir)?,
+        Command::Purge(args) => maintenance::purge(&args.data_dir, args.larger_than)?,
         Command::Check(args) => {
             let (text, works) = args.run()?;
             say(&text);
@@ -67,7 +69,9 @@ async fn serve(args: &Serve) -> Result<(), Error> {
             "--tls-self-signed with --in-memory makes a new key at each start: contexts with its fingerprint work until then"
         );
     }
+    let starting = system::starting();
     let mut server = Server::new(config)?;
+    drop(starting);
     if let Some(address) = args.metrics_listen {
         let listener = listen::bind(address)?;
         say(&format!("metrics on http://{}/metrics", listener.local_addr().map_err(Error::System)?));

@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use listenfd::ListenFd;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -62,6 +64,27 @@ pub fn started() {
             }
         });
     }
+}
+
+/// How often systemd is told that the start goes on, and how much longer it should wait each time.
+const STARTING_ROUND: Duration = Duration::from_secs(10);
+const STARTING_EXTENSION_MICROS: u32 = 60_000_000;
+
+/// Asks systemd to wait for as long as the value lives: reading a large store takes longer than its `TimeoutStartSec`.
+#[must_use]
+pub fn starting() -> Starting {
+    let (over, ends) = mpsc::channel();
+    std::thread::spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(STARTING_ROUND) {
+            tell(NotifyState::ExtendTimeoutUsec(STARTING_EXTENSION_MICROS));
+        }
+    });
+    Starting { _over: over }
+}
+
+/// The start of the service; dropping it ends it.
+pub struct Starting {
+    _over: mpsc::Sender<()>,
 }
 
 fn tell(state: NotifyState<'_>) {

@@ -37,6 +37,7 @@ mod handle;
 mod journal;
 #[cfg(test)]
 mod model;
+mod offline;
 mod pins;
 #[cfg(test)]
 mod powercut;
@@ -58,6 +59,7 @@ pub use database::FORMAT;
 pub use embedded::FILE_NAME;
 pub use handle::Store;
 pub use journal::{CommitError, Foreign, Journal};
+pub use offline::{OfflineStats, Purged};
 pub use pins::PinKey;
 pub use reserve::RESERVE_NAME;
 pub use state::{Entry, Id, NumberedKey};

@@ -70,7 +70,9 @@ impl Snapshot {
 }
 
 /// The store of a service that does not run. While this lives, none can be started.
-pub struct AtRest(Records);
+pub struct AtRest {
+    pub(super) records: Records,
+}
 
 impl AtRest {
     /// Opens the store in a data directory. It is made if it is not there, which is for the caller to prevent.
@@ -85,7 +87,7 @@ impl AtRest {
         let file = file::open(dir, &path, advice)?;
         let disk = FileBackend::new(file).map_err(|err| Refused::Failed(format!("{name}: {err}")))?;
         let open = || Records::open(name.clone(), Device::new(disk), Durability::Immediate);
-        guarded(&name, open).map(Self)
+        guarded(&name, open).map(|records| Self { records })
     }
 
     /// Whether there is a store in a data directory.
@@ -101,6 +103,6 @@ impl AtRest {
     /// # Errors
     /// The file cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, Refused> {
-        self.0.snapshot()
+        self.records.snapshot()
     }
 }
