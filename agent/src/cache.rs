@@ -101,6 +101,7 @@ mod tests {
             keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
             early: false,
+            repair: false,
         }
     }
 

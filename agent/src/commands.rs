@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::backoff::SystemClock;
 use crate::cli::{Format, ValueSource};
-use crate::phase::{Guest, PIN_HAS_EXPIRED};
+use crate::phase::{Guest, PIN_HAS_EXPIRED, warn_of_original, why_no_section};
 use crate::root::Root;
 use crate::session::Session;
 use crate::{doctor, get, master, publish};
@@ -24,10 +24,12 @@ pub fn master_ready(root: &Root, user_data: &[PathBuf]) -> Result<String, Error>
     let settings = match guest.settings()? {
         Found::Cluster(settings) if settings.role == Role::Master => settings,
         Found::Cluster(_) => return Ok("this VM is a slave: nothing to do".to_owned()),
-        Found::NoPin { .. } | Found::NoSection => {
-            return Ok("this VM belongs to no cluster: nothing to do".to_owned());
+        Found::NoPin { place } => {
+            return Ok(format!("no cvm_cluster_pin in the ucernvm section of {place}: nothing to do"));
         }
+        Found::NoSection => return Ok(format!("{}: nothing to do", why_no_section(root))),
     };
+    warn_of_original(root);
     match master::ready(&mut Session::new(&settings, SystemClock::default())?, &settings.address) {
         Ok(address) => Ok(format!("this master is ready, and its slaves go on with {address}")),
         Err(error) if error.is_unknown_pin() && guest.remembers(&settings) => Ok(PIN_HAS_EXPIRED.to_owned()),
@@ -106,7 +108,7 @@ fn cluster(root: &Root, user_data: &[PathBuf]) -> Result<Settings, Error> {
     let (place, problem) = match Guest::find(root, user_data)?.settings()? {
         Found::Cluster(settings) => return Ok(settings),
         Found::NoPin { place } => (place, "the ucernvm section has no cvm_cluster_pin"),
-        Found::NoSection => ("the user-data".to_owned(), "there is no ucernvm section"),
+        Found::NoSection => ("the user-data".to_owned(), why_no_section(root)),
     };
     Err(Error::context(place, problem, "name the file that has both with --user-data"))
 }

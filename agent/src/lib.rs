@@ -15,6 +15,7 @@ pub mod master;
 pub mod notify;
 pub mod phase;
 pub mod publish;
+pub mod record;
 pub mod root;
 pub mod session;
 pub mod slave;

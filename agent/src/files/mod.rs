@@ -152,6 +152,21 @@ pub fn create(root: &Root, path: &Path, bytes: &[u8], mode: u32) -> Result<(), E
     create().map_err(|source| failed("write", path, source))
 }
 
+/// Removes a file; one that is not there counts as removed.
+///
+/// # Errors
+/// `File`.
+pub fn remove(root: &Root, path: &Path) -> Result<(), Error> {
+    let remove = || -> io::Result<()> {
+        let location = Location::find(root, path, Missing::Refuse)?;
+        Ok(rustix::fs::unlinkat(location.directory(), &location.name, rustix::fs::AtFlags::empty())?)
+    };
+    match remove() {
+        Err(error) if errno(&error) != Errno::NOENT => Err(failed("write", path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Makes sure that a file, as something else has written it, outlives a power cut.
 ///
 /// # Errors

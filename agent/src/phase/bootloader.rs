@@ -61,7 +61,7 @@ pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
         true => Document::read(&extra)?.section()?,
         false => kept_extra_section(&rw)?,
     });
-    let guest = Guest { sections, user_data: vec![user_data.clone()], binding: binding(root, &rw) };
+    let guest = Guest { binding: binding(root, &rw), ..Guest::of_files(sections, vec![user_data.clone()]) };
     if matches!(guest.settings(), Ok(Found::Cluster(_))) {
         // The boot goes on without: with what is there, or with the next boot's user-data as it is now.
         if let Err(error) = files::create(root, to_make, document.bytes(), PRISTINE_MODE) {
@@ -83,7 +83,7 @@ pub(super) fn booted_guest(root: &Root) -> Result<Option<Guest>, Error> {
     }
     let mut sections: Vec<_> = Document::read(&user_data)?.section()?.into_iter().collect();
     sections.extend(kept_extra_section(&rw)?);
-    Ok(Some(Guest { sections, user_data: vec![user_data], binding: binding(root, &rw) }))
+    Ok(Some(Guest { binding: binding(root, &rw), ..Guest::of_files(sections, vec![user_data]) }))
 }
 
 /// Leaves the original's marker, success or not.

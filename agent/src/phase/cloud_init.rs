@@ -17,13 +17,19 @@ use protocol::error::Error;
 const CLOUD_DIR: &str = "/var/lib/cloud";
 
 /// Its configurations, the one first that overrides the others (`helpers.py`, `_get_instance_configs`).
-const CONFIGURATIONS: [&str; 3] = ["cloud-config.txt", "vendor2-cloud-config.txt", "vendor-cloud-config.txt"];
+pub(super) const CONFIGURATIONS: [&str; 3] =
+    ["cloud-config.txt", "vendor2-cloud-config.txt", "vendor-cloud-config.txt"];
+/// Made by cloud-init's generator in a boot without cloud-init, whatever the reason.
+const DISABLED_IN_THIS_BOOT: &str = "/run/cloud-init/disabled";
+/// Made by an administrator.
+const DISABLED: &str = "/etc/cloud/cloud-init.disabled";
+const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
 
 /// The instance that cloud-init has found itself to be.
-struct Instance {
-    cloud_dir: PathBuf,
+pub(super) struct Instance {
+    pub(super) cloud_dir: PathBuf,
     /// `instances/<instance-id>`, resolved: `instance` is a link to it.
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 impl Instance {
@@ -44,8 +50,26 @@ impl Instance {
     /// # Errors
     /// As [`Document::read`].
     fn user_data(&self) -> Result<Option<Document>, Error> {
-        for name in ["user-data.txt.i", "user-data.txt"] {
-            let file = self.dir.join(name);
+        self.document("user-data.txt")
+    }
+
+    /// What the image or the provider adds (`vendor-data`, and `vendor-data2` where there is such), unless the user's
+    /// cloud-config switches it off, as cloud-init obeys it.
+    ///
+    /// # Errors
+    /// As [`Document::read`].
+    fn vendor_data(&self) -> Result<Vec<Document>, Error> {
+        let config = std::fs::read(self.dir.join("cloud-config.txt")).unwrap_or_default();
+        if is_vendor_data_off(&String::from_utf8_lossy(&config)) {
+            return Ok(Vec::new());
+        }
+        let documents = ["vendor-data.txt", "vendor-data2.txt"].map(|name| self.document(name).transpose());
+        documents.into_iter().flatten().collect()
+    }
+
+    /// Data in the form that cloud-init decoded, else as it came.
+    fn document(&self, name: &str) -> Result<Option<Document>, Error> {
+        for file in [self.dir.join(format!("{name}.i")), self.dir.join(name)] {
             if file.metadata().is_ok_and(|meta| meta.len() > 0) {
                 return Document::read(&file).map(Some);
             }
@@ -95,26 +119,51 @@ impl Instance {
     }
 }
 
+/// Whether cloud-init does not run in this boot (cloud-init's `docs/howto/disable_cloud_init.rst`).
+pub(super) fn is_disabled(root: &Root) -> bool {
+    let command_line = || std::fs::read_to_string(root.path(KERNEL_COMMAND_LINE)).unwrap_or_default();
+    root.path(DISABLED_IN_THIS_BOOT).exists()
+        || root.path(DISABLED).exists()
+        || command_line().split_whitespace().any(|word| word == "cloud-init=disabled")
+}
+
+/// `vendor_data: {enabled: false}` in cloud-init's own dump of the user's cloud-config.
+fn is_vendor_data_off(config: &str) -> bool {
+    let settings = config.lines().skip_while(|line| line.trim_end() != "vendor_data:").skip(1);
+    let mut settings = settings.take_while(|line| line.starts_with(' '));
+    settings.any(|line| matches!(line.trim(), "enabled: false" | "enabled: 'false'" | "enabled: 'no'"))
+}
+
 /// What lies in a directory, in a stable order; nothing when it is not there.
-fn entries(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn entries(dir: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<_> =
         std::fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
     entries.sort();
     entries
 }
 
-/// The guest as cloud-init sees it; `None` when cloud-init has made no instance or had no user-data.
+/// The guest as cloud-init sees it; `None` when cloud-init has made no instance, or had neither user-data nor
+/// vendor-data.
 ///
 /// # Errors
 /// The user-data cannot be read, or its section never ends.
 pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
     let Some(instance) = Instance::find(root) else { return Ok(None) };
-    let Some(user_data) = instance.user_data()? else { return Ok(None) };
-    let sections = user_data.section()?.into_iter().collect();
+    // Later sections override: the user has the last word.
+    let mut documents = instance.vendor_data()?;
+    documents.extend(instance.user_data()?);
+    if documents.is_empty() {
+        return Ok(None);
+    }
+    let mut sections = Vec::new();
+    for document in documents {
+        sections.extend(document.section()?);
+    }
     Ok(Some(Guest {
-        sections,
-        user_data: vec![instance.dir.join("user-data.txt")],
         binding: instance.binding(),
+        user_data: vec![instance.dir.join("user-data.txt")],
+        instance: Some(instance),
+        ..Guest::of_files(sections, Vec::new())
     }))
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::recorded::RecordedRun;
 use super::substitution::{Substitution, Targets, replaced};
 use super::{Guest, bootloader, cloud_init, obtain};
 use crate::cli::Target;
@@ -22,7 +23,7 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: Target) -> Resu
         }
         Target::CloudInit { files } => match cloud_init::guest(root)? {
             Some(guest) if files.is_empty() => run(root, &guest, cloud_init::targets(root), true),
-            Some(guest) => run(root, &guest, below(root, &files).into(), true),
+            Some(guest) => run(root, &Guest { records: false, ..guest }, below(root, &files).into(), true),
             None => Ok("cloud-init has no instance with user-data: nothing to do".to_owned()),
         },
         Target::Bootloader => {
@@ -48,23 +49,27 @@ fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> Result<Strin
         }
         Found::NoSection => return Ok("there is no ucernvm section: nothing to do".to_owned()),
     };
+    let mut recorded = RecordedRun::new(root, guest, &settings, &targets);
     let mut substitution = Substitution::new(root, targets, !guest.remembers(&settings));
+    let keys = substitution.keys(&settings);
+    recorded.begin(&keys);
     let obtained = match settings.role {
         Role::Master => obtain::push(guest, &settings),
-        Role::Slave => obtain::gather(guest, &settings, &substitution.keys(&settings), wait),
+        Role::Slave => obtain::gather(guest, &settings, &keys, wait),
     };
     substitution.substitute(&obtained.values);
     // What a file does must not cost the values: the next boot has them.
     if obtained.trouble.is_none() {
         guest.remember(root, &settings, &obtained.values);
     }
-    if let Some(error) = obtained.trouble.or(substitution.trouble.take()) {
-        return Err(error);
-    }
-    // In early mode the network stage has had the values.
-    match substitution.missed().filter(|_| !settings.early) {
-        Some(error) if settings.role == Role::Slave => Err(error),
-        Some(error) => Ok(format!("{}; {error}", obtained.how)),
-        None => Ok(format!("{}; {}", obtained.how, replaced(&substitution.replaced))),
-    }
+    let outcome = match obtained.trouble.or(substitution.trouble.take()) {
+        Some(error) => Err(error),
+        // In early mode the network stage has had the values.
+        None => match substitution.missed().filter(|_| !settings.early) {
+            Some(error) if settings.role == Role::Slave => Err(error),
+            Some(error) => Ok(format!("{}; {error}", obtained.how)),
+            None => Ok(format!("{}; {}", obtained.how, replaced(&substitution.replaced))),
+        },
+    };
+    recorded.end(&obtained.values, outcome)
 }

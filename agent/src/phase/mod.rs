@@ -5,6 +5,9 @@ mod bootloader;
 mod cloud_init;
 mod contextualize;
 mod obtain;
+mod once;
+mod original;
+mod recorded;
 mod substitution;
 mod write_files;
 mod written;
@@ -14,6 +17,8 @@ use std::path::PathBuf;
 pub use bootloader::LOG as BOOT_LOADER_LOG;
 pub use contextualize::contextualize;
 pub use obtain::PIN_HAS_EXPIRED;
+pub use original::{seen as original_seen, warn_of_original};
+pub(crate) use recorded::{key_of, repair_step};
 
 use crate::root::Root;
 use context::document::{Document, Section};
@@ -31,6 +36,10 @@ pub struct Guest {
     user_data: Vec<PathBuf>,
     /// `None` where a cache could not be told from a clone's.
     binding: Option<Binding>,
+    /// What cloud-init has made of it.
+    instance: Option<cloud_init::Instance>,
+    /// Whether a run in it leaves a record: the early mode does not, since the unit's run of the same boot does.
+    records: bool,
 }
 
 /// Where a guest keeps its cache, and what tells it from a clone.
@@ -40,7 +49,31 @@ struct Binding {
     instance: String,
 }
 
+impl Binding {
+    /// Where the record of the last run lies.
+    fn record(&self) -> PathBuf {
+        self.file.with_file_name(crate::record::NAME)
+    }
+}
+
 impl Guest {
+    /// A guest with nothing but files that were named.
+    fn of_files(sections: Vec<Section>, user_data: Vec<PathBuf>) -> Self {
+        Self { sections, user_data, binding: None, instance: None, records: true }
+    }
+
+    /// The placeholders in the files that a run substitutes, as they are now.
+    pub(crate) fn placeholders(&self, root: &Root) -> crate::record::Placeholders {
+        let targets =
+            if self.instance.is_some() { cloud_init::targets(root) } else { self.user_data.clone().into() };
+        targets.placeholders(root)
+    }
+
+    /// Whether cloud-init has set it up.
+    pub(crate) fn is_of_cloud_init(&self) -> bool {
+        self.instance.is_some()
+    }
+
     /// The guest that these files describe, or, without any, the one found where cloud-init, the boot loader or
     /// amiconfig keeps it: the first of these places that has a section.
     ///
@@ -53,14 +86,14 @@ impl Guest {
             for file in &user_data {
                 sections.extend(Document::read(file)?.section()?);
             }
-            return Ok(Self { sections, user_data, binding: None });
+            return Ok(Self::of_files(sections, user_data));
         }
         for place in [cloud_init::guest, bootloader::booted_guest, amiconfig_guest] {
             if let Some(guest) = place(root)?.filter(|guest| !guest.sections.is_empty()) {
                 return Ok(guest);
             }
         }
-        Ok(Self { sections: Vec::new(), user_data: Vec::new(), binding: None })
+        Ok(Self::of_files(Vec::new(), Vec::new()))
     }
 
     /// What its sections say.
@@ -72,11 +105,21 @@ impl Guest {
     }
 }
 
+/// Why there is no ucernvm section, as far as this machine can tell: for the end of a sentence.
+#[must_use]
+pub fn why_no_section(root: &Root) -> &'static str {
+    if cloud_init::is_disabled(root) {
+        "cloud-init is disabled on this VM, so nothing has read its user-data"
+    } else {
+        "there is no ucernvm section, neither with cloud-init, nor with the boot loader, nor with amiconfig"
+    }
+}
+
 fn amiconfig_guest(root: &Root) -> Result<Option<Guest>, Error> {
     let file = root.path(AMICONFIG_USER_DATA);
     if !file.exists() {
         return Ok(None);
     }
     let sections = Document::read(&file)?.section()?.into_iter().collect();
-    Ok(Some(Guest { sections, user_data: vec![file], binding: None }))
+    Ok(Some(Guest::of_files(sections, vec![file])))
 }

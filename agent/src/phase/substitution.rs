@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::write_files::{self, WrittenFile};
 use crate::files;
+use crate::record::Placeholders;
 use crate::root::Root;
 use context::document::Document;
 use context::placeholder::Placeholder;
@@ -40,6 +41,39 @@ impl From<Vec<PathBuf>> for Targets {
 }
 
 impl Targets {
+    /// The same files, to look at.
+    pub(super) fn to_read(&self) -> Self {
+        Self {
+            files: self.files.clone(),
+            written: self.written.clone(),
+            configurations: self.configurations.clone(),
+            copy: None,
+            trouble: None,
+        }
+    }
+
+    /// The placeholders that a run would replace now, by file; not those of the copy for people, which nothing reads.
+    pub(super) fn placeholders(&self, root: &Root) -> Placeholders {
+        let mut found = Placeholders::new();
+        let mut add = |path: &Path, names: &BTreeSet<Placeholder>| {
+            if !names.is_empty() {
+                found.insert(path.display().to_string(), names.iter().map(ToString::to_string).collect());
+            }
+        };
+        for file in self.files.iter().chain(&self.configurations) {
+            if let Ok(document) = document(root, file) {
+                add(file, &document.placeholders());
+            }
+        }
+        for file in &self.written {
+            let path = root.path(&file.path);
+            if let Ok(content) = files::read(root, &path) {
+                add(&path, &file.placeholders_in(&content, false));
+            }
+        }
+        found
+    }
+
     /// Every path on this machine.
     pub(super) fn paths(&self, root: &Root) -> Vec<PathBuf> {
         let written = self.written.iter().map(|file| root.path(&file.path));

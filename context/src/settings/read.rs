@@ -50,6 +50,7 @@ impl Settings {
             keys: lines.last(Setting::Keys).map_or(Ok(Keys::WithPlaceholder), |line| keys(&line))?,
             address: address(&lines)?,
             early: is_on(&lines, Setting::Early)?,
+            repair: is_on(&lines, Setting::Repair)?,
         }))
     }
 }
@@ -301,6 +302,7 @@ mod tests {
             keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
             early: false,
+            repair: false,
         };
         assert_eq!(settings(""), expected);
         assert_eq!(settings("cvm_service_url=\ncvm_cluster_timeout=\nanother_program=1"), expected);

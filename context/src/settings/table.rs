@@ -22,6 +22,8 @@ pub enum Setting {
     Network,
     /// Whether placeholders are substituted before cloud-init reads any part.
     Early,
+    /// Whether what ran with literal placeholders runs again.
+    Repair,
     /// The private CA of the service.
     ServiceCa,
     /// The hash of the service's public key.
@@ -30,7 +32,7 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting, in the order of README's table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Pin,
         Self::Master,
         Self::ServiceUrl,
@@ -40,6 +42,7 @@ impl Setting {
         Self::Interface,
         Self::Network,
         Self::Early,
+        Self::Repair,
         Self::ServiceCa,
         Self::ServiceFingerprint,
     ];
@@ -57,6 +60,7 @@ impl Setting {
             Self::Interface => "cvm_cluster_interface",
             Self::Network => "cvm_cluster_network",
             Self::Early => "cvm_cluster_early",
+            Self::Repair => "cvm_cluster_repair",
             Self::ServiceCa => "cvm_service_ca",
             Self::ServiceFingerprint => "cvm_service_fingerprint",
         }
@@ -82,6 +86,10 @@ impl Setting {
             Self::Early => {
                 "`yes`: substitute before cloud-init reads any part, so that `bootcmd` and the like are covered; \
                  logins wait as long as a slave does ([cloud-init/README.md](cloud-init/README.md))"
+            }
+            Self::Repair => {
+                "`yes`: what cloud-init ran once with literal placeholders runs again at the boot that has the values; \
+                 a module runs as a whole, so every script of the context runs again"
             }
             Self::ServiceCa => "the service's private CA: PEM in base64, in one line",
             Self::ServiceFingerprint => {

@@ -1,135 +1,31 @@
-//! `doctor`: inside a guest, what is wrong with its cluster, and what to do about it.
-//!
-//! It goes the way of a booting agent once, step by step, as far as it leads. It waits for nobody, writes nothing, and
-//! asks every service of the context.
+//! The service: whether it is reached and trusted, and what it knows of the cluster.
 
-use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
-use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use protocol::key::{MASTER_IP, MASTER_READY};
-
-use crate::address;
-use crate::phase::Guest;
-use crate::root::Root;
-use crate::slave;
 use client::{Failure, HttpService, Kind, Outcome, Request, Service as _};
-use context::settings::{Found, Role, Settings};
+use context::settings::{Role, Settings};
 use context::value::{self, Origin};
 use protocol::error::{Error, Status};
+use protocol::key::{MASTER_IP, MASTER_READY};
 use protocol::url::ServiceUrl;
+
+use super::{Finding, LOOK_AT_MASTER};
+use crate::address;
+use crate::slave;
 
 /// Longest time for a request.
 const LIMIT: Duration = Duration::from_secs(15);
-/// A clock that is wrong by less is nobody's trouble: an answer takes a while, and HTTP's dates have whole seconds.
+/// A smaller difference of clocks has no effect: an answer takes a while, and HTTP's dates have whole seconds.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
-/// What a machine that cannot be helped by waiting is told about its master.
-const LOOK_AT_MASTER: &str =
-    "look at the master's console: it must have the same pin, reach the service and finish its boot";
 
-/// One line of the diagnosis.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// This is as it should be.
-    Well(String),
-    /// This is not.
-    Wrong {
-        /// What is wrong.
-        what: String,
-        /// What to do about it.
-        next: String,
-        /// Why a run fails for this reason.
-        status: Status,
-    },
-}
-
-impl Finding {
-    fn wrong(status: Status, what: impl Into<String>, next: &str) -> Self {
-        Self::Wrong { what: what.into(), next: next.to_owned(), status }
-    }
-
-    fn status(&self) -> Option<Status> {
-        match self {
-            Self::Well(_) => None,
-            Self::Wrong { status, .. } => Some(*status),
-        }
-    }
-}
-
-impl From<Error> for Finding {
-    fn from(error: Error) -> Self {
-        Self::wrong(error.status(), error.to_string(), error.next_step())
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Well(what) => write!(f, "ok  {what}"),
-            Self::Wrong { what, next, .. } => write!(f, "!!  {what}\n    next: {next}"),
-        }
-    }
-}
-
-/// The exit status of a diagnosis: that of the severest finding.
-#[must_use]
-pub fn exit_code(findings: &[Finding]) -> ExitCode {
-    findings.iter().filter_map(Finding::status).max().map_or(ExitCode::SUCCESS, ExitCode::from)
-}
-
-/// The findings for a program.
-#[must_use]
-pub fn as_json(findings: &[Finding]) -> serde_json::Value {
-    let all: Vec<_> = findings
-        .iter()
-        .map(|finding| match finding {
-            Finding::Well(what) => serde_json::json!({ "severity": "ok", "what": what }),
-            Finding::Wrong { what, next, status } => {
-                serde_json::json!({ "severity": "wrong", "what": what, "next": next, "status": status.code() })
-            }
-        })
-        .collect();
-    serde_json::json!({ "findings": all })
-}
-
-/// Looks at everything that a booting agent depends on.
-#[must_use]
-pub fn examine(root: &Root, user_data: &[PathBuf]) -> Vec<Finding> {
-    let settings = match settings(root, user_data) {
-        Ok(settings) => settings,
-        Err(finding) => return vec![finding],
-    };
-    let role = match settings.role {
-        Role::Master => "the master",
-        Role::Slave => "a slave",
-    };
-    let mut findings =
-        vec![Finding::Well(format!("this is {role} of the cluster with pin {}", settings.pin))];
-    for url in &settings.services {
-        examine_service(url, &settings, &mut findings);
-    }
-    findings
-}
-
-fn settings(root: &Root, user_data: &[PathBuf]) -> Result<Settings, Finding> {
-    match Guest::find(root, user_data).and_then(|guest| guest.settings())? {
-        Found::Cluster(settings) => Ok(settings),
-        Found::NoPin { place } => Err(Finding::wrong(
-            Status::BadContext,
-            format!("{place}: the ucernvm section has no cvm_cluster_pin"),
-            "add cvm_cluster_pin= and the pin of the cluster to the context, and launch this VM again",
-        )),
-        Found::NoSection => Err(Finding::wrong(
-            Status::BadContext,
-            "there is no ucernvm section, neither with cloud-init, nor with the boot loader, nor with amiconfig",
-            "launch this VM with a context that has one, or name the file that has it with --user-data",
-        )),
-    }
-}
-
-fn examine_service(url: &ServiceUrl, settings: &Settings, findings: &mut Vec<Finding>) {
+/// Asks one service what it knows of the cluster. `in_use` is the master's address that a slave has in place.
+pub(super) fn examine(
+    url: &ServiceUrl,
+    settings: &Settings,
+    in_use: Option<&str>,
+    findings: &mut Vec<Finding>,
+) {
     let mut service = match HttpService::new(url.clone(), settings.pin.clone(), &settings.trust) {
         Ok(service) => service,
         Err(error) => return findings.push(error.into()),
@@ -148,13 +44,19 @@ fn examine_service(url: &ServiceUrl, settings: &Settings, findings: &mut Vec<Fin
     if outcome != Outcome::Done {
         let problem =
             format!("{url} does not know the pin {}: it is mistyped, expired or deleted", settings.pin);
-        return findings.push(Error::unknown_pin(problem).into());
+        return findings.push(match in_use {
+            Some(_) => Finding::note(
+                format!("{problem}; this VM has its values, new slaves cannot join"),
+                "make a new pin for VMs that are still to be launched",
+            ),
+            None => Error::unknown_pin(problem).into(),
+        });
     }
     let tls = if url.is_secure() { "is trusted and " } else { "" };
     findings.push(Finding::Well(format!("{url} {tls}knows the pin")));
     match keys(&mut service) {
         Ok(keys) => findings.push(match settings.role {
-            Role::Slave => for_slave(keys),
+            Role::Slave => for_slave(keys, in_use),
             Role::Master => match address::choose(&settings.address, service.reached()) {
                 Ok(own) => for_master(keys, &own.address.to_string()),
                 Err(error) => error.into(),
@@ -195,11 +97,7 @@ fn clock(service: SystemTime, here: SystemTime) -> Finding {
         return Finding::Well("this VM's clock agrees with the service's".to_owned());
     }
     let what = format!("this VM's clock is {} {side} the service's", in_words(off));
-    Finding::Wrong {
-        what,
-        next: "set this VM's clock (NTP), or the service's".to_owned(),
-        status: Status::Refused,
-    }
+    Finding::wrong(Status::Refused, what, "set this VM's clock (NTP), or the service's")
 }
 
 /// A span as people say it, in the largest unit of which there are two: `90 min`, `36 h`, `400 days`.
@@ -227,7 +125,7 @@ fn keys(service: &mut HttpService) -> Result<Keys, Failure> {
     Ok(Keys { address: get(MASTER_IP)?, ready: get(MASTER_READY)? })
 }
 
-fn for_slave(keys: Keys) -> Finding {
+fn for_slave(keys: Keys, in_use: Option<&str>) -> Finding {
     let Some(address) = keys.address else {
         return Finding::wrong(
             Status::TimedOut,
@@ -239,9 +137,14 @@ fn for_slave(keys: Keys) -> Finding {
         return error.into();
     }
     match keys.ready {
-        Some(ready) if slave::is_ready_for(&ready, &address) => {
-            Finding::Well(format!("the master, {address}, is ready"))
-        }
+        Some(ready) if slave::is_ready_for(&ready, &address) => match in_use {
+            Some(in_use) if in_use != address => Finding::stale(
+                format!("the master is {address} now, and this VM uses {in_use}"),
+                "reboot: what runs at every boot gets the new address; `cloud-init clean --reboot` repeats the \
+                 rest of the first boot too",
+            ),
+            _ => Finding::Well(format!("the master, {address}, is ready")),
+        },
         _ => Finding::wrong(
             Status::TimedOut,
             format!("the master, {address}, is not ready yet"),
@@ -285,12 +188,12 @@ mod tests {
     fn says_by_how_much_a_clock_is_off() {
         let year = 365 * 86_400;
         for (service, here, expected) in [
-            (1_000, 1_060, "ok  this VM's clock agrees with the service's"),
-            (1_060, 1_000, "ok  this VM's clock agrees with the service's"),
-            (1_000, 1_061, "!!  this VM's clock is 61 s ahead of the service's"),
-            (10_000, 4_600, "!!  this VM's clock is 90 min behind the service's"),
-            (0, 129_600, "!!  this VM's clock is 36 h ahead of the service's"),
-            (56 * year, year, "!!  this VM's clock is 20075 days behind the service's"),
+            (1_000, 1_060, "ok    this VM's clock agrees with the service's"),
+            (1_060, 1_000, "ok    this VM's clock agrees with the service's"),
+            (1_000, 1_061, "!!    this VM's clock is 61 s ahead of the service's"),
+            (10_000, 4_600, "!!    this VM's clock is 90 min behind the service's"),
+            (0, 129_600, "!!    this VM's clock is 36 h ahead of the service's"),
+            (56 * year, year, "!!    this VM's clock is 20075 days behind the service's"),
         ] {
             let said = clock(at(service), at(here)).to_string();
             assert_eq!(said.lines().next(), Some(expected));
@@ -310,28 +213,35 @@ mod tests {
 
     #[test]
     fn says_how_far_the_master_is() {
-        check(&for_slave(found("", "")), Status::TimedOut, "!!  the master has not come yet");
+        check(&for_slave(found("", ""), None), Status::TimedOut, "!!    the master has not come yet");
         check(
-            &for_slave(found("10.0.0.5", "")),
+            &for_slave(found("10.0.0.5", ""), None),
             Status::TimedOut,
-            "!!  the master, 10.0.0.5, is not ready yet",
+            "!!    the master, 10.0.0.5, is not ready yet",
         );
         check(
-            &for_slave(found("10.0.0.5", "10.0.0.4")),
+            &for_slave(found("10.0.0.5", "10.0.0.4"), None),
             Status::TimedOut,
-            "!!  the master, 10.0.0.5, is not ready yet",
+            "!!    the master, 10.0.0.5, is not ready yet",
         );
-        check(&for_slave(found("10.0.0.5", "10.0.0.5")), None, "ok  the master, 10.0.0.5, is ready");
-        check(&for_slave(found("10.0.0.5", "true")), None, "ok  the master, 10.0.0.5, is ready");
-        check(&for_slave(found("$(reboot)", "true")), Status::Nonsense, "!!  the value of 'master_ip'");
+        check(&for_slave(found("10.0.0.5", "10.0.0.5"), None), None, "ok    the master, 10.0.0.5, is ready");
+        check(&for_slave(found("10.0.0.5", "true"), None), None, "ok    the master, 10.0.0.5, is ready");
+        check(
+            &for_slave(found("$(reboot)", "true"), None),
+            Status::Nonsense,
+            "!!    the value of 'master_ip'",
+        );
+        check(&for_slave(found("10.0.0.5", "10.0.0.5"), Some("10.0.0.5")), None, "ok    the master");
+        let moved = for_slave(found("10.0.0.6", "10.0.0.6"), Some("10.0.0.5"));
+        check(&moved, Status::TooLate, "!!    the master is 10.0.0.6 now, and this VM uses 10.0.0.5");
         let own = "10.0.0.5";
-        check(&for_master(found("", ""), own), Status::TimedOut, "!!  the slaves cannot learn");
-        check(&for_master(found(own, ""), own), Status::TimedOut, "!!  the slaves are not told yet");
+        check(&for_master(found("", ""), own), Status::TimedOut, "!!    the slaves cannot learn");
+        check(&for_master(found(own, ""), own), Status::TimedOut, "!!    the slaves are not told yet");
         check(
             &for_master(found("10.0.0.4", "10.0.0.4"), own),
             Status::Nonsense,
-            "!!  the slaves learn another",
+            "!!    the slaves learn another",
         );
-        check(&for_master(found(own, own), own), None, "ok  the slaves know");
+        check(&for_master(found(own, own), own), None, "ok    the slaves know");
     }
 }

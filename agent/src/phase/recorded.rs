@@ -1,0 +1,218 @@
+//! A run that leaves a record, and that knows what cloud-init ran once per instance with which values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use context::settings::Settings;
+use protocol::error::{Error, Status};
+use protocol::key::MASTER_IP;
+
+use super::substitution::Targets;
+use super::{Guest, once};
+use crate::files;
+use crate::record::{self, Once, Placeholders, Record, State};
+use crate::root::Root;
+
+/// A run in progress.
+pub(super) struct RecordedRun<'g> {
+    root: &'g Root,
+    guest: &'g Guest,
+    /// `None` where nothing tells this guest from a clone, or where another run of this boot leaves the record.
+    path: Option<PathBuf>,
+    record: Record,
+    previous: Option<Record>,
+    targets: Targets,
+    /// The keys that this run is to bring; other placeholders are the user's.
+    keys: BTreeSet<String>,
+    before: Placeholders,
+    consumers: Placeholders,
+    repair: bool,
+}
+
+impl<'g> RecordedRun<'g> {
+    pub(super) fn new(root: &'g Root, guest: &'g Guest, settings: &Settings, targets: &Targets) -> Self {
+        let path = guest.binding.as_ref().filter(|_| guest.records).map(|binding| binding.record());
+        let instance = guest.binding.as_ref().map_or("", |binding| binding.instance.as_str());
+        let previous = path.as_ref().and_then(|path| Record::read(path, instance));
+        let mut record = Record::begin(instance, record::boot_id(root), settings.role);
+        record.once = previous.as_ref().map(|previous| previous.once.clone()).unwrap_or_default();
+        Self {
+            root,
+            guest,
+            path,
+            record,
+            previous,
+            targets: targets.to_read(),
+            keys: BTreeSet::from([MASTER_IP.to_owned()]),
+            before: Placeholders::new(),
+            consumers: Placeholders::new(),
+            repair: settings.repair,
+        }
+    }
+
+    /// Begins the record. Until the run ends it says what cloud-init would find if the run never ended. A slave brings
+    /// these keys, a master its address alone.
+    pub(super) fn begin(&mut self, keys: &[String]) {
+        if self.path.is_none() {
+            return;
+        }
+        if !self.record.master {
+            self.keys.extend(keys.iter().cloned());
+        }
+        self.before = self.left();
+        self.consumers = self.consumers_now();
+        self.will_run(None, &self.consumers.clone());
+        self.write();
+    }
+
+    /// Ends the record. A success on an instance where something ran with literal placeholders is none, unless that runs
+    /// again in this boot.
+    pub(super) fn end(
+        mut self,
+        values: &BTreeMap<String, String>,
+        outcome: Result<String, Error>,
+    ) -> Result<String, Error> {
+        if self.path.is_none() {
+            return outcome;
+        }
+        let address = values.get(MASTER_IP).cloned();
+        self.record.left = self.left();
+        self.record.substituted = without(&self.before, &self.record.left);
+        let literal = self.consumers_now();
+        self.will_run(address.as_ref(), &literal);
+        let outcome = outcome.and_then(|how| self.after_success(how, address.as_ref(), &literal));
+        self.record.at = record::now();
+        match &outcome {
+            Ok(how) => {
+                self.record.state = State::Contextualized;
+                self.record.how.clone_from(how);
+            }
+            Err(error) => self.record.fail(error),
+        }
+        let same = self.previous.as_ref().filter(|previous| previous.master_ip == address);
+        self.record.since = same.map_or(self.record.at, |previous| previous.since);
+        self.record.master_ip = address;
+        self.write();
+        outcome
+    }
+
+    /// What ran with literal placeholders is repaired, or it is an error that says how to.
+    fn after_success(
+        &mut self,
+        how: String,
+        address: Option<&String>,
+        literal: &Placeholders,
+    ) -> Result<String, Error> {
+        let spoiled = self.guest.spoiled(&self.record);
+        if spoiled.is_empty() {
+            return Ok(how);
+        }
+        let names = spoiled.join(", ");
+        if !self.repair {
+            return Err(Error::new(
+                Status::TooLate,
+                format!("{how}; but {names} of cloud-init ran with literal placeholders in an earlier boot"),
+                repair_step(),
+            ));
+        }
+        let in_this_boot = spoiled.iter().any(|module| self.record.once[module].boot == self.record.boot);
+        for semaphore in spoiled.iter().flat_map(|module| self.guest.semaphores(module)) {
+            files::remove(self.root, &semaphore)?;
+        }
+        if in_this_boot {
+            return Err(Error::new(
+                Status::TooLate,
+                format!("{how}; but {names} of cloud-init ran with literal placeholders in this boot"),
+                "reboot: they run again then (cvm_cluster_repair)",
+            ));
+        }
+        self.will_run(address, literal);
+        log::warn!("{names} of cloud-init ran with literal placeholders; they run again in this boot");
+        Ok(format!("{how}; cloud-init runs {names} again"))
+    }
+
+    /// Notes for each module that has not run yet what it will find.
+    fn will_run(&mut self, address: Option<&String>, literal: &Placeholders) {
+        for module in self.consumers.keys().filter(|module| self.guest.semaphores(module).is_empty()) {
+            let once = Once {
+                boot: self.record.boot.clone(),
+                at: record::now(),
+                literal: literal.get(module).cloned().unwrap_or_default(),
+                master_ip: address.cloned(),
+            };
+            self.record.once.insert(module.clone(), once);
+        }
+    }
+
+    fn left(&self) -> Placeholders {
+        self.awaited(self.targets.placeholders(self.root))
+    }
+
+    fn consumers_now(&self) -> Placeholders {
+        self.awaited(self.guest.instance.as_ref().map(once::consumers).unwrap_or_default())
+    }
+
+    /// Those of the placeholders that this run is to replace.
+    fn awaited(&self, all: Placeholders) -> Placeholders {
+        let kept = all.into_iter().map(|(place, mut names)| {
+            names.retain(|name| self.keys.contains(&key_of(name)));
+            (place, names)
+        });
+        kept.filter(|(_, names)| !names.is_empty()).collect()
+    }
+
+    fn write(&self) {
+        if let Some(path) = &self.path {
+            self.record.write(self.root, path);
+        }
+    }
+}
+
+/// What to do about modules that ran with literal placeholders. A reboot alone does not run them again.
+pub(crate) fn repair_step() -> &'static str {
+    "a reboot does not run them again: `cloud-init clean --reboot` repeats the whole first boot; \
+     cvm_cluster_repair=yes in the section repeats only these, at the next boot"
+}
+
+/// The key that a placeholder stands for, as it is written in a context.
+pub(crate) fn key_of(placeholder: &str) -> String {
+    let found = context::placeholder::find(placeholder.as_bytes()).next();
+    found.map(|found| found.placeholder.key()).unwrap_or_default()
+}
+
+/// What is in the one and not in the other.
+fn without(all: &Placeholders, left: &Placeholders) -> Placeholders {
+    let gone = all.iter().map(|(file, names)| {
+        let none = BTreeSet::new();
+        let names: BTreeSet<String> = names.difference(left.get(file).unwrap_or(&none)).cloned().collect();
+        (file.clone(), names)
+    });
+    gone.filter(|(_, names)| !names.is_empty()).collect()
+}
+
+impl Guest {
+    /// The modules that ran with a literal placeholder and will not run again by themselves.
+    pub(crate) fn spoiled(&self, record: &Record) -> Vec<String> {
+        let spoiled = record
+            .once
+            .iter()
+            .filter(|(module, once)| !once.literal.is_empty() && !self.semaphores(module).is_empty());
+        spoiled.map(|(module, _)| module.clone()).collect()
+    }
+
+    /// What keeps a module of cloud-init from running again.
+    pub(crate) fn semaphores(&self, module: &str) -> Vec<PathBuf> {
+        self.instance.as_ref().map(|instance| once::semaphores(instance, module)).unwrap_or_default()
+    }
+
+    /// The record of the last run on this instance.
+    pub(crate) fn record(&self) -> Option<Record> {
+        let binding = self.binding.as_ref()?;
+        Record::read(&binding.record(), &binding.instance)
+    }
+
+    /// Where the record lies, or would lie.
+    pub(crate) fn record_directory(&self) -> Option<&Path> {
+        self.binding.as_ref()?.file.parent()
+    }
+}
