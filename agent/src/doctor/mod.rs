@@ -61,7 +61,7 @@ impl Finding {
     }
 
     /// The same for a VM, or beside a service, that does not need this one.
-    fn as_note(self) -> Self {
+    fn demoted(self) -> Self {
         match self {
             Self::Wrong { what, next, stays: false, .. } => Self::Note { what, next },
             other => other,
@@ -169,5 +169,5 @@ fn of_services(settings: &Settings, in_use: Option<&str>) -> Vec<Finding> {
     let one_is_well = by_service.iter().any(is_well);
     let has_its_values = in_use.is_some() && settings.role == Role::Slave;
     let findings = by_service.into_iter().flatten();
-    findings.map(|finding| if one_is_well || has_its_values { finding.as_note() } else { finding }).collect()
+    findings.map(|finding| if one_is_well || has_its_values { finding.demoted() } else { finding }).collect()
 }
