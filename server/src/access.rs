@@ -28,7 +28,10 @@ impl AccessEntry {
     }
 
     pub(crate) fn log(&self, status: StatusCode) {
-        log::info!("{}", self.line(status));
+        let Self { client, method, path, since } = self;
+        let (status, micros) =
+            (status.as_u16(), u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX));
+        log::info!(client:%, method:%, path:%, status, micros; "{client} {method} {path} {status} {micros} us");
     }
 
     /// What the log says, now that it was answered with this.

@@ -25,6 +25,15 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "CERNVM_PAIRING_LOG")]
     #[arg(value_parser = PossibleValuesParser::new(LEVELS).try_map(|level| level.parse::<LevelFilter>()))]
     pub log: LevelFilter,
+    /// The form of log lines.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORM",
+        default_value = "text",
+        env = "CERNVM_PAIRING_LOG_FORMAT"
+    )]
+    pub log_format: crate::console::Format,
 }
 
 /// How much can be logged.

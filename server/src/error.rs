@@ -51,6 +51,13 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A backup would take the place of a file that another process has open.
+    #[error("{}: another process has it open, such as the service whose store it is", path.display())]
+    InUse {
+        /// What is there.
+        path: PathBuf,
+    },
+
     /// A backup cannot be written.
     #[error("cannot write the backup: {0}")]
     Copy(Refused),
@@ -140,6 +147,7 @@ impl Error {
             Self::NoStore { .. } => {
                 "give the directory that the service has, with --data-dir; for the packaged unit /var/lib/cernvm-pairing-server"
             }
+            Self::InUse { .. } => "give another name; a store that a service has open must stay where it is",
             Self::Taken { .. } => "give a name that is free, or that of an earlier backup",
             Self::Copy(_) => "look whether the disk has room; what was there under that name is still there",
             Self::Handed { .. } => "look at the service's log, then try again",
@@ -175,7 +183,7 @@ impl Error {
             // EX_OSERR
             Self::Listen { .. } | Self::System(_) => 71,
             // EX_CANTCREAT
-            Self::Taken { .. } | Self::Exists { .. } => 73,
+            Self::Taken { .. } | Self::InUse { .. } | Self::Exists { .. } => 73,
             // EX_IOERR
             Self::Store(_) | Self::File { .. } | Self::Copy(_) => 74,
             // EX_CONFIG

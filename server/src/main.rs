@@ -24,15 +24,14 @@ fn main() -> ExitCode {
         Err(err) => return explain(&err),
     };
     let reader = if matches!(cli.command, Command::Serve(_)) { Reader::Operator } else { Reader::User };
-    console::start(cli.log, reader);
+    console::start(cli.log, reader, cli.log_format);
     environment::warn_of_unknown(&Cli::command());
-    match run(&cli.command) {
-        Ok(code) => code,
-        Err(err) => {
-            log::error!("{err}\n  next: {}", err.next_step());
-            ExitCode::from(err.exit_code())
-        }
-    }
+    let code = run(&cli.command).unwrap_or_else(|err| {
+        log::error!("{err}\n  next: {}", err.next_step());
+        ExitCode::from(err.exit_code())
+    });
+    console::flush();
+    code
 }
 
 fn run(command: &Command) -> Result<ExitCode, Error> {

@@ -91,7 +91,7 @@ impl Server {
         let acceptor = ConnectionServer::new(
             service.clone(),
             acceptor,
-            Proxies(config.proxies),
+            Proxies::new(config.proxies),
             config.access_log,
             tasks.clone(),
         );

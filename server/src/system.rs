@@ -104,7 +104,7 @@ pub fn reload_on_hangup(certificate: Option<Certificate>) -> Result<(), Error> {
         while hangups.recv().await.is_some() {
             match certificate.as_ref().map(Certificate::reload) {
                 None => log::info!("SIGHUP: nothing to read again, since the service runs without TLS files"),
-                Some(Ok(())) => log::info!("the certificate was read again"),
+                Some(Ok(())) => {}
                 Some(Err(err)) => log::error!("the old certificate stays in use: {err}; {}", err.next_step()),
             }
         }

@@ -6,7 +6,7 @@
 use std::fmt::{Display, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -19,7 +19,9 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::error::Error;
 
 /// What an error names when no file is at fault.
@@ -50,7 +52,15 @@ pub struct Certificate {
 }
 
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct Current(RwLock<Loaded>);
+
+/// A key with its certificate.
+#[derive(Debug, Clone)]
+struct Loaded {
+    certified: Arc<CertifiedKey>,
+    /// The end of the certificate's validity.
+    expires: Timestamp,
+}
 
 impl Certificate {
     /// Reads the key and the certificate, or makes them.
@@ -58,25 +68,48 @@ impl Certificate {
     /// # Errors
     /// A file cannot be read or written, or what is in it is no use.
     pub(crate) fn load(source: Tls) -> Result<Self, Error> {
-        let current = Arc::new(Current(RwLock::new(load(&source)?)));
-        Ok(Self { source, current })
+        let loaded = load(&source, IfMissing::Create)?;
+        let certificate = Self { source, current: Arc::new(Current(RwLock::new(loaded))) };
+        certificate.log("in use");
+        Ok(certificate)
     }
 
     /// Reads the files again. New connections get what is in them now, open ones keep what they have.
     ///
     /// # Errors
-    /// A file cannot be read, or what is in it is no use; the certificate in use stays in use.
+    /// A file is missing or cannot be read, or what is in it cannot be used; the certificate in use stays in use.
     pub fn reload(&self) -> Result<(), Error> {
-        let loaded = load(&self.source)?;
+        // A new key would be another identity: clients that have the fingerprint of the old one would not come back.
+        let loaded = load(&self.source, IfMissing::Fail)?;
+        let before = self.fingerprint();
         *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        let same = self.fingerprint() == before;
+        self.log(if same { "read again, with the same key" } else { "read again, with ANOTHER key" });
         Ok(())
+    }
+
+    /// The end of the certificate's validity.
+    pub(crate) fn expires(&self) -> Timestamp {
+        self.current.get().expires
+    }
+
+    fn log(&self, what: &str) {
+        let fingerprint = self.fingerprint().unwrap_or_default();
+        let expires = self.expires();
+        log::info!(
+            fingerprint:%, expires:%;
+            "certificate {what}: key {fingerprint}, valid until {expires}"
+        );
+        if expires <= SystemClock.now() {
+            log::warn!("the certificate has expired: clients without the fingerprint of its key refuse it");
+        }
     }
 
     /// `sha256:<hex>` of the public key (its SubjectPublicKeyInfo): what `cvm_service_fingerprint` in a context takes.
     /// `None` for a kind of key that does not tell.
     #[must_use]
     pub fn fingerprint(&self) -> Option<String> {
-        Some(fingerprint(self.current.get().key.public_key()?.as_ref()))
+        Some(fingerprint(self.current.get().certified.key.public_key()?.as_ref()))
     }
 
     /// What makes TLS of a connection.
@@ -92,14 +125,14 @@ impl Certificate {
 }
 
 impl Current {
-    fn get(&self) -> Arc<CertifiedKey> {
+    fn get(&self) -> Loaded {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.get())
+        Some(self.get().certified)
     }
 }
 
@@ -117,18 +150,49 @@ pub(crate) fn fingerprint(public_key: &[u8]) -> String {
     text
 }
 
-fn load(source: &Tls) -> Result<Arc<CertifiedKey>, Error> {
+/// What to do where there is no key yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfMissing {
+    Create,
+    Fail,
+}
+
+fn load(source: &Tls, if_missing: IfMissing) -> Result<Loaded, Error> {
     let (chain, private, place) = match source {
         Tls::Files { certificate, key } => {
+            warn_if_open(key);
             (read_chain(certificate)?, read_key(key)?, key.display().to_string())
         }
         Tls::SelfSigned { key } => {
-            let key = key.as_deref().map_or_else(generate, kept_or_new)?;
+            let key = match key {
+                Some(path) => kept_or_new(path, if_missing)?,
+                // It lives as long as the process, so there is nothing to read again.
+                None if if_missing == IfMissing::Fail => {
+                    return Err(unusable(SELF_SIGNED, &"its key is in no file that could be read again"));
+                }
+                None => generate()?,
+            };
             (vec![self_signed(&key)?], key.into(), SELF_SIGNED.to_owned())
         }
     };
+    let expires = expiry(&chain[0]).map_err(|err| unusable(&place, &err))?;
     let certified = CertifiedKey::from_der(chain, private, &crypto());
-    Ok(Arc::new(certified.map_err(|err| unusable(place, &err))?))
+    Ok(Loaded { certified: Arc::new(certified.map_err(|err| unusable(place, &err))?), expires })
+}
+
+/// The end of a certificate's validity.
+fn expiry(certificate: &CertificateDer<'_>) -> Result<Timestamp, String> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|err| err.to_string())?;
+    let seconds = certificate.validity().not_after.timestamp();
+    // Before 1970 it had expired too.
+    Ok(Timestamp(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000)))
+}
+
+/// Warns of a private key that others can read.
+fn warn_if_open(path: &Path) {
+    if fs::metadata(path).is_ok_and(|found| found.mode() & 0o007 != 0) {
+        log::warn!("{}: every user of this machine can read the private key; chmod 0600 it", path.display());
+    }
 }
 
 /// Reads the certificates of a file.
@@ -157,10 +221,13 @@ fn unreadable(path: &Path, err: pem::Error) -> Error {
     }
 }
 
-fn kept_or_new(path: &Path) -> Result<KeyPair, Error> {
+fn kept_or_new(path: &Path, if_missing: IfMissing) -> Result<KeyPair, Error> {
     match fs::read_to_string(path) {
-        Ok(text) => KeyPair::from_pem(&text).map_err(|err| unusable(path.display(), &err)),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+        Ok(text) => {
+            warn_if_open(path);
+            KeyPair::from_pem(&text).map_err(|err| unusable(path.display(), &err))
+        }
+        Err(err) if err.kind() == io::ErrorKind::NotFound && if_missing == IfMissing::Create => {
             let key = generate()?;
             keep(path, &key.serialize_pem()).map_err(|err| Error::file("write", path, err))?;
             Ok(key)
@@ -229,6 +296,34 @@ mod tests {
         assert_ne!(forgotten.fingerprint().unwrap(), fingerprint);
         assert_eq!(second.fingerprint().unwrap(), fingerprint);
         assert_eq!(fingerprint.len(), "sha256:".len() + 64);
+    }
+
+    #[test]
+    fn a_reload_never_makes_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("tls.key");
+        let certificate = Certificate::load(Tls::SelfSigned { key: Some(key.clone()) }).unwrap();
+        let before = certificate.fingerprint();
+        certificate.reload().unwrap();
+        assert_eq!(certificate.fingerprint(), before);
+        fs::remove_file(&key).unwrap();
+        let message = certificate.reload().unwrap_err().to_string();
+        assert!(message.contains("tls.key: No such file"), "{message}");
+        assert!(!key.exists());
+        assert_eq!(certificate.fingerprint(), before);
+        let unkept = Certificate::load(Tls::SelfSigned { key: None }).unwrap();
+        let before = unkept.fingerprint();
+        unkept.reload().unwrap_err();
+        assert_eq!(unkept.fingerprint(), before);
+    }
+
+    #[test]
+    fn knows_the_end_of_the_validity() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2021, 1, 2);
+        let certificate = params.self_signed(&key).unwrap();
+        assert_eq!(expiry(certificate.der()).unwrap().to_string(), "2021-01-02T00:00:00Z");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The file that a backup goes to: under another name in its directory until it is whole and on the disk.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ pub(super) struct Target {
     path: PathBuf,
     dir: PathBuf,
     temporary: NamedTempFile,
+    /// The earlier backup, locked: it is no store that a service has open, and none opens it meanwhile.
+    _earlier: Option<File>,
 }
 
 impl Target {
@@ -25,10 +27,11 @@ impl Target {
     ///
     /// # Errors
     /// It cannot be made, or something is at `path` that a backup must not take the place of: whatever is no earlier
-    /// backup, and the store of `data_dir`, whose service would go on writing to a file without a name.
+    /// backup, and any store that a service has open, which would go on writing to a file without a name.
     pub(super) fn new(path: &Path, data_dir: &Path) -> Result<Self, Error> {
         let refused = |err| Error::file("write", path, err);
         let taken = || Error::Taken { path: path.to_owned() };
+        let mut earlier = None;
         match fs::symlink_metadata(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(refused(err)),
@@ -38,6 +41,12 @@ impl Target {
                     store.is_ok_and(|store| (store.dev(), store.ino()) == (found.dev(), found.ino()));
                 if is_store || !found.is_file() || !is_backup(path).map_err(refused)? {
                     return Err(taken());
+                }
+                let file = File::open(path).map_err(refused)?;
+                match file.try_lock() {
+                    Ok(()) => earlier = Some(file),
+                    Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: path.to_owned() }),
+                    Err(TryLockError::Error(err)) => return Err(refused(err)),
                 }
             }
         }
@@ -49,7 +58,7 @@ impl Target {
         let mut prefix = name.to_owned();
         prefix.push(".");
         let temporary = Builder::new().prefix(&prefix).make_in(dir, create).map_err(refused)?;
-        Ok(Self { path: path.to_owned(), dir: dir.to_owned(), temporary })
+        Ok(Self { path: path.to_owned(), dir: dir.to_owned(), temporary, _earlier: earlier })
     }
 
     /// The file, to be filled.

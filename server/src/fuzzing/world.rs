@@ -61,7 +61,7 @@ impl World {
             create_token: None,
             metrics: Metrics::default(),
         };
-        let proxies = Proxies(vec!["127.0.0.0/8".parse().expect("it is one")]);
+        let proxies = Proxies::new(vec!["127.0.0.0/8".parse().expect("it is one")]);
         Self { service, pin, proxies, delivery: tokio::spawn(hub::deliver(deliveries)) }
     }
 
