@@ -35,6 +35,7 @@ impl AccessEntry {
     }
 
     /// What the log says, now that it was answered with this.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn line(&self, status: StatusCode) -> String {
         let Self { client, method, path, since } = self;
         let micros = since.elapsed().as_micros();

@@ -16,6 +16,7 @@
 
 mod access;
 mod activity_body;
+mod admin;
 pub mod backup;
 pub mod budget;
 pub mod cli;

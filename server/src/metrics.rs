@@ -3,8 +3,7 @@
 //! Counting is an atomic addition into an array: nothing is looked up, allocated or locked on the way of a request.
 //! What others know anyway (pins, keys, waiters, commits) is asked for when somebody reads.
 
-pub(crate) mod listener;
-mod text;
+pub(crate) mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::backup::{self, outlet::Outlet};
+use crate::admin::AdminServer;
+use crate::backup::{self, socket::AdminSocket};
 use crate::budget::{MemoryBudget, Purpose, connections_within};
 use crate::config::{Config, Storage};
 use crate::connection_server::ConnectionServer;
@@ -25,7 +26,7 @@ use crate::rate_limits::RateLimits;
 use crate::service::Service;
 use crate::store::{Limits, Store};
 use crate::tls::Certificate;
-use crate::{hub, metrics, sweeper};
+use crate::{hub, sweeper};
 
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
 /// and slow readers need any of it; systemd's patience with us (`TimeoutStopSec=` of our unit) is a little longer.
@@ -41,9 +42,9 @@ pub struct Server {
     /// Every connection.
     tasks: TaskTracker,
     certificate: Option<Certificate>,
-    metrics: Option<TcpListener>,
-    /// Where backups are handed out; none of a store in memory.
-    outlet: Option<Outlet>,
+    admin: Option<TcpListener>,
+    /// The admin's socket in the data directory; a store in memory has none.
+    socket: Option<AdminSocket>,
 }
 
 impl Server {
@@ -65,11 +66,11 @@ impl Server {
             queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
             ..config.limits
         };
-        let mut outlet = None;
+        let mut socket = None;
         let store = match &config.storage {
             Storage::Directory(dir) => {
                 let store = Arc::new(Store::open(dir, limits, config.clock, hub.clone())?);
-                outlet = open_outlet(dir, store.clone());
+                socket = open_socket(dir);
                 store
             }
             Storage::Memory => Arc::new(Store::in_memory(limits, config.clock, hub.clone())),
@@ -95,7 +96,7 @@ impl Server {
             config.access_log,
             tasks.clone(),
         );
-        Ok(Self { service, deliveries, acceptor, tasks, certificate, metrics: None, outlet })
+        Ok(Self { service, deliveries, acceptor, tasks, certificate, admin: None, socket })
     }
 
     /// The certificate that connections are protected with, for its fingerprint and to reload it.
@@ -104,10 +105,10 @@ impl Server {
         self.certificate.as_ref()
     }
 
-    /// Has Prometheus read `/metrics` there, and nothing else.
+    /// Answers `/metrics`, `/readyz` and `/healthz` there, and nothing else.
     #[must_use]
     pub fn with_metrics(self, listener: TcpListener) -> Self {
-        Self { metrics: Some(listener), ..self }
+        Self { admin: Some(listener), ..self }
     }
 
     /// Serves until `shutdown` is there, then ends in good order: no new connections, waits are answered, what is
@@ -120,7 +121,7 @@ impl Server {
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let Self { service, deliveries, acceptor, tasks, metrics, outlet, .. } = self;
+        let Self { service, deliveries, acceptor, tasks, certificate, admin, socket } = self;
         let connections = service.connections.clone();
         let mut accepting = Vec::new();
         for listener in listeners {
@@ -132,12 +133,15 @@ impl Server {
             tokio::spawn(connections.clone().watch()),
             tokio::spawn(sweeper::sweep(service.store.clone())),
         ];
-        if let Some(listener) = metrics {
-            let listener = listen::adopt(listener)?;
-            background.push(tokio::spawn(metrics::listener::serve(listener, service.clone())));
+        let admin_server = AdminServer::new(service.clone(), certificate);
+        if let Some(socket) = &socket {
+            let (listener, server) =
+                (socket.listener().map_err(Error::System)?, admin_server.clone().with_backups());
+            background.push(tokio::spawn(async move { listen::accept(&listener, &server).await }));
         }
-        if let Some(outlet) = &outlet {
-            background.push(tokio::spawn(outlet.serve().map_err(Error::System)?));
+        if let Some(listener) = admin {
+            let listener = listen::adopt(listener)?;
+            background.push(tokio::spawn(async move { listen::accept(&listener, &admin_server).await }));
         }
         shutdown.await;
         log::info!("{} waits are sent away", service.hub.waiters());
@@ -169,7 +173,7 @@ impl Server {
             task.abort();
         }
         // Before the store is closed: after that, the name may be that of the next service's socket.
-        drop(outlet);
+        drop(socket);
         Ok(())
     }
 }
@@ -179,8 +183,8 @@ fn budget_bytes(budget: &MemoryBudget, purpose: Purpose) -> usize {
 }
 
 /// A service that cannot hand out backups while it runs is still a service.
-fn open_outlet(dir: &Path, store: Arc<Store>) -> Option<Outlet> {
-    Outlet::open(dir, store)
+fn open_socket(dir: &Path) -> Option<AdminSocket> {
+    AdminSocket::open(dir)
         .inspect_err(|err| {
             let socket = dir.join(backup::SOCKET);
             log::warn!("{}: {err}; `backup` will work only while the service is stopped", socket.display());

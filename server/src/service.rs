@@ -1,8 +1,10 @@
 //! What every request needs: the store, the hub and the limits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pairing_core::Refused;
+use tokio::time::timeout;
 
 use crate::budget::MemoryBudget;
 use crate::connections::Connections;
@@ -12,6 +14,9 @@ use crate::metrics::Metrics;
 use crate::rate_limits::RateLimits;
 use crate::store::Store;
 use crate::token::CreateToken;
+
+/// How long the store may take to tell whether it works. Probes are to be answered within a second.
+const READY_TIME: Duration = Duration::from_millis(800);
 
 /// The service behind the endpoints.
 pub(crate) struct Service {
@@ -44,6 +49,9 @@ impl Service {
         if self.hub.is_closed() {
             return Err(Refused::ShuttingDown);
         }
-        self.store.ready().await
+        timeout(READY_TIME, self.store.ready()).await.unwrap_or_else(|_| {
+            let time = READY_TIME.as_millis();
+            Err(Refused::Failed(format!("the disk has not confirmed a write within {time} ms")))
+        })
     }
 }

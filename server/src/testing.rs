@@ -34,6 +34,21 @@ pub(crate) struct Asked {
     headers: HashMap<String, String>,
 }
 
+/// A service with limits of its own.
+pub(crate) fn service(store: Arc<Store>, hub: Arc<Hub>) -> Service {
+    Service {
+        store,
+        holds: HeldRequests::among(200, 200),
+        hub,
+        value_max_chars: protocol::limits::VALUE_MAX_CHARS,
+        pace: RateLimits::new(CREATIONS_PER_HOUR),
+        connections: Connections::new(200, 200),
+        budget: MemoryBudget::new(1 << 30),
+        create_token: None,
+        metrics: Metrics::default(),
+    }
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(Limits::default()).await
@@ -44,17 +59,7 @@ impl World {
         let (hub, deliveries) = Hub::new(101);
         let store = Arc::new(Store::in_memory(limits, clock.clone(), hub.clone()));
         let pin = store.create_cluster().await.unwrap().pin;
-        let service = Arc::new(Service {
-            store,
-            holds: HeldRequests::among(200, 200),
-            hub,
-            value_max_chars: protocol::limits::VALUE_MAX_CHARS,
-            pace: RateLimits::new(CREATIONS_PER_HOUR),
-            connections: Connections::new(200, 200),
-            budget: MemoryBudget::new(1 << 30),
-            create_token: None,
-            metrics: Metrics::default(),
-        });
+        let service = Arc::new(service(store, hub));
         Self { service, clock, pin, delivery: tokio::spawn(hub::deliver(deliveries)) }
     }
 

@@ -1,18 +1,18 @@
 //! `backup`: a copy of the store, taken while the service runs or while it does not.
 //!
-//! The service hands the records over (`outlet`) in the form that `wire` gives them, and the command makes a store
-//! file of them: the service needs no room for a second file, and a copy is whole or it is not there. Where no service
-//! runs, the command reads the file itself, which nobody can open meanwhile.
+//! The service hands out its records (`socket`) as `lines` of JSON, in answer to `GET /backup` on the admin's socket, and
+//! the command makes a store file of them: the service needs no room for a second file, and a copy is whole or it is
+//! not there. Where no service runs, the command reads the file itself, which no other process can open meanwhile.
 
-pub(crate) mod outlet;
+mod lines;
+pub(crate) mod socket;
 mod target;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::store::copy::{Copy, Held};
 use crate::store::snapshot::AtRest;
+use lines::{Reader, explain};
 use target::Target;
-use wire::{Frame, Reader};
 
 /// The socket in the data directory at which a running service hands its records over.
 pub const SOCKET: &str = "backup.sock";
@@ -79,12 +79,34 @@ fn connect(socket: &Path) -> Result<Option<UnixStream>, Error> {
 fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Held, Timestamp), Error> {
     let broken = |problem: String| Error::Handed { socket: socket.to_owned(), problem };
     service.set_read_timeout(Some(PATIENCE)).map_err(Error::System)?;
-    let (mut reader, taken) = Reader::begin(BufReader::new(service)).map_err(broken)?;
+    let (mut reader, taken) = ask(service).and_then(Reader::begin).map_err(broken)?;
     let mut copy = copy_into(target)?;
-    while let Frame::Record(id, bytes) = reader.next().map_err(broken)? {
-        copy.add(id, bytes).map_err(Error::Copy)?;
+    while let Some((id, bytes)) = reader.next().map_err(broken)? {
+        copy.add(id, &bytes).map_err(Error::Copy)?;
     }
     Ok((copy.finish().map_err(Error::Copy)?, taken))
+}
+
+/// Asks the service for a backup, and reads the head of its answer. HTTP/1.0, so the body is what comes up to the end.
+fn ask(mut service: UnixStream) -> Result<BufReader<UnixStream>, String> {
+    service.write_all(b"GET /backup HTTP/1.0\r\n\r\n").map_err(|err| explain(&err))?;
+    let mut answer = BufReader::new(service);
+    let mut status = String::new();
+    let read = answer.read_line(&mut status);
+    // A service of an earlier release sends what is no text.
+    if read.is_err() || !status.starts_with("HTTP/1.") {
+        return Err("it is of another release: use the program that the service was started from".to_owned());
+    }
+    let mut line = String::new();
+    while answer.read_line(&mut line).map_err(|err| explain(&err))? > 0 && line != "\r\n" {
+        line.clear();
+    }
+    if status.split(' ').nth(1) == Some("200") {
+        return Ok(answer);
+    }
+    let mut why = String::new();
+    answer.read_line(&mut why).map_err(|err| explain(&err))?;
+    Err(why.trim_end().to_owned())
 }
 
 fn read(data_dir: &Path, target: &Target) -> Result<(Held, Timestamp), Error> {

@@ -1,16 +1,20 @@
 //! Backups without the processes around them: what is in them, and what is refused.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::Arc;
 
 use protocol::Pin;
 use tempfile::TempDir;
 
-use super::outlet::Outlet;
+use super::socket::AdminSocket;
 use super::*;
+use crate::admin::AdminServer;
+use crate::hub::Hub;
+use crate::listen;
 use crate::store::{FILE_NAME, Limits, Store};
+use crate::testing::service;
 
 /// A data directory, and one for backups.
 struct World {
@@ -110,10 +114,12 @@ async fn a_running_store_hands_over_what_it_has_at_that_moment() {
     let store = world.open();
     let pin = fill(&store, &"v".repeat(60_000)).await;
     let (snapshot, _) = store.snapshot().await.unwrap();
-    let outlet = Outlet::open(world.data.path(), store.clone()).unwrap();
-    let socket = world.data.path().join(SOCKET);
-    assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
-    let serving = tokio::spawn(outlet.serve().unwrap());
+    let socket = AdminSocket::open(world.data.path()).unwrap();
+    let path = world.data.path().join(SOCKET);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+    let listener = socket.listener().unwrap();
+    let server = AdminServer::new(Arc::new(service(store.clone(), Hub::new(1).0)), None).with_backups();
+    let serving = tokio::spawn(async move { listen::accept(&listener, &server).await });
 
     let world = tokio::task::spawn_blocking(move || {
         assert_eq!(world.write().unwrap().held, Held { pins: 1, keys: 2 });
@@ -137,23 +143,23 @@ async fn a_running_store_hands_over_what_it_has_at_that_moment() {
     assert!(world.restore().1.key(&pin, "a").await.is_ok());
 
     serving.abort();
-    drop(outlet);
-    assert!(!socket.exists());
+    drop(socket);
+    assert!(!path.exists());
 }
 
 #[tokio::test]
 async fn the_socket_of_a_service_that_was_killed_is_replaced_and_other_files_are_left_alone() {
     let world = World::new();
-    let store = world.open();
-    let socket = world.data.path().join(SOCKET);
-    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    UnixStream::connect(&socket).unwrap_err();
-    let outlet = Outlet::open(world.data.path(), store.clone()).unwrap();
-    UnixStream::connect(&socket).unwrap();
-    drop(outlet);
-    fs::write(&socket, "a letter").unwrap();
-    assert!(Outlet::open(world.data.path(), store).is_err());
-    assert_eq!(fs::read(&socket).unwrap(), b"a letter");
+    let _store = world.open();
+    let path = world.data.path().join(SOCKET);
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    UnixStream::connect(&path).unwrap_err();
+    let socket = AdminSocket::open(world.data.path()).unwrap();
+    UnixStream::connect(&path).unwrap();
+    drop(socket);
+    fs::write(&path, "a letter").unwrap();
+    assert!(AdminSocket::open(world.data.path()).is_err());
+    assert_eq!(fs::read(&path).unwrap(), b"a letter");
 }
 
 #[test]
@@ -212,6 +218,43 @@ fn copies_no_file_that_is_not_the_services_own_and_none_that_is_damaged() {
     assert_eq!(fs::metadata(&path).unwrap().len(), 10_000);
 }
 
+/// Answers one request with these bytes as far as they are taken.
+fn answer(listener: &std::os::unix::net::UnixListener, bytes: &[u8]) {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.read_exact(&mut [0; b"GET /backup HTTP/1.0\r\n\r\n".len()]).unwrap();
+    let _ = stream.write_all(&[b"HTTP/1.0 200 OK\r\n\r\n", bytes].concat());
+}
+
+#[test]
+fn says_that_a_service_is_of_another_release_or_busy() {
+    let world = World::new();
+    let store = world.open();
+    let listener = std::os::unix::net::UnixListener::bind(world.data.path().join(SOCKET)).unwrap();
+    for (sent, says) in [
+        (&b"pairing\n\x02\0\0\0\0\0\0\0"[..], "it is of another release"),
+        (b"HTTP/1.0 503 Service Unavailable\r\nx: y\r\n\r\nanother backup is being made\n", "another backup"),
+    ] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| listener.accept().unwrap().0.write_all(sent).unwrap());
+            let refused = world.write().unwrap_err();
+            assert!(refused.to_string().contains(says), "{refused}");
+        });
+    }
+    drop(store);
+}
+
+/// A store that a service has open is no earlier backup.
+#[test]
+fn never_replaces_a_store_that_is_open() {
+    let (world, other) = (World::new(), World::new());
+    drop(world.open());
+    let store = other.open();
+    let refused = write(world.data.path(), &other.data.path().join(FILE_NAME)).unwrap_err();
+    assert!(matches!(refused, Error::InUse { .. }), "{refused}");
+    assert_eq!(refused.exit_code(), 73);
+    drop(store);
+}
+
 #[test]
 fn keeps_nothing_of_a_copy_that_broke_off() {
     let world = World::new();
@@ -219,16 +262,16 @@ fn keeps_nothing_of_a_copy_that_broke_off() {
     let listener = std::os::unix::net::UnixListener::bind(world.data.path().join(SOCKET)).unwrap();
     for (rest, says) in [
         (Vec::new(), "it ended in the middle"),
-        (wire::failure("the disk is gone"), "the disk is gone"),
-        (vec![9], "kind 9"),
+        (b"{\"error\":\"the disk is gone\"}\n".to_vec(), "the disk is gone"),
+        (b"{\"kind\":9}\n".to_vec(), "no pairing service of this release"),
     ] {
         fs::write(world.backup(), "").unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut bytes = wire::head(SystemClock.now());
-                wire::record(&mut bytes, 0, b"\x01enico1qq0oey0123456701234567");
+                let mut bytes = lines::head(SystemClock.now());
+                lines::record(&mut bytes, 0, b"\x01enico1qq0oey0123456701234567");
                 bytes.extend(&rest);
-                listener.accept().unwrap().0.write_all(&bytes).unwrap();
+                answer(&listener, &bytes);
             });
             let refused = world.write().unwrap_err();
             assert!(refused.to_string().contains(says), "{refused}");
@@ -240,10 +283,10 @@ fn keeps_nothing_of_a_copy_that_broke_off() {
     for record in [&b"\x09"[..], b"\x02enico1qq0oey0123456701234567\x01\0nv"] {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut bytes = wire::head(SystemClock.now());
-                wire::record(&mut bytes, 0, record);
-                wire::end(&mut bytes, 1);
-                let _ = listener.accept().unwrap().0.write_all(&bytes);
+                let mut bytes = lines::head(SystemClock.now());
+                lines::record(&mut bytes, 0, record);
+                lines::end(&mut bytes, 1);
+                answer(&listener, &bytes);
             });
             let refused = world.write().unwrap_err();
             assert!(matches!(refused, Error::Copy(_)), "{refused}");

@@ -13,15 +13,21 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{BOUNDS, Cause, RouteLabel, STATUSES, read};
 use crate::budget::{MemoryBudget, Purpose};
+use crate::console;
 use crate::service::Service;
+use crate::tls::Certificate;
 
 /// What everything is called begins so.
 const PREFIX: &str = "cernvm_pairing";
 
 /// All that there is to read; `ready` is what `/readyz` would say.
-pub(super) fn render(service: &Arc<Service>, ready: bool) -> String {
+pub(crate) fn render(service: &Arc<Service>, certificate: Option<&Certificate>, ready: bool) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Counted { service: service.clone(), ready }));
+    registry.register_collector(Box::new(Counted {
+        service: service.clone(),
+        certificate: certificate.cloned(),
+        ready,
+    }));
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes everything");
     text
@@ -29,6 +35,7 @@ pub(super) fn render(service: &Arc<Service>, ready: bool) -> String {
 
 struct Counted {
     service: Arc<Service>,
+    certificate: Option<Certificate>,
     ready: bool,
 }
 
@@ -79,6 +86,20 @@ impl Collector for Counted {
             )?
             .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
 
+        let build = [("version", protocol::VERSION)];
+        encoder
+            .encode_descriptor("build", "The program that runs", None, MetricType::Info)?
+            .encode_info(&build)?;
+        if let Some(certificate) = &self.certificate {
+            encoder
+                .encode_descriptor(
+                    "certificate_expiry_timestamp",
+                    "The end of the certificate's validity",
+                    Some(&Unit::Seconds),
+                    MetricType::Gauge,
+                )?
+                .encode_gauge(&(certificate.expires().0 / 1_000_000))?;
+        }
         for (name, help, of) in [
             (
                 "held_bytes",
@@ -110,6 +131,7 @@ impl Collector for Counted {
         for (name, help, value) in [
             ("wake_ups", "Waits that were ended by a change", hub.woken()),
             ("store_commits", "Batches of writes that became durable", stats.commits),
+            ("log_lines_dropped", "Log lines that were not read in time", console::dropped()),
             ("connections_evicted", "Idle connections that were closed to make room", connections.evicted()),
         ] {
             encoder
@@ -138,10 +160,10 @@ mod tests {
             while world.service.hub.waiters() == 0 {
                 tokio::task::yield_now().await;
             }
-            assert!(render(&world.service, true).contains("cernvm_pairing_waiters 1\n"));
+            assert!(render(&world.service, None, true).contains("cernvm_pairing_waiters 1\n"));
             world.set("master_ready", "10.0.0.1").await;
         });
-        let text = render(&world.service, true);
+        let text = render(&world.service, None, true);
         for line in [
             "# TYPE cernvm_pairing_requests counter",
             "cernvm_pairing_requests_total{route=\"key\",status=\"200\"} 3",
