@@ -4,11 +4,14 @@
 #     packaging/install.sh agent|server|ucernvm BINARY
 #
 # BINARY is the built program of that part. DESTDIR is put before every path; for ucernvm it is a checkout of
-# cernvm-micro. SYSTEMD_VERSION is the oldest systemd that a package is for. Nothing is enabled or started: what that takes is said at each part.
+# cernvm-micro. SYSTEMD_VERSION is the oldest systemd that a package is for. ASSETS is a directory of `packaging-assets`
+# with man pages, completions and the settings file; without it these are left out. Nothing is enabled or started: what
+# that takes is said at each part.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 destdir=${DESTDIR:-}
+assets=${ASSETS:-}
 
 put() { # mode, file, its place
     install -D -m "$1" "$2" "$destdir$3"
@@ -67,6 +70,7 @@ install_agent() {
     put 755 "$1" /usr/bin/cernvm-cluster-agent
     replace_original
     put_units cernvm-cluster-contextualization.service cernvm-cluster-master-ready.service
+    put_pages 1 cernvm-cluster-agent
     # The unit's name in CernVM's documentation.
     ln -sfn cernvm-cluster-master-ready.service "$destdir$units/cernvm-master-ready.service"
     put 644 "$here/cloud-init/early/cernvm_cluster_early.py" /usr/lib/cernvm-cluster/cernvm_cluster_early.py
@@ -77,10 +81,26 @@ install_agent() {
     done
 }
 
+put_pages() { # SECTION, NAME: the man pages NAME and NAME-COMMAND
+    [ -n "$assets" ] || return 0
+    for page in "$assets/man/$2.$1" "$assets/man/$2"-*."$1"; do
+        [ ! -e "$page" ] || put 644 "$page" "/usr/share/man/man$1/${page##*/}"
+    done
+}
+
 # Enable with: systemctl enable cernvm-pairing-server.service (or .socket)
 install_server() {
     put 755 "$1" /usr/bin/cernvm-pairing-server
     put_units cernvm-pairing-server.service cernvm-pairing-server.socket
+    put_pages 8 cernvm-pairing-server
+    if [ -n "$assets" ]; then
+        put 644 "$assets/default/cernvm-pairing-server" /etc/default/cernvm-pairing-server
+        put 644 "$assets/completions/cernvm-pairing-server.bash" \
+            /usr/share/bash-completion/completions/cernvm-pairing-server
+        put 644 "$assets/completions/_cernvm-pairing-server" /usr/share/zsh/vendor-completions/_cernvm-pairing-server
+        put 644 "$assets/completions/cernvm-pairing-server.fish" \
+            /usr/share/fish/vendor_completions.d/cernvm-pairing-server.fish
+    fi
     for alerts in "$here"/packaging/prometheus/*; do
         put 644 "$alerts" "/usr/share/doc/cernvm-pairing-server/examples/${alerts##*/}"
     done

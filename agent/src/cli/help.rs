@@ -86,7 +86,8 @@ wait. A line begins with 'ok', with 'note' (to know, but this VM works) or with
     },
 ];
 
-const OPTIONS: &str = "\
+/// The options of every command, as the help has them.
+pub const OPTIONS: &str = "\
 options
   --root DIR       take every absolute path below DIR (default /)
   --user-data FILE the context that holds the ucernvm section; given more than

@@ -1,0 +1,42 @@
+//! Writes what a package holds besides the programs, from the programs' own command lines.
+//!
+//!     packaging-assets DIR
+//!
+//! Makes `DIR/man/`, `DIR/completions/` and `DIR/default/`. The same sources give the same bytes.
+
+mod default;
+mod man;
+
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use pairing_server::cli::Cli;
+
+/// Name of the service's program, and of its settings file in `/etc/default`.
+const SERVICE: &str = "cernvm-pairing-server";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let directory = env::args_os().nth(1).ok_or("usage: packaging-assets DIR")?;
+    let directory = Path::new(&directory);
+    let service = Cli::command();
+
+    let pages = directory.join("man");
+    fs::create_dir_all(&pages)?;
+    for page in man::service_pages(&service)?.into_iter().chain([man::agent_page()]) {
+        fs::write(pages.join(page.file), page.roff)?;
+    }
+
+    let completions = directory.join("completions");
+    fs::create_dir_all(&completions)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut service.clone(), SERVICE, &completions)?;
+    }
+
+    let default = directory.join("default");
+    fs::create_dir_all(&default)?;
+    fs::write(default.join(SERVICE), default::settings(&service))?;
+    Ok(())
+}
