@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::Error;
-use crate::store::snapshot::AtRest;
+use crate::store::AtRest;
 use crate::store::{OfflineStats, Purged};
 
 /// Says how much is in the store of a data directory.

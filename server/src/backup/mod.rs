@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::error::Error;
+use crate::store::AtRest;
 use crate::store::copy::{Copy, Held};
-use crate::store::snapshot::AtRest;
 use lines::{Reader, explain};
 use target::Target;
 

@@ -121,6 +121,7 @@ fn keeps_what_it_has_when_the_disk_is_full_and_recovers() {
     let pin = api.new_pin();
     let ballast = disk.0.join("ballast");
     api.create_key(&pin, "before", "1");
+    api.create_key(&pin, "doomed", "1");
 
     // Fill what is left, then write until that is noticed.
     let _ = std::fs::write(&ballast, vec![0; 8 << 20]);
@@ -152,6 +153,13 @@ fn keeps_what_it_has_when_the_disk_is_full_and_recovers() {
     assert_eq!(api.get("/readyz").status, 507);
     assert_eq!(api.get("/healthz").status, 200);
     assert_eq!(api.value(&pin, "before").as_deref(), Some("1"));
+
+    // What makes room goes through, though there is none.
+    let full = |answer: &worlds::http::Response| answer.status == 507;
+    assert!(full(&api.ask(&Request::new("POST", "/api/v1/clusters"))));
+    assert_eq!(api.ask(&Request::new("DELETE", &key_path(&pin, "doomed"))).status, 204);
+    assert_eq!(api.value(&pin, "doomed"), None);
+    assert!(service.log().contains("what deletes uses the reserve"), "{}", service.log());
 
     std::fs::remove_file(&ballast).expect("what was written can be removed");
     until("it takes writes again", || (api.get("/readyz").status == 200).then_some(()));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use protocol::Pin;
 
-use super::handle::Shared;
+use super::machine::{MARK_AHEAD, Shared, sweep_time};
 use super::pins::{self, PinKey};
 use super::record::Record;
 use super::state::{CLUSTER_BYTES, Entry, Id, KEY_BYTES, NumberedKey, WriterState};
@@ -29,15 +29,6 @@ const RECORDS_AT_ONCE: usize = 1000;
 /// How long after the start the records of clusters that had expired by then are kept: should the machine's clock have
 /// been wrong, the clusters are there again when it is right and the service is started again.
 pub(super) const DOUBTED: Duration = Duration::from_secs(600);
-
-/// How long before a cluster expires the journal's high-water mark is moved past that moment: time enough for a commit
-/// on a slow disk. If the service crashes and starts again within this time, the cluster expires that much earlier.
-pub(super) const MARK_AHEAD: Duration = Duration::from_secs(2);
-
-/// When the sweeper has something to do about a cluster: early enough to move the mark, or when it has expired.
-pub(super) fn sweep_time(expires: Timestamp, mark: Timestamp) -> Timestamp {
-    if expires > mark { expires.before(MARK_AHEAD) } else { expires }
-}
 
 /// A write.
 #[derive(Debug, Clone)]

@@ -6,9 +6,10 @@ use std::fs::File;
 use redb::Durability;
 use redb::backends::FileBackend;
 
-use super::database::{Records, guarded};
+use super::database::Records;
 use super::device::Device;
 use super::journal::CommitError;
+use super::layout::guarded;
 use super::record::Record;
 use super::state::Id;
 use crate::Refused;

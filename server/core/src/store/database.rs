@@ -1,14 +1,4 @@
-//! The durable form of the state: a redb database of two tables.
-//!
-//! | table | key | value |
-//! |---|---|---|
-//! | `meta` | `format` | [`FORMAT`] |
-//! | `meta` | `mark` | the high-water mark of expiry in microseconds since 1970, if there is one |
-//! | `records` | number of a cluster or key | see `record` |
-//!
-//! Reads are served from memory, so the layout is made for writing alone: numbers are given in the order of creation,
-//! and what is created goes to the right edge of one B-tree whatever its pin is. Records that go together in time, and
-//! so most of those of one commit, are neighbours.
+//! The open database: a commit of redb's, and what it came to. What is in the tables is `layout`'s.
 //!
 //! A commit is redb's of one phase: one sync, and checksums that tell at the next opening whether it was whole. They
 //! are not cryptographic: redb's design document tells how somebody who chooses both the values and the moment of a
@@ -16,44 +6,25 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use redb::{
-    Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable, StorageError,
-    TableDefinition, TableError,
+    Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable, StorageError, TableError,
 };
 
 use super::device::Device;
 use super::journal::CommitError;
+use super::layout::{DAMAGED, FORMAT, MARK, META, RECORDS};
 use super::record::Record;
 use super::snapshot::Snapshot;
 use super::state::Id;
 use crate::Refused;
 use crate::clock::Timestamp;
 
-/// The version of the layout. Another one is refused.
-pub const FORMAT: u64 = 1;
-pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Under which name `meta` has the high-water mark. Releases before it was there pass it over.
-const MARK: &str = "mark";
-pub(super) const RECORDS: TableDefinition<'_, Id, &[u8]> = TableDefinition::new("records");
-
 /// redb's cache. It only has to hold the upper levels of the tree and what one commit touches; the rest of the file
 /// is in the kernel's cache, and everything is in the state anyway. Changing random keys of a million pins took the
 /// same processor time with 1, 16 and 256 MiB, within a tenth or two.
 const CACHE_BYTES: usize = 16 << 20;
-
-/// What to do with a file that nothing can be made of.
-pub(super) const DAMAGED: &str =
-    "restore the file from a backup, or move it away to begin with an empty store";
-
-/// Does something with a file that may be damaged: redb takes one that was closed in order for whole, and panics at
-/// some kinds of damage.
-pub(super) fn guarded<T>(name: &str, work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Refused::Failed(format!("{name}: the file is damaged; {DAMAGED}"))))
-}
 
 /// The open database.
 pub(super) struct Records {

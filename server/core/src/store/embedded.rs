@@ -10,11 +10,12 @@ use redb::Durability;
 use redb::backends::FileBackend;
 
 use super::batch::Changes;
-use super::database::{Records, guarded};
+use super::database::Records;
 use super::device::Device;
 use super::file;
-use super::handle::Shared;
 use super::journal::{CommitError, Journal};
+use super::layout::guarded;
+use super::machine::Shared;
 use super::record::Record;
 use super::reserve::{RESERVE_NAME, Reserve};
 use super::snapshot::Snapshot;

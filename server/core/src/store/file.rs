@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::store::Limits;
-    use crate::store::database::{META, RECORDS};
+    use crate::store::layout::{META, RECORDS};
     use crate::store::suite::wait;
     use crate::store::{FILE_NAME, Store};
     use redb::{Database, TableDefinition, WriteTransaction};

@@ -2,11 +2,9 @@
 
 use std::future::Future;
 
-use protocol::Pin;
-
 use super::batch::Changes;
+use super::machine::Foreign;
 use super::snapshot::Snapshot;
-use super::state::Entry;
 use crate::Refused;
 
 /// Makes batches of changes durable. The store evaluates operations in memory, gives the journal what they change, and
@@ -51,15 +49,4 @@ pub enum CommitError {
     InDoubt(Refused),
     /// Another process changed a pin in between. Nothing of this commit happened.
     Outdated(Vec<Foreign>),
-}
-
-/// A cluster as another process has left it; `None`: it is gone.
-#[derive(Debug, Clone)]
-pub struct Foreign {
-    /// Its pin.
-    pub pin: Pin,
-    /// Itself.
-    pub entry: Option<Entry>,
-    /// When it is gone: whether it expired, or was deleted.
-    pub expired: bool,
 }

@@ -35,6 +35,8 @@ mod file;
 pub mod fuzzing;
 mod handle;
 mod journal;
+mod layout;
+mod machine;
 #[cfg(test)]
 mod model;
 mod offline;
@@ -44,7 +46,7 @@ mod powercut;
 mod record;
 mod reserve;
 #[cfg(test)]
-mod shared;
+mod shared_journal;
 pub mod snapshot;
 mod state;
 #[cfg(test)]
@@ -55,11 +57,12 @@ mod types;
 mod writer;
 
 pub use batch::{Changes, Operation, Outcome};
-pub use database::FORMAT;
 pub use embedded::FILE_NAME;
 pub use handle::Store;
-pub use journal::{CommitError, Foreign, Journal};
-pub use offline::{OfflineStats, Purged};
+pub use journal::{CommitError, Journal};
+pub use layout::FORMAT;
+pub use machine::Foreign;
+pub use offline::{AtRest, OfflineStats, Purged};
 pub use pins::PinKey;
 pub use reserve::RESERVE_NAME;
 pub use state::{Entry, Id, NumberedKey};

@@ -3,12 +3,21 @@
 //! Records are read one by one, so this works with a store that is too large for the memory.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
 
-use super::database::guarded;
+use redb::Durability;
+use redb::backends::FileBackend;
+
+use super::database::Records;
+use super::device::Device;
+use super::embedded::FILE_NAME;
+use super::file;
 use super::journal::CommitError;
+use super::layout::guarded;
 use super::pins::PinKey;
 use super::record::Record;
-use super::snapshot::AtRest;
+use super::snapshot::Snapshot;
 use super::state::{CLUSTER_BYTES, Id, KEY_BYTES};
 use crate::Refused;
 use crate::clock::Timestamp;
@@ -45,6 +54,44 @@ struct Found {
     expires: Timestamp,
     keys: usize,
     bytes: usize,
+}
+
+/// The store of a service that does not run. While this lives, none can be started.
+pub struct AtRest {
+    records: Records,
+}
+
+impl AtRest {
+    /// Opens the store in a data directory. It is made if it is not there, which is for the caller to prevent.
+    ///
+    /// # Errors
+    /// As for [`super::embedded::Embedded::open`].
+    pub fn open(dir: &Path) -> Result<Self, Refused> {
+        let path = dir.join(FILE_NAME);
+        let name = path.display().to_string();
+        let advice =
+            "if the service is just starting or ending, try again; else look for a warning in its log";
+        let file = file::open(dir, &path, advice)?;
+        let disk = FileBackend::new(file).map_err(|err| Refused::Failed(format!("{name}: {err}")))?;
+        let open = || Records::open(name.clone(), Device::new(disk), Durability::Immediate);
+        guarded(&name, open).map(|records| Self { records })
+    }
+
+    /// Whether there is a store in a data directory.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn is_there(dir: &Path) -> std::io::Result<bool> {
+        fs::exists(dir.join(FILE_NAME))
+    }
+
+    /// What it holds.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, Refused> {
+        self.records.snapshot()
+    }
 }
 
 impl AtRest {

@@ -1,15 +1,17 @@
 //! Room on the disk that is kept for the day when it is full: to delete something takes some room, too.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::posix_fallocate;
+
 /// The file of the reserve in the data directory.
 pub const RESERVE_NAME: &str = "pairing.reserve";
 /// Bytes of the reserve: a commit that deletes a thousand records writes some hundred pages of 4 KiB.
-const RESERVE_BYTES: usize = 4 << 20;
+const RESERVE_BYTES: i64 = 4 << 20;
 /// After the reserve was used, it is filled again no sooner than this.
 const REFILL_AFTER: Duration = Duration::from_secs(60);
 
@@ -59,13 +61,11 @@ impl Reserve {
     }
 
     fn try_fill(&mut self) -> io::Result<()> {
-        if self.file.metadata()?.len() >= RESERVE_BYTES as u64 {
+        if self.file.metadata()?.len() >= RESERVE_BYTES.unsigned_abs() {
             return Ok(());
         }
-        // Zeros that are written take room, which a hole in the file would not.
-        self.file.set_len(0)?;
-        io::Seek::rewind(&mut self.file)?;
-        self.file.write_all(&vec![0; RESERVE_BYTES])?;
+        // Unlike a hole in the file, this takes the room.
+        posix_fallocate(&self.file, 0, RESERVE_BYTES)?;
         self.file.sync_all()
     }
 }
@@ -79,7 +79,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut reserve = Reserve::open(dir.path()).unwrap();
         let length = || dir.path().join(RESERVE_NAME).metadata().unwrap().len();
-        assert_eq!(length(), RESERVE_BYTES as u64);
+        assert_eq!(length(), RESERVE_BYTES.unsigned_abs());
         assert!(reserve.release());
         assert_eq!(length(), 0);
         assert!(!reserve.release());
@@ -87,6 +87,6 @@ mod tests {
         assert_eq!(length(), 0, "it is not filled at once");
         reserve.used = Instant::now().checked_sub(REFILL_AFTER);
         reserve.refill();
-        assert_eq!(length(), RESERVE_BYTES as u64);
+        assert_eq!(length(), RESERVE_BYTES.unsigned_abs());
     }
 }

@@ -3,17 +3,11 @@
 //! It is a read transaction of redb's, so nobody waits for anybody; the pages that it sees are not used again while it
 //! lives, and the file grows by what is written meanwhile.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Weak;
 
-use redb::backends::FileBackend;
-use redb::{Durability, Error, ReadTransaction, ReadableTable, TableError};
+use redb::{Error, ReadTransaction, ReadableTable, TableError};
 
-use super::database::{RECORDS, Records, guarded};
-use super::device::Device;
-use super::embedded::FILE_NAME;
-use super::file;
+use super::layout::{RECORDS, guarded};
 use super::state::Id;
 use crate::Refused;
 
@@ -66,43 +60,5 @@ impl Snapshot {
 
     fn is_void(&self) -> bool {
         self.opening.strong_count() == 0
-    }
-}
-
-/// The store of a service that does not run. While this lives, none can be started.
-pub struct AtRest {
-    pub(super) records: Records,
-}
-
-impl AtRest {
-    /// Opens the store in a data directory. It is made if it is not there, which is for the caller to prevent.
-    ///
-    /// # Errors
-    /// As for [`super::embedded::Embedded::open`].
-    pub fn open(dir: &Path) -> Result<Self, Refused> {
-        let path = dir.join(FILE_NAME);
-        let name = path.display().to_string();
-        let advice =
-            "if the service is just starting or ending, try again; else look for a warning in its log";
-        let file = file::open(dir, &path, advice)?;
-        let disk = FileBackend::new(file).map_err(|err| Refused::Failed(format!("{name}: {err}")))?;
-        let open = || Records::open(name.clone(), Device::new(disk), Durability::Immediate);
-        guarded(&name, open).map(|records| Self { records })
-    }
-
-    /// Whether there is a store in a data directory.
-    ///
-    /// # Errors
-    /// It cannot be told.
-    pub fn is_there(dir: &Path) -> std::io::Result<bool> {
-        fs::exists(dir.join(FILE_NAME))
-    }
-
-    /// What it holds.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn snapshot(&self) -> Result<Snapshot, Refused> {
-        self.records.snapshot()
     }
 }

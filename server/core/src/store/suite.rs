@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use protocol::Pin;
 
-use super::batch::{MARK_AHEAD, SWEPT_AT_ONCE};
+use super::batch::SWEPT_AT_ONCE;
+use super::machine::MARK_AHEAD;
 use super::{Change, Key, Limits, Observer, Store, Update};
 use crate::Refused;
 use crate::clock::{Clock, ManualClock, Timestamp};

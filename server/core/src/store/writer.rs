@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Batch, Changes, Operation, Outcome};
-use super::handle::Shared;
-use super::journal::{CommitError, Foreign, Journal};
+use super::journal::{CommitError, Journal};
+use super::machine::{Foreign, Shared};
 use super::snapshot::Snapshot;
 use crate::Refused;
 
