@@ -50,15 +50,10 @@ fn choose_from(rule: &AddressRule, reached: Option<Reached>, machine: &Machine) 
             .ok_or_else(|| {
                 machine.no_address("cvm_cluster_interface", &format!("no global address on {name}"))
             }),
-        AddressRule::Network { base, prefix } => machine
-            .first(|own| contains(*base, *prefix, own.address))
-            .map(|address| Chosen {
-                address,
-                why: format!("the first in cvm_cluster_network {base}/{prefix}"),
-            })
-            .ok_or_else(|| {
-                machine.no_address("cvm_cluster_network", &format!("no address in {base}/{prefix}"))
-            }),
+        AddressRule::Network(network) => machine
+            .first(|own| network.contains(own.address))
+            .map(|address| Chosen { address, why: format!("the first in cvm_cluster_network {network}") })
+            .ok_or_else(|| machine.no_address("cvm_cluster_network", &format!("no address in {network}"))),
         AddressRule::Route => by_route(reached, machine),
     }
 }
@@ -103,19 +98,6 @@ fn is_global(address: IpAddr) -> bool {
         IpAddr::V6(v6) => {
             !(v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast())
         }
-    }
-}
-
-/// Whether the network `base/prefix` contains the address; never across families.
-fn contains(base: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    let same = |base: u128, address: u128, bits: u8| {
-        let host_bits = u32::from(bits.saturating_sub(prefix));
-        base.checked_shr(host_bits) == address.checked_shr(host_bits)
-    };
-    match (base, address) {
-        (IpAddr::V4(base), IpAddr::V4(address)) => same(base.to_bits().into(), address.to_bits().into(), 32),
-        (IpAddr::V6(base), IpAddr::V6(address)) => same(base.to_bits(), address.to_bits(), 128),
-        _ => false,
     }
 }
 
@@ -277,12 +259,12 @@ mod tests {
         check(&interface("eth2"), None, &ordinary(), "2001:db8:2::5, the first of");
         check(&interface("lo"), None, &ordinary(), "no global address on lo");
         check(&interface("eth9"), None, &ordinary(), "no global address on eth9; it has lo 127.0.0.1");
-        let network = |base: &str, prefix| AddressRule::Network { base: ip(base), prefix };
-        check(&network("192.168.0.0", 16), None, &ordinary(), "192.168.7.5");
-        check(&network("0.0.0.0", 0), None, &ordinary(), "172.17.0.1");
-        check(&network("::", 0), None, &ordinary(), "2001:db8::5");
-        check(&network("127.0.0.0", 8), None, &ordinary(), "127.0.0.1");
-        check(&network("10.1.0.0", 16), None, &ordinary(), "no address in 10.1.0.0/16");
+        let network = |text: &str| AddressRule::Network(text.parse().unwrap());
+        check(&network("192.168.0.0/16"), None, &ordinary(), "192.168.7.5");
+        check(&network("0.0.0.0/0"), None, &ordinary(), "172.17.0.1");
+        check(&network("::/0"), None, &ordinary(), "2001:db8::5");
+        check(&network("127.0.0.0/8"), None, &ordinary(), "127.0.0.1");
+        check(&network("10.1.0.0/16"), None, &ordinary(), "no address in 10.1.0.0/16");
         check(&AddressRule::Literal(ip("1.2.3.4")), None, &ordinary(), "1.2.3.4, from cvm_cluster_master_ip");
     }
 

@@ -6,45 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
+pub use protocol::Network;
 
 /// The addresses that a request has come through, the last one on the right: each proxy adds whom it heard it from.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The same, as RFC 7239 has it; looked at where the other is not there.
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-
-/// Addresses that begin alike: `10.1.2.3` or `10.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u32,
-}
-
-impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.to_bits() ^ other.to_bits()).leading_zeros() >= self.prefix
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                (own.to_bits() ^ other.to_bits()).leading_zeros() >= self.prefix
-            }
-            _ => false,
-        }
-    }
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let explain = || format!("{text:?} is not an address or network, such as 10.1.2.3 or 10.0.0.0/8");
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let address = address.parse::<IpAddr>().map_err(|_| explain())?.to_canonical();
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(bits), |prefix| prefix.parse().map_err(|_| explain()))?;
-        if prefix > bits { Err(explain()) } else { Ok(Self { address, prefix }) }
-    }
-}
 
 /// The proxies that are believed.
 #[derive(Debug, Default)]
@@ -57,10 +24,9 @@ pub(crate) struct Proxies {
 impl Proxies {
     /// Believes these.
     pub(crate) fn new(networks: Vec<Network>) -> Self {
-        for network in networks.iter().filter(|network| network.prefix == 0) {
+        for network in networks.iter().filter(|network| network.prefix() == 0) {
             log::warn!(
-                "--trusted-proxy {}/0 trusts every client, which can then take any address and escape every limit",
-                network.address
+                "--trusted-proxy {network} trusts every client, which can then take any address and escape every limit"
             );
         }
         Self { networks, warned: AtomicBool::new(false) }
@@ -133,30 +99,6 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn knows_what_is_in_a_network() {
-        for (network, address, inside) in [
-            ("10.0.0.0/8", "10.255.0.1", true),
-            ("10.0.0.0/8", "11.0.0.1", false),
-            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
-            ("10.0.0.1", "10.0.0.1", true),
-            ("10.0.0.1", "10.0.0.2", false),
-            ("0.0.0.0/0", "1.2.3.4", true),
-            ("0.0.0.0/0", "2001:db8::1", false),
-            ("2001:db8::/32", "2001:db8:1::1", true),
-            ("2001:db8::/32", "2001:db9::1", false),
-        ] {
-            assert_eq!(
-                network.parse::<Network>().unwrap().contains(ip(address)),
-                inside,
-                "{network} {address}"
-            );
-        }
-        for wrong in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1", "proxy"] {
-            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
-        }
     }
 
     #[test]

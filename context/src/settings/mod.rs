@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::url::ServiceUrl;
-use protocol::{Pin, Trust};
+use protocol::{Network, Pin, Trust};
 
 pub use table::Setting;
 
@@ -69,12 +69,7 @@ pub enum AddressRule {
     /// `cvm_cluster_interface`: the first global address of this interface, IPv4 before IPv6.
     Interface(String),
     /// `cvm_cluster_network`: the first address inside this network.
-    Network {
-        /// The network's address.
-        base: IpAddr,
-        /// Its prefix length in bits.
-        prefix: u8,
-    },
+    Network(Network),
 }
 
 /// What the sections of a VM's context say about its cluster.

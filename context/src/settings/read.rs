@@ -235,20 +235,14 @@ fn address(lines: &Lines<'_>) -> Result<AddressRule, Error> {
         };
     }
     let Some(line) = lines.get(Setting::Network) else { return Ok(AddressRule::Route) };
-    network(line.value).ok_or_else(|| {
+    let network = line.value.contains('/').then(|| line.value.parse().ok()).flatten();
+    network.map(AddressRule::Network).ok_or_else(|| {
         line.wrong("is no network", "write address and prefix length: 10.0.0.0/8 or 2001:db8::/32")
     })
 }
 
 /// `IFNAMSIZ` of Linux, its final NUL included.
 const INTERFACE_NAME_BYTES: usize = 16;
-
-fn network(text: &str) -> Option<AddressRule> {
-    let (base, prefix) = text.split_once('/')?;
-    let (base, prefix): (IpAddr, u8) = (base.parse().ok()?, prefix.parse().ok()?);
-    let bits = if base.is_ipv4() { 32 } else { 128 };
-    (prefix <= bits).then_some(AddressRule::Network { base, prefix })
-}
 
 #[cfg(test)]
 mod tests {
@@ -414,9 +408,9 @@ mod tests {
     #[test]
     fn reads_addresses_the_most_exact_first() {
         let rule = |lines: &str| settings(lines).address;
-        let network = |base: &str, prefix| AddressRule::Network { base: base.parse().unwrap(), prefix };
-        assert_eq!(rule("cvm_cluster_network=10.0.0.0/8"), network("10.0.0.0", 8));
-        assert_eq!(rule("cvm_cluster_network=::/0"), network("::", 0));
+        let network = |text: &str| AddressRule::Network(text.parse().unwrap());
+        assert_eq!(rule("cvm_cluster_network=10.0.0.0/8"), network("10.0.0.0/8"));
+        assert_eq!(rule("cvm_cluster_network=::/0"), network("::/0"));
         assert_eq!(
             rule("cvm_cluster_network=::/0\ncvm_cluster_interface=eth0.7"),
             AddressRule::Interface("eth0.7".into())
