@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
+use protocol::url::ServiceUrl;
 
 use crate::commands::{Create, Delete, Show, check::Check, contexts::Contexts};
 use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
@@ -144,6 +145,10 @@ pub struct Serve {
     #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "CERNVM_PAIRING_TRUSTED_PROXY")]
     #[arg(help_heading = "Access")]
     trusted_proxy: Vec<Network>,
+    /// URL by which the VMs reach the service: the page writes it into contexts, with its path if a proxy adds one.
+    #[arg(help_heading = "Access")]
+    #[arg(long, value_name = "URL", env = "CERNVM_PAIRING_PUBLIC_URL", value_parser = public_url)]
+    public_url: Option<ServiceUrl>,
     /// Address and port on which Prometheus may read /metrics. Whoever can reach it can read it.
     #[arg(long, value_name = "ADDR", env = "CERNVM_PAIRING_METRICS_LISTEN", value_parser = listen_address)]
     #[arg(help_heading = "Operations")]
@@ -215,6 +220,7 @@ impl Serve {
             creations_per_hour: self.max_creations_per_hour,
             create_token: self.create_token_file.as_deref().map(CreateToken::read).transpose()?,
             proxies: self.trusted_proxy.clone(),
+            public_url: self.public_url.clone(),
             access_log: self.access_log,
             tls,
             ..Config::default()
@@ -231,6 +237,17 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
         };
         format!("it is not an IP address with a port; write {example}")
     })
+}
+
+/// Reads a URL that other machines can use.
+fn public_url(text: &str) -> Result<ServiceUrl, String> {
+    let url = ServiceUrl::parse(text, false).map_err(|problem| format!("it {problem}"))?;
+    if url.is_loopback() {
+        return Err(
+            "on a VM it means the VM itself; give the URL by which the VMs reach the service".to_owned()
+        );
+    }
+    Ok(url)
 }
 
 /// Reads a switch from the environment, where a flag has no value.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use protocol::url::ServiceUrl;
+
 use crate::clock::{Clock, SystemClock};
 pub use crate::origin::Network;
 pub use crate::rate_limits::CREATIONS_PER_HOUR;
@@ -37,6 +39,8 @@ pub struct Config {
     pub create_token: Option<CreateToken>,
     /// Whose word on where a request comes from (`X-Forwarded-For`) is taken.
     pub proxies: Vec<Network>,
+    /// Where the VMs reach the service, for the contexts of the page; `None`: where the page was reached.
+    pub public_url: Option<ServiceUrl>,
     /// How connections are protected; `None`: not at all.
     pub tls: Option<Tls>,
     /// Bytes that clients may make the service hold.
@@ -92,6 +96,7 @@ impl Default for Config {
             creations_per_hour: CREATIONS_PER_HOUR,
             create_token: None,
             proxies: Vec::new(),
+            public_url: None,
             tls: None,
             memory_budget: crate::budget::default_budget(),
             access_log: false,

@@ -1,7 +1,6 @@
 //! Where a request comes from: the address at the other end, or the one that a trusted proxy names.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::HeaderMap;

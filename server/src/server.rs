@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::url::ServiceUrl;
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{interval, sleep, timeout};
@@ -14,11 +15,12 @@ use tokio_util::task::TaskTracker;
 use crate::admin::AdminServer;
 use crate::backup::{self, socket::AdminSocket};
 use crate::budget::{MemoryBudget, Purpose, connections_within};
-use crate::config::{Config, Storage};
+use crate::config::{Config, Storage, Tls};
 use crate::connection_server::ConnectionServer;
 use crate::connections::Connections;
 use crate::error::Error;
 use crate::held_requests::HeldRequests;
+use crate::http::page::Page;
 use crate::listen;
 use crate::metrics::Metrics;
 use crate::origin::Proxies;
@@ -53,7 +55,10 @@ impl Server {
     /// # Errors
     /// The store cannot be opened, or the certificate cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
+        let self_signed = matches!(config.tls, Some(Tls::SelfSigned { .. }));
         let certificate = config.tls.map(Certificate::load).transpose()?;
+        let fingerprint = certificate.as_ref().filter(|_| self_signed).and_then(Certificate::fingerprint);
+        let page = Page::new(&settings(config.public_url.as_ref(), fingerprint));
         let budget = MemoryBudget::new(config.memory_budget);
         let limit = config.connections.min(connections_within(config.memory_budget));
         if limit < config.connections {
@@ -85,6 +90,7 @@ impl Server {
             connections: Connections::new(limit, per_address),
             budget,
             create_token: config.create_token,
+            page,
             metrics: Metrics::default(),
         });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
@@ -182,6 +188,14 @@ fn budget_bytes(budget: &MemoryBudget, purpose: Purpose) -> usize {
     usize::try_from(budget.limit(purpose)).unwrap_or(usize::MAX)
 }
 
+/// What contexts say of this service: the lines of the ucernvm section for its URL and its key.
+fn settings(public_url: Option<&ServiceUrl>, fingerprint: Option<String>) -> Vec<String> {
+    let url = public_url.map(|url| format!("cvm_service_url={url}"));
+    // With plain http the TLS that the fingerprint is for ends elsewhere.
+    let fingerprint = fingerprint.filter(|_| public_url.is_none_or(ServiceUrl::is_secure));
+    url.into_iter().chain(fingerprint.map(|key| format!("cvm_service_fingerprint={key}"))).collect()
+}
+
 /// A service that cannot hand out backups while it runs is still a service.
 fn open_socket(dir: &Path) -> Option<AdminSocket> {
     AdminSocket::open(dir)
@@ -204,10 +218,7 @@ mod tests {
 
     use super::*;
     use client::Pins;
-    use protocol::url::ServiceUrl;
     use protocol::{Fingerprint, Trust};
-
-    use crate::config::Tls;
 
     /// A server on a port of its own.
     struct Running {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::budget::MemoryBudget;
 use crate::connections::Connections;
 use crate::held_requests::HeldRequests;
+use crate::http::page::Page;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::rate_limits::RateLimits;
@@ -38,6 +39,8 @@ pub(crate) struct Service {
     pub(crate) budget: Arc<MemoryBudget>,
     /// What it takes to make a pin, if anything.
     pub(crate) create_token: Option<CreateToken>,
+    /// The page for browsers.
+    pub(crate) page: Page,
 }
 
 impl Service {

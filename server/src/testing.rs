@@ -12,6 +12,7 @@ use crate::budget::MemoryBudget;
 use crate::clock::{ManualClock, Timestamp};
 use crate::connections::Connections;
 use crate::held_requests::HeldRequests;
+use crate::http::page::Page;
 use crate::http::{self, AnswerBody};
 use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
@@ -45,6 +46,7 @@ pub(crate) fn service(store: Arc<Store>, hub: Arc<Hub>) -> Service {
         connections: Connections::new(200, 200),
         budget: MemoryBudget::new(1 << 30),
         create_token: None,
+        page: Page::default(),
         metrics: Metrics::default(),
     }
 }

@@ -151,6 +151,19 @@ fn what_a_person_has_written_stays() {
 }
 
 #[test]
+fn contexts_name_the_public_url_of_the_service() {
+    let service = Service::with(&["--public-url", "https://pair.example.org/pairing/"]);
+    let browser = Browser::start();
+    let pin = make_pin(&browser, &service);
+    for role in ["master", "slave"] {
+        let context = browser.value(role);
+        let lines =
+            format!("cvm_cluster_pin={pin}\ncvm_service_url=https://pair.example.org/pairing\n[ucernvm-end]");
+        assert!(context.contains(&lines), "{context}");
+    }
+}
+
+#[test]
 fn the_page_fits_a_phone_and_is_dark_where_that_is_preferred() {
     let service = Service::start();
     let browser = Browser::start();

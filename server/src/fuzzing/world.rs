@@ -17,6 +17,7 @@ use crate::clock::{ManualClock, Timestamp};
 use crate::connections::Connections;
 use crate::held_requests::HeldRequests;
 use crate::http;
+use crate::http::page::Page;
 use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
 use crate::origin::Proxies;
@@ -59,6 +60,7 @@ impl World {
             connections: Connections::new(200, 200),
             budget: MemoryBudget::new(1 << 30),
             create_token: None,
+            page: Page::default(),
             metrics: Metrics::default(),
         };
         let proxies = Proxies::new(vec!["127.0.0.0/8".parse().expect("it is one")]);

@@ -56,6 +56,12 @@ impl From<Vec<u8>> for AnswerBody {
     }
 }
 
+impl From<Bytes> for AnswerBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(Full::from(bytes))
+    }
+}
+
 impl From<&'static [u8]> for AnswerBody {
     fn from(bytes: &'static [u8]) -> Self {
         Self::Whole(Full::from(bytes))

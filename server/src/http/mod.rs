@@ -13,7 +13,7 @@ mod fields;
 mod keys;
 mod negotiation;
 mod openapi;
-mod page;
+pub(crate) mod page;
 mod pieces;
 mod refusal;
 mod routes;
@@ -114,9 +114,9 @@ async fn beside_the_api(service: &Service, head: &Parts, target: Option<Target<'
         return answers::nothing_there(&routes::normalize(head.uri.path()));
     };
     match target.route().handler(&head.method) {
-        Some(Handler::Home) => answers::redirect("/cluster_pairing"),
+        Some(Handler::Home) => answers::redirect("cluster_pairing"),
         Some(Handler::Describe) => openapi::show(),
-        Some(Handler::Page(file)) => page::show(file),
+        Some(Handler::Page(file)) => page::show(&service.page, file),
         Some(Handler::Alive) => answers::line(StatusCode::OK, "alive"),
         Some(Handler::Ready) => match service.ready().await.map_err(Refusal::from) {
             Ok(()) => answers::line(StatusCode::OK, "ready"),
@@ -433,7 +433,7 @@ mod tests {
     async fn leads_people_to_the_page_and_tells_the_admin_how_it_is() {
         let world = World::new().await;
         let root = world.ask("GET", "/", &[], "").await;
-        assert_eq!((root.status, root.header("location")), (302, "/cluster_pairing"));
+        assert_eq!((root.status, root.header("location")), (302, "cluster_pairing"));
         assert_eq!(world.ask("GET", "/healthz", &[], "").await.status, 200);
         assert_eq!(world.ask("GET", "/readyz", &[], "").await.status, 200);
         world.service.hub.close();

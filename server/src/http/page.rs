@@ -1,12 +1,48 @@
 //! The pairing page: three files that are part of the program, for people with a browser. It uses nothing but API v1.
 
 use hyper::Response;
+use hyper::body::Bytes;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
 
 use super::answer_body::AnswerBody;
+
+/// The page of one service.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    document: Bytes,
+}
+
+/// Where the document takes the lines for the ucernvm section.
+const SETTINGS: &str = r#"<meta name="cvm-settings" content="">"#;
+
+impl Page {
+    /// The page that gives these settings of the ucernvm section to every context: where the service is and how to know
+    /// it. Without the former, the page goes by its own URL.
+    pub(crate) fn new(settings: &[String]) -> Self {
+        // A URL or fingerprint has none of these characters; a document must stay one whatever comes.
+        let safe = |line: &String| !line.contains(['"', '&', '<', '>']);
+        let content: Vec<_> = settings.iter().filter(|line| safe(line)).map(String::as_str).collect();
+        let filled = format!(r#"<meta name="cvm-settings" content="{}">"#, content.join(" "));
+        Self { document: include_str!("../page/index.html").replacen(SETTINGS, &filled, 1).into() }
+    }
+
+    fn bytes(&self, file: File) -> AnswerBody {
+        match file {
+            File::Document => AnswerBody::from(self.document.clone()),
+            File::Style => AnswerBody::from(&include_bytes!("../page/pairing.css")[..]),
+            File::Script => AnswerBody::from(&include_bytes!("../page/pairing.js")[..]),
+        }
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
 
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,21 +60,20 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 impl File {
-    fn content(self) -> (&'static str, &'static [u8]) {
+    fn media_type(self) -> &'static str {
         match self {
-            Self::Document => ("text/html; charset=utf-8", include_bytes!("../page/index.html")),
-            Self::Style => ("text/css; charset=utf-8", include_bytes!("../page/pairing.css")),
-            Self::Script => ("text/javascript; charset=utf-8", include_bytes!("../page/pairing.js")),
+            Self::Document => "text/html; charset=utf-8",
+            Self::Style => "text/css; charset=utf-8",
+            Self::Script => "text/javascript; charset=utf-8",
         }
     }
 }
 
 /// A file of the page.
-pub(super) fn show(file: File) -> Response<AnswerBody> {
-    let (content_type, bytes) = file.content();
-    let mut response = Response::new(AnswerBody::from(bytes));
+pub(super) fn show(page: &Page, file: File) -> Response<AnswerBody> {
+    let mut response = Response::new(page.bytes(file));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type()));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -75,6 +110,19 @@ mod tests {
             let refused = world.ask("POST", path, &[], "").await;
             assert_eq!((refused.status, refused.header("allow")), (405, "GET, HEAD"), "{path}");
         }
+    }
+
+    #[test]
+    fn gives_its_settings_to_the_document() {
+        let shown = |settings: &[&str]| {
+            let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
+            String::from_utf8(super::Page::new(&settings).document.to_vec()).unwrap()
+        };
+        assert!(shown(&[]).contains(super::SETTINGS));
+        let document =
+            shown(&["cvm_service_url=https://pair/x", "cvm_service_fingerprint=sha256:00", "\"><script>"]);
+        let meta = r#"content="cvm_service_url=https://pair/x cvm_service_fingerprint=sha256:00">"#;
+        assert!(document.contains(meta) && !document.contains("\"><script>"), "{document}");
     }
 
     #[test]

@@ -40,10 +40,18 @@ async function ask(method, path) {
   throw error;
 }
 
+// Where the VMs reach the service and how they know it. The service says so; without that, it is where this page is.
+function serviceSettings() {
+  const settings = document.querySelector("meta[name=cvm-settings]").content.split(" ").filter(Boolean);
+  if (settings.some((line) => line.startsWith("cvm_service_url="))) return settings;
+  const path = location.pathname.replace(/\/cluster_pairing\/?$/, "");
+  return [`cvm_service_url=${location.origin}${path}`, ...settings];
+}
+
 function section(role) {
   const lines = ["[ucernvm-begin]"];
   if (role === "master") lines.push("cvm_cluster_master=yes");
-  lines.push(`cvm_cluster_pin=${pin}`, `cvm_service_url=${location.origin}`);
+  lines.push(`cvm_cluster_pin=${pin}`, ...serviceSettings());
   return `${lines.join("\n")}\n[ucernvm-end]\n`;
 }
 
@@ -56,9 +64,10 @@ function fill(role) {
     area.value = before + section(role);
     return;
   }
-  const kept = found[0].split("\n").slice(1)
-    .filter((line) => line && !/^\s*(cvm_cluster_(pin|master)|cvm_service_url)\s*=|^\[ucernvm-end\]/.test(line));
   const ours = section(role).split("\n");
+  const set = new Set([...ours.map((line) => line.split("=")[0]), "cvm_cluster_master"]);
+  const kept = found[0].split("\n").slice(1)
+    .filter((line) => line && !set.has(line.split("=")[0].trim()) && !line.startsWith("[ucernvm-end]"));
   ours.splice(ours.indexOf("[ucernvm-end]"), 0, ...kept);
   area.value = area.value.replace(SECTION, () => ours.join("\n"));
 }

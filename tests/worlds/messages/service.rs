@@ -34,6 +34,13 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         "did you mean CERNVM_PAIRING_LISTEN?",
     )
     .with_environment(&[("CERNVM_PAIRING_LISTENS", "x")]),
+    Mistake::new(
+        "serve --public-url http://localhost:8000",
+        64,
+        "means the VM itself",
+        "by which the VMs reach",
+    ),
+    Mistake::new("serve --public-url ftp://pair", 64, "it is neither http:// nor https://", "--help"),
     // Starting the service.
     Mistake::new(
         "serve --in-memory --listen {plain}",
