@@ -9,3 +9,4 @@ pub mod nearest;
 pub mod placeholder;
 pub mod settings;
 pub mod value;
+pub mod yaml;

@@ -8,8 +8,6 @@
 //! The entries come from cloud-init's own dump of the merged configuration, `instance/cloud-config.txt`, or, as in
 //! cloud-init, from the first of the vendor's that has a list of its own.
 
-mod yaml;
-
 use std::borrow::Cow;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
@@ -22,13 +20,11 @@ use flate2::read::{GzEncoder, MultiGzDecoder};
 
 use context::document::MAX_FILE_BYTES;
 use context::placeholder;
+use context::yaml::{self, Node, Scalar};
 use protocol::error::Error;
-use yaml::{Node, Scalar};
 
 /// Of a file for which an entry names none (`DEFAULT_PERMS`).
 const DEFAULT_MODE: u32 = 0o644;
-/// The tag of bytes, which PyYAML dumps in base64.
-const BINARY_TAG: &str = "!!binary";
 /// As Python's `b64decode` is asked: without a look at the bits that carry nothing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -108,9 +104,8 @@ pub(super) fn edit_encoded<'d>(
     let mut edited = dump.to_owned();
     for (span, encoded) in edits {
         let old = &dump[span.clone()];
-        let tag = if old.starts_with(BINARY_TAG) { BINARY_TAG } else { "" };
         let blanks = &old[old.trim_end().len()..];
-        edited.replace_range(span, &format!("{tag} \"{encoded}\"{blanks}"));
+        edited.replace_range(span, &format!("\"{encoded}\"{blanks}"));
     }
     Ok(Cow::Owned(edited))
 }
@@ -200,7 +195,7 @@ fn flag(entry: &Node, key: &str) -> bool {
 fn mode(entry: &Node) -> u32 {
     let Some(scalar) = entry.get("permissions").and_then(Node::scalar) else { return DEFAULT_MODE };
     let digits = scalar.text.trim();
-    let mode = if scalar.is_plain {
+    let mode = if scalar.is_plain() {
         digits.parse()
     } else {
         u32::from_str_radix(digits.trim_start_matches("0o"), 8)
@@ -256,7 +251,7 @@ fn content(entry: &Node) -> Content {
 
 /// `extract_contents`; `None` where it fails.
 fn decode(scalar: &Scalar, encoding: Encoding) -> Option<Vec<u8>> {
-    let is_null = scalar.is_plain && matches!(scalar.text.as_str(), "" | "~" | "null");
+    let is_null = scalar.is_plain() && matches!(scalar.text.as_str(), "" | "~" | "null");
     let mut bytes = if is_null { Vec::new() } else { scalar.text.clone().into_bytes() };
     if scalar.is_binary {
         bytes = from_base64(&bytes)?;
