@@ -13,19 +13,38 @@ use client::Reached;
 use context::settings::AddressRule;
 use protocol::error::Error;
 
+/// Most other addresses of the machine in the line about the chosen one.
+const MOST_OTHERS: usize = 6;
+
 /// An address, and why it is this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
     /// The address.
     pub address: IpAddr,
     why: String,
+    /// What other addresses slaves might rather need, with their interfaces. Empty where the context says which.
+    others: Vec<String>,
 }
 
 /// `10.0.0.5, the address that reached the service`: for the one line about it.
 impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.address, self.why)
+        write!(f, "{}, {}", self.address, self.why)?;
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        let others = self.others.join(", ");
+        write!(f, "; it also has {others}: cvm_cluster_interface or cvm_cluster_network chooses another")
     }
+}
+
+/// The addresses of this machine that other machines can use.
+///
+/// # Errors
+/// 74 when they cannot be read.
+pub fn held() -> Result<Vec<IpAddr>, Error> {
+    let addresses = Machine::read()?.addresses;
+    Ok(addresses.into_iter().map(|own| own.address).filter(|address| is_global(*address)).collect())
 }
 
 /// Chooses the address by the context's rule; `reached` is how the service was reached.
@@ -34,27 +53,32 @@ impl fmt::Display for Chosen {
 /// 65 when no address of this machine fits the rule, 74 when the machine's addresses cannot be read.
 pub fn choose(rule: &AddressRule, reached: Option<Reached>) -> Result<Chosen, Error> {
     if let AddressRule::Literal(address) = rule {
-        return Ok(Chosen { address: *address, why: "from cvm_cluster_master_ip".to_owned() });
+        return Ok(chosen(*address, "from cvm_cluster_master_ip"));
     }
     choose_from(rule, reached, &Machine::read()?)
 }
 
+fn chosen(address: IpAddr, why: impl Into<String>) -> Chosen {
+    Chosen { address, why: why.into(), others: Vec::new() }
+}
+
 fn choose_from(rule: &AddressRule, reached: Option<Reached>, machine: &Machine) -> Result<Chosen, Error> {
     match rule {
-        AddressRule::Literal(address) => {
-            Ok(Chosen { address: *address, why: "from cvm_cluster_master_ip".to_owned() })
-        }
+        AddressRule::Literal(address) => Ok(chosen(*address, "from cvm_cluster_master_ip")),
         AddressRule::Interface(name) => machine
             .global_of(name)
-            .map(|address| Chosen { address, why: format!("the first of cvm_cluster_interface {name}") })
+            .map(|address| chosen(address, format!("the first of cvm_cluster_interface {name}")))
             .ok_or_else(|| {
                 machine.no_address("cvm_cluster_interface", &format!("no global address on {name}"))
             }),
         AddressRule::Network(network) => machine
             .first(|own| network.contains(own.address))
-            .map(|address| Chosen { address, why: format!("the first in cvm_cluster_network {network}") })
+            .map(|address| chosen(address, format!("the first in cvm_cluster_network {network}")))
             .ok_or_else(|| machine.no_address("cvm_cluster_network", &format!("no address in {network}"))),
-        AddressRule::Route => by_route(reached, machine),
+        AddressRule::Route => {
+            let chosen = by_route(reached, machine)?;
+            Ok(Chosen { others: machine.others(chosen.address), ..chosen })
+        }
     }
 }
 
@@ -67,19 +91,15 @@ fn by_route(reached: Option<Reached>, machine: &Machine) -> Result<Chosen, Error
         None => "no service was reached",
     };
     if let Some(address) = machine.default_route {
-        return Ok(Chosen { address, why: format!("the default route's, since {why_not}") });
+        return Ok(chosen(address, format!("the default route's, since {why_not}")));
     }
     if let Some(address) = machine.first(|own| is_global(own.address)) {
-        return Ok(Chosen {
-            address,
-            why: format!("the first there is, since {why_not} and no route leads out"),
-        });
+        return Ok(chosen(address, format!("the first there is, since {why_not} and no route leads out")));
     }
     match reached {
         // A trial on one machine without a network.
         Some(Reached { local, .. }) => {
-            let why = "which other machines cannot reach, since this one has no other".to_owned();
-            Ok(Chosen { address: local, why })
+            Ok(chosen(local, "which other machines cannot reach, since this one has no other"))
         }
         None => Err(machine.no_address("cvm_cluster_master_ip", "no address that slaves could reach")),
     }
@@ -129,7 +149,7 @@ impl Machine {
                 Some(Own { interface: interface.interface_name, address })
             })
             .collect();
-        // Addresses for documentation (RFC 5737, RFC 3849): nobody has a route of its own to them.
+        // Addresses for documentation (RFC 5737, RFC 3849): no machine has a route of its own to them.
         let default_route = source_towards(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))
             .or_else(|| source_towards(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))))
             .filter(|address| is_global(*address));
@@ -156,10 +176,17 @@ impl Machine {
         match interface.filter(|_| local.is_ipv6()).and_then(|interface| Some((v4(interface)?, interface))) {
             Some((address, interface)) => {
                 let why = format!("the IPv4 address of {interface}, over which IPv6 reached the service");
-                Chosen { address, why }
+                chosen(address, why)
             }
-            None => Chosen { address: local, why: "the address that reached the service".to_owned() },
+            None => chosen(local, "the address that reached the service"),
         }
+    }
+
+    /// The addresses beside this one that other machines can use, as `eth1 192.168.7.5`.
+    fn others(&self, address: IpAddr) -> Vec<String> {
+        let other = |own: &&Own| own.address != address && is_global(own.address);
+        let others = self.addresses.iter().filter(other);
+        others.map(|own| format!("{} {}", own.interface, own.address)).take(MOST_OTHERS).collect()
     }
 
     fn no_address(&self, setting: &str, problem: &str) -> Error {
@@ -229,6 +256,12 @@ mod tests {
         let route = AddressRule::Route;
         check(&route, Some(("192.168.7.5", false)), &ordinary(), "192.168.7.5, the address that reached");
         check(&route, Some(("2001:db8:2::5", false)), &ordinary(), "2001:db8:2::5, the address that reached");
+        check(
+            &route,
+            Some(("10.0.0.5", false)),
+            &ordinary(),
+            "; it also has docker0 172.17.0.1, eth1 192.168.7.5, eth0 2001:db8::5, eth2 2001:db8:2::5: cvm_cluster_interface or",
+        );
         check(&route, Some(("2001:db8::5", false)), &ordinary(), "10.0.0.5, the IPv4 address of eth0");
     }
 

@@ -11,7 +11,9 @@ const FLOOR: Duration = Duration::from_secs(1);
 const CEILING: Duration = Duration::from_secs(30);
 
 /// Time kept for the last try before the deadline.
-const LAST_TRY: Duration = Duration::from_secs(1);
+pub(crate) const LAST_TRY: Duration = Duration::from_millis(500);
+/// The longest `Retry-After` that is obeyed: a service that says more must not make a VM sleep to its deadline.
+const RETRY_AFTER_CAP: Duration = Duration::from_secs(60);
 
 /// Time as the agent sees it: monotonic, so that setting the clock at boot does not matter.
 pub trait Clock {
@@ -41,15 +43,15 @@ impl Clock for SystemClock {
     }
 }
 
-/// How long something is tried, and since when.
+/// How long something is tried, and since when. It is for the whole of it, however many requests that takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Deadline {
     started: Duration,
     until: Duration,
     once: bool,
 }
 
-impl Patience {
+impl Deadline {
     /// Tries again until so much time has passed.
     #[must_use]
     pub fn of(clock: &impl Clock, length: Duration) -> Self {
@@ -81,14 +83,15 @@ impl Patience {
         self.until.saturating_sub(clock.now())
     }
 
-    /// For how long it was tried until now.
+    /// For how long it was tried until now, to the nearest second.
     #[must_use]
     pub fn tried(&self, clock: &impl Clock) -> Duration {
-        clock.now().saturating_sub(self.started)
+        let tried = clock.now().saturating_sub(self.started);
+        Duration::from_secs((tried + Duration::from_millis(500)).as_secs())
     }
 
-    /// How long to pause before the next try, or `None` when it is time to give up. A second is kept for that try, so
-    /// a pause that would pass the deadline ends just before it.
+    /// How long to pause before the next try, or `None` when it is time to give up. [`LAST_TRY`] is kept for that try. A
+    /// pause after which there would be no room for another one lasts until just before the deadline.
     pub fn next_pause(
         &self,
         clock: &impl Clock,
@@ -97,7 +100,10 @@ impl Patience {
         at_least: Option<Duration>,
     ) -> Option<Duration> {
         let room = self.left(clock).saturating_sub(LAST_TRY);
-        (!self.once && room >= FLOOR).then(|| backoff.pause(random, at_least, room))
+        (!self.once && room >= FLOOR).then(|| {
+            let pause = backoff.pause(random, at_least, room);
+            if room - pause < FLOOR { room } else { pause }
+        })
     }
 }
 
@@ -118,7 +124,7 @@ impl Backoff {
     }
 
     /// The next pause, no longer than `left`, the time until the deadline. `at_least` is the service's `Retry-After`:
-    /// a lower bound, to which up to 15 s are added, since the service tells every waiting VM the same.
+    /// a lower bound up to 60 s, to which up to 15 s are added, since the service tells every waiting VM the same.
     pub fn pause(
         &mut self,
         random: &mut fastrand::Rng,
@@ -129,7 +135,7 @@ impl Backoff {
         if fixed < CEILING / 2 {
             self.doublings += 1;
         }
-        let fixed = fixed.max(at_least.unwrap_or_default());
+        let fixed = fixed.max(at_least.unwrap_or_default().min(RETRY_AFTER_CAP));
         fixed.saturating_add(fixed.min(CEILING / 2).mul_f64(random.f64())).min(left)
     }
 }
@@ -141,7 +147,7 @@ pub(crate) mod tests {
     use std::cell::Cell;
     use std::rc::Rc;
 
-    /// A clock that only goes on when somebody sleeps, and shares its time with its clones.
+    /// A clock that only advances when it is slept on, and shares its time with its clones.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct FakeClock(Rc<Cell<Duration>>);
 
@@ -182,34 +188,44 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn has_no_patience_left_after_the_deadline() {
+    fn has_no_time_left_after_the_deadline() {
         let clock = FakeClock::default();
         clock.sleep(Duration::from_secs(7));
-        let patience = Patience::of(&clock, Duration::from_secs(10));
+        let deadline = Deadline::of(&clock, Duration::from_secs(10));
         clock.sleep(Duration::from_secs(4));
-        assert_eq!(patience.left(&clock), Duration::from_secs(6));
-        assert_eq!(patience.at_most(&clock, Duration::from_secs(2)).left(&clock), Duration::from_secs(2));
-        assert_eq!(patience.at_most(&clock, Duration::from_secs(60)).left(&clock), Duration::from_secs(6));
+        assert_eq!(deadline.left(&clock), Duration::from_secs(6));
+        assert_eq!(deadline.at_most(&clock, Duration::from_secs(2)).left(&clock), Duration::from_secs(2));
+        assert_eq!(deadline.at_most(&clock, Duration::from_secs(60)).left(&clock), Duration::from_secs(6));
         clock.sleep(Duration::from_secs(60));
-        assert_eq!(patience.left(&clock), Duration::ZERO);
-        assert_eq!(patience.tried(&clock), Duration::from_secs(64));
+        assert_eq!(deadline.left(&clock), Duration::ZERO);
+        assert_eq!(deadline.tried(&clock), Duration::from_secs(64));
+        clock.sleep(Duration::from_millis(500));
+        assert_eq!(deadline.tried(&clock), Duration::from_secs(65));
     }
 
     #[test]
-    fn keeps_a_second_for_the_last_try_and_a_second_between_tries() {
+    fn keeps_time_for_the_last_try_and_a_second_between_tries() {
         let mut random = fastrand::Rng::with_seed(1);
-        let mut next = |patience: &Patience, clock: &FakeClock, at_least: u64| {
+        let mut next = |deadline: &Deadline, clock: &FakeClock, at_least: u64| {
             let at_least = Some(Duration::from_secs(at_least));
-            patience.next_pause(clock, &mut Backoff::default(), &mut random, at_least)
+            deadline.next_pause(clock, &mut Backoff::default(), &mut random, at_least)
         };
         let clock = FakeClock::default();
-        let patience = Patience::of(&clock, Duration::from_secs(100));
-        assert_eq!(next(&patience, &clock, 3600), Some(Duration::from_secs(99)));
-        clock.sleep(Duration::from_secs(98));
-        assert_eq!(next(&patience, &clock, 0), Some(Duration::from_secs(1)));
+        let deadline = Deadline::of(&clock, Duration::from_secs(100));
+        // An hour of Retry-After is a minute.
+        let capped = next(&deadline, &clock, 3600).unwrap();
+        assert!((RETRY_AFTER_CAP..=RETRY_AFTER_CAP + CEILING / 2).contains(&capped), "{capped:?}");
+        clock.sleep(Duration::from_millis(96_500));
+        let (pause, room) = (next(&deadline, &clock, 0).unwrap(), Duration::from_secs(3));
+        assert!(
+            pause == room || room - pause >= FLOOR,
+            "the last pause ends just before the deadline: {pause:?}"
+        );
+        clock.sleep(Duration::from_secs(2));
+        assert_eq!(next(&deadline, &clock, 0), Some(Duration::from_secs(1)));
         clock.sleep(Duration::from_millis(1));
-        assert_eq!(next(&patience, &clock, 0), None);
-        assert_eq!(next(&Patience::once(&clock, FOREVER), &clock, 0), None);
+        assert_eq!(next(&deadline, &clock, 0), None);
+        assert_eq!(next(&Deadline::once(&clock, FOREVER), &clock, 0), None);
     }
 
     proptest! {
@@ -226,7 +242,7 @@ pub(crate) mod tests {
             for _ in 0..steps {
                 let pause = backoff.pause(&mut random, at_least, left);
                 prop_assert!(pause <= left);
-                prop_assert!(pause >= at_least.unwrap_or(FLOOR).max(FLOOR).min(left));
+                prop_assert!(pause >= at_least.unwrap_or(FLOOR).clamp(FLOOR, RETRY_AFTER_CAP).min(left));
             }
         }
     }

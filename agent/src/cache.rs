@@ -1,101 +1,166 @@
-//! What a VM keeps of a success, so that it boots again without the service.
+//! What a VM keeps for its next boot: the values that a slave got, and what a master did under its pin.
 //!
-//! One JSON file per instance, for root only, since it has the pin in it. `files` writes it; here are its format and
-//! the rule of when it counts. A file that does not fit in any way is as good as none.
+//! One JSON file per instance, for root only, since it has the pin in it. It is replaced as a whole, so that a power cut
+//! leaves the old or the new one. A file that does not belong to this instance, role, pin and service, or that cannot
+//! be read, is as good as none; of one that does, each value counts by itself.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::PathBuf;
 
-use protocol::key::MASTER_IP;
 use protocol::limits::BYTES_PER_PIN;
 use serde::{Deserialize, Serialize};
 
-use context::settings::Settings;
+use crate::files;
+use crate::master::{Memory, Record};
+use crate::root::Root;
+use context::settings::{Role, Settings};
 use context::value::{self, Origin};
 
 /// The permissions of the file.
-pub const MODE: u32 = 0o600;
-/// The format's number; a later format gets another.
-const VERSION: u32 = 1;
+const MODE: u32 = 0o600;
+/// The format's number. Version 1 had neither a role nor a master's record.
+const VERSION: u32 = 2;
 /// Most bytes of the file: what a pin can hold, and room for JSON around it.
 const MAX_BYTES: u64 = 2 * BYTES_PER_PIN as u64;
 
-/// What was gathered, or pushed, and for whom that is true.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a guest keeps its cache, and what tells it from a clone.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The file.
+    pub file: PathBuf,
+    /// cloud-init's instance-id, or the machine's product_uuid.
+    pub instance: String,
+}
+
+impl Binding {
+    /// Where the record of the last run lies.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.file.with_file_name(crate::record::NAME)
+    }
+}
+
+/// The cache of an instance. Every change is written at once.
 pub struct Cache {
+    /// `None` for a guest that cannot be told from a clone: its cache ends with the program.
+    file: Option<PathBuf>,
+    root: Root,
+    content: Content,
+}
+
+/// The file's content.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
     version: u32,
-    /// What tells this VM from a clone of it: cloud-init's instance-id, or the machine's product_uuid.
     instance: String,
     pin: String,
+    #[serde(default)]
+    role: String,
     services: Vec<String>,
+    #[serde(default)]
     values: BTreeMap<String, String>,
+    #[serde(default)]
+    master: Record,
 }
 
 impl Cache {
-    /// What this instance is to keep.
+    /// The cache of the instance for this context; empty where there is none that counts.
     #[must_use]
-    pub fn new(instance: &str, settings: &Settings, values: BTreeMap<String, String>) -> Self {
-        Self {
+    pub fn open(root: &Root, binding: Option<&Binding>, settings: &Settings) -> Self {
+        let empty = Content {
             version: VERSION,
-            instance: instance.to_owned(),
+            instance: binding.map(|binding| binding.instance.clone()).unwrap_or_default(),
             pin: settings.pin.reveal().to_owned(),
-            services: services(settings),
-            values,
+            role: role(settings.role).to_owned(),
+            services: settings.services.iter().map(ToString::to_string).collect(),
+            values: BTreeMap::new(),
+            master: Record::default(),
+        };
+        let found = binding.and_then(|binding| Content::read(&binding.file)?.for_context(&empty));
+        let file = binding.map(|binding| binding.file.clone());
+        Self { file, root: root.clone(), content: found.unwrap_or(empty) }
+    }
+
+    /// The values by their keys, each as safe as one that comes from the service.
+    #[must_use]
+    pub fn values(&self) -> &BTreeMap<String, String> {
+        &self.content.values
+    }
+
+    /// Keeps these values, beside those of other keys.
+    pub fn learn(&mut self, values: &BTreeMap<String, String>) {
+        let before = self.content.clone();
+        self.content.values.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
+        if self.content != before {
+            self.write();
         }
     }
 
-    /// Reads a cache that counts: made by this instance for the context's pin and URLs, with `master_ip` and every one
-    /// of these keys, each value as safe as one that comes from the service.
-    #[must_use]
-    pub fn read(path: &Path, instance: &str, settings: &Settings, keys: &[String]) -> Option<Self> {
-        let mut bytes = Vec::new();
-        File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-        let cache: Self = serde_json::from_slice(&bytes).ok()?;
-        cache.counts(instance, settings, keys).then_some(cache)
-    }
-
-    fn counts(&self, instance: &str, settings: &Settings, keys: &[String]) -> bool {
-        self.version == VERSION
-            && self.instance == instance
-            && self.pin == settings.pin.reveal()
-            && self.services == services(settings)
-            && self.values.contains_key(MASTER_IP)
-            && keys.iter().all(|key| self.values.contains_key(key))
-            && self.values.iter().all(|(key, value)| value::check(key, value, Origin::Received).is_ok())
-    }
-
-    /// The values by their keys.
-    #[must_use]
-    pub fn values(&self) -> &BTreeMap<String, String> {
-        &self.values
-    }
-
-    /// The file's content.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("strings serialize")
+    /// That this fails spoils nothing now.
+    fn write(&self) {
+        let Some(file) = &self.file else { return };
+        let bytes = serde_json::to_vec(&self.content).expect("strings serialize");
+        if let Err(error) = files::create(&self.root, file, &bytes, MODE) {
+            log::warn!("{error}: the next boot will need the service again");
+        }
     }
 }
 
-fn services(settings: &Settings) -> Vec<String> {
-    settings.services.iter().map(ToString::to_string).collect()
+impl Memory for Cache {
+    fn record(&self) -> &Record {
+        &self.content.master
+    }
+
+    fn keep(&mut self, record: Record) {
+        self.content.master = record;
+        self.write();
+    }
+}
+
+impl Content {
+    fn read(file: &std::path::Path) -> Option<Self> {
+        let mut bytes = Vec::new();
+        File::open(file).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// What of it counts for the context that an empty cache of today describes.
+    fn for_context(mut self, empty: &Self) -> Option<Self> {
+        let role_fits = match self.version {
+            // Masters kept their own address there, which says nothing of what they did.
+            1 => empty.role == role(Role::Slave),
+            VERSION => self.role == empty.role,
+            _ => false,
+        };
+        let same_service = self.services.iter().any(|service| empty.services.contains(service));
+        let counts = role_fits && self.instance == empty.instance && self.pin == empty.pin && same_service;
+        self.values.retain(|key, value| value::check(key, value, Origin::Received).is_ok());
+        counts.then(|| Self { values: self.values, master: self.master, ..empty.clone() })
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Master => "master",
+        Role::Slave => "slave",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use context::settings::{AddressRule, DEFAULT_TIMEOUT, Keys, Role};
+    use context::settings::{AddressRule, DEFAULT_TIMEOUT, Keys};
     use protocol::Pin;
     use protocol::Trust;
     use protocol::url::ServiceUrl;
 
-    fn settings(pin: &str, url: &str) -> Settings {
+    fn settings(role: Role, pin: &str, urls: &[&str]) -> Settings {
         Settings {
             pin: Pin::parse(pin).unwrap(),
-            role: Role::Slave,
-            services: vec![ServiceUrl::parse(url, false).unwrap()],
+            role,
+            services: urls.iter().map(|url| ServiceUrl::parse(url, false).unwrap()).collect(),
             trust: Trust::WebPki,
             timeout: DEFAULT_TIMEOUT,
             keys: Keys::WithPlaceholder,
@@ -105,54 +170,107 @@ mod tests {
         }
     }
 
+    const PIN: &str = "enico1qq0oey";
+    const URL: &str = "http://pair:8000";
+
     fn ours() -> Settings {
-        settings("enico1qq0oey", "http://pair:8000")
+        settings(Role::Slave, PIN, &[URL])
     }
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// What the file of `bytes` gives to instance `i-1` with our settings that needs `token`.
-    fn read(bytes: &[u8]) -> Option<BTreeMap<String, String>> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        Cache::read(file.path(), "i-1", &ours(), &["token".to_owned()]).map(|cache| cache.values)
+    /// A directory with the cache of one instance.
+    struct Disk(tempfile::TempDir);
+
+    impl Disk {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn binding(&self, instance: &str) -> Binding {
+            Binding { file: self.0.path().join("cache.json"), instance: instance.to_owned() }
+        }
+
+        fn open(&self, instance: &str, settings: &Settings) -> Cache {
+            Cache::open(
+                &Root::from(self.0.path().as_os_str().to_owned()),
+                Some(&self.binding(instance)),
+                settings,
+            )
+        }
+
+        fn write(&self, bytes: &[u8]) {
+            std::fs::write(self.binding("").file, bytes).unwrap();
+        }
     }
 
     #[test]
     fn gives_back_what_this_instance_kept() {
-        let kept = values(&[("master_ip", "10.0.0.5"), ("token", "abc"), ("more", "x")]);
-        assert_eq!(read(&Cache::new("i-1", &ours(), kept.clone()).to_bytes()), Some(kept));
+        let disk = Disk::new();
+        disk.open("i-1", &ours()).learn(&values(&[("master_ip", "10.0.0.5"), ("token", "abc")]));
+        disk.open("i-1", &ours()).learn(&values(&[("token", "new")]));
+        let kept = values(&[("master_ip", "10.0.0.5"), ("token", "new")]);
+        assert_eq!(disk.open("i-1", &ours()).values(), &kept);
+        // Another URL beside the one that it came from changes nothing.
+        let more = settings(Role::Slave, PIN, &["http://other", URL]);
+        assert_eq!(disk.open("i-1", &more).values(), &kept);
     }
 
     #[test]
     fn gives_nothing_to_a_clone_or_for_another_context() {
-        let kept = values(&[("master_ip", "10.0.0.5"), ("token", "abc")]);
-        for (what, cache) in [
-            ("another instance", Cache::new("i-2", &ours(), kept.clone())),
-            ("another pin", Cache::new("i-1", &settings("enico1qq0oez", "http://pair:8000"), kept.clone())),
-            ("another URL", Cache::new("i-1", &settings("enico1qq0oey", "http://pair:8001"), kept.clone())),
-            ("a later format", Cache { version: VERSION + 1, ..Cache::new("i-1", &ours(), kept) }),
-            ("no token", Cache::new("i-1", &ours(), values(&[("master_ip", "10.0.0.5")]))),
-            ("no master_ip", Cache::new("i-1", &ours(), values(&[("token", "abc")]))),
-            (
-                "an unsafe value",
-                Cache::new("i-1", &ours(), values(&[("master_ip", "$(reboot)"), ("token", "abc")])),
-            ),
+        let disk = Disk::new();
+        disk.open("i-1", &ours()).learn(&values(&[("master_ip", "10.0.0.5")]));
+        let nothing = values(&[]);
+        assert_eq!(disk.open("i-2", &ours()).values(), &nothing, "another instance");
+        for (what, other) in [
+            ("another pin", settings(Role::Slave, "enico1qq0oez", &[URL])),
+            ("another URL", settings(Role::Slave, PIN, &["http://pair:8001"])),
+            ("another role", settings(Role::Master, PIN, &[URL])),
         ] {
-            assert_eq!(read(&cache.to_bytes()), None, "{what}");
+            assert_eq!(disk.open("i-1", &other).values(), &nothing, "{what}");
         }
+        assert!(Cache::open(&Root::default(), None, &ours()).values().is_empty());
+    }
+
+    #[test]
+    fn one_value_that_is_unsafe_does_not_take_away_the_others() {
+        let disk = Disk::new();
+        disk.write(
+            br#"{"version":2,"role":"slave","instance":"i-1","pin":"enico1qq0oey","services":["http://pair:8000"],
+                "values":{"master_ip":"10.0.0.5","token":"$(reboot)"}}"#,
+        );
+        assert_eq!(disk.open("i-1", &ours()).values(), &values(&[("master_ip", "10.0.0.5")]));
+    }
+
+    #[test]
+    fn reads_the_first_format_for_a_slave_and_ignores_later_ones() {
+        let disk = Disk::new();
+        let file = |version: u32| {
+            format!(
+                r#"{{"version":{version},"instance":"i-1","pin":"{PIN}","services":["{URL}"],"values":{{"master_ip":"10.0.0.5"}}}}"#
+            )
+        };
+        disk.write(file(1).as_bytes());
+        assert_eq!(disk.open("i-1", &ours()).values(), &values(&[("master_ip", "10.0.0.5")]));
+        let master = settings(Role::Master, PIN, &[URL]);
+        assert!(disk.open("i-1", &master).values().is_empty());
+        assert!(!disk.open("i-1", &master).record().was_confirmed());
+        disk.write(file(3).as_bytes());
+        assert!(disk.open("i-1", &ours()).values().is_empty());
     }
 
     #[test]
     fn gives_nothing_from_a_broken_file() {
-        let whole =
-            Cache::new("i-1", &ours(), values(&[("master_ip", "10.0.0.5"), ("token", "abc")])).to_bytes();
+        let disk = Disk::new();
+        disk.open("i-1", &ours()).learn(&values(&[("master_ip", "10.0.0.5"), ("token", "abc")]));
+        let whole = std::fs::read(disk.binding("").file).unwrap();
         for cut in 0..whole.len() {
-            assert_eq!(read(&whole[..cut]), None, "{cut} bytes");
+            disk.write(&whole[..cut]);
+            assert!(disk.open("i-1", &ours()).values().is_empty(), "{cut} bytes");
         }
-        assert_eq!(read(&vec![b' '; 1 << 22]), None);
-        assert!(Cache::read(Path::new("/nonexistent"), "i-1", &ours(), &[]).is_none());
+        disk.write(&vec![b' '; 1 << 22]);
+        assert!(disk.open("i-1", &ours()).values().is_empty());
     }
 }

@@ -31,7 +31,12 @@ pub enum Command {
     /// Push or await, and substitute.
     Contextualize(Target),
     /// Say that the master has booted.
-    MasterReady,
+    MasterReady {
+        /// Whether to take the cluster back from a master that has replaced this one.
+        force: bool,
+    },
+    /// Say that the master is not ready any more.
+    WithdrawReady,
     /// Put a key.
     Publish {
         /// Its name.
@@ -118,6 +123,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
             Long("no-wait") => words.no_wait = true,
             Long("wait") => words.wait = true,
             Long("json") => words.json = true,
+            Long("force") => words.force = true,
+            Long("withdraw") => words.withdraw = true,
             Long("help") | Short('h') => words.help = true,
             Long("version") | Short('V') => words.version = true,
             Value(word) => words.positional.push(word),
@@ -139,6 +146,8 @@ struct Words {
     no_wait: bool,
     wait: bool,
     json: bool,
+    force: bool,
+    withdraw: bool,
     help: bool,
     version: bool,
     positional: Vec<OsString>,
@@ -164,7 +173,11 @@ impl Words {
         self.only_where_they_belong(&name)?;
         let command = match name.as_str() {
             "contextualize" => Command::Contextualize(self.target(&mut rest)?),
-            "master-ready" => Command::MasterReady,
+            "master-ready" => match (self.force, self.withdraw) {
+                (true, true) => return Err(Error::usage("--force and --withdraw exclude each other")),
+                (force, false) => Command::MasterReady { force },
+                (false, true) => Command::WithdrawReady,
+            },
             "publish" => Command::Publish { key: key(&mut rest)?, value: value_source(&mut rest)? },
             "get" => Command::Get { key: key(&mut rest)?, wait: self.wait },
             "check" => Command::Check { files: files_of_check(&mut rest)?, format: self.format() },
@@ -199,6 +212,8 @@ impl Words {
             (self.no_wait, "--no-wait", &["contextualize"]),
             (self.wait, "--wait", &["get"]),
             (self.json, "--json", &["check", "doctor"]),
+            (self.force, "--force", &["master-ready"]),
+            (self.withdraw, "--withdraw", &["master-ready"]),
         ] {
             if given && !homes.contains(&command) {
                 let homes = homes.join("' and '");
@@ -238,7 +253,7 @@ fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathB
 }
 
 /// Every option, for a hint at the one that was meant.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 11] = [
     "--root",
     "--user-data",
     "--verbose",
@@ -247,6 +262,8 @@ const OPTIONS: [&str; 9] = [
     "--no-wait",
     "--wait",
     "--json",
+    "--force",
+    "--withdraw",
     "--help",
 ];
 
@@ -302,7 +319,9 @@ mod tests {
         assert_eq!(command("contextualize --cloud-init"), cloud_init(&[]));
         assert_eq!(command("contextualize --cloud-init part"), cloud_init(&["part"]));
         assert_eq!(command("contextualize --bootloader"), Command::Contextualize(Target::Bootloader));
-        assert_eq!(command("master-ready"), Command::MasterReady);
+        assert_eq!(command("master-ready"), Command::MasterReady { force: false });
+        assert_eq!(command("master-ready --force"), Command::MasterReady { force: true });
+        assert_eq!(command("master-ready --withdraw"), Command::WithdrawReady);
         for (word, value) in [
             ("v", ValueSource::Literal("v".into())),
             ("@f", ValueSource::File("f".into())),
@@ -339,6 +358,8 @@ mod tests {
             ("publish k", "which value?"),
             ("check", "needs a file"),
             ("master-ready --wait", "belongs to 'get'"),
+            ("publish k v --force", "belongs to 'master-ready'"),
+            ("master-ready --force --withdraw", "exclude each other"),
             ("contextualize --cloud-init --bootloader", "exclude each other"),
             ("contextualize --bootloader file", "does not take 'file'"),
             ("doctor now", "does not take 'now'"),

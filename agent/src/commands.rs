@@ -5,50 +5,89 @@ use std::process::ExitCode;
 
 use crate::backoff::SystemClock;
 use crate::cli::{Format, ValueSource};
-use crate::phase::{Guest, PIN_HAS_EXPIRED, warn_of_original, why_no_section};
+use crate::master::Memory as _;
+use crate::phase::{self, Guest, PIN_HAS_EXPIRED, warn_of_original, why_no_section};
 use crate::root::Root;
 use crate::session::Session;
-use crate::{doctor, get, master, publish};
+use crate::{doctor, get, publish, unpublished};
 use context::check;
 use context::check::Severity;
 use context::settings::{Found, Role, Settings};
 use protocol::error::{Error, Status};
 use serde_json::json;
 
-/// `master-ready`: tells the slaves that this master has booted.
+/// `master-ready`: tells the slaves that this master has booted; with `force` also where another master has replaced it.
 ///
 /// # Errors
-/// As [`master::ready`].
-pub fn master_ready(root: &Root, user_data: &[PathBuf]) -> Result<String, Error> {
+/// As [`Master::ready`](crate::master::Master::ready); 75 when a key that `publish` was to store on this boot is not
+/// there by the deadline.
+pub fn master_ready(root: &Root, user_data: &[PathBuf], force: bool) -> Result<String, Error> {
     let guest = Guest::find(root, user_data)?;
-    let settings = match guest.settings()? {
-        Found::Cluster(settings) if settings.role == Role::Master => settings,
-        Found::Cluster(_) => return Ok("this VM is a slave: nothing to do".to_owned()),
-        Found::NoPin { place } => {
-            return Ok(format!("no cvm_cluster_pin in the ucernvm section of {place}: nothing to do"));
-        }
-        Found::NoSection => return Ok(format!("{}: nothing to do", why_no_section(root))),
+    let settings = match master_settings(root, &guest)? {
+        Ok(settings) => settings,
+        Err(nothing_to_do) => return Ok(nothing_to_do),
     };
     warn_of_original(root);
-    match master::ready(&mut Session::new(&settings, SystemClock::default())?, &settings.address) {
+    let mut session = Session::new(&settings, SystemClock::default())?;
+    unpublished::await_none(root, &mut session)?;
+    let mut cache = guest.cache(root, &settings);
+    let mut master = phase::master(root, &settings, &mut cache, force)?;
+    match master.ready(&mut session) {
         Ok(address) => Ok(format!("this master is ready, and its slaves go on with {address}")),
-        Err(error) if error.is_unknown_pin() && guest.remembers(&settings) => Ok(PIN_HAS_EXPIRED.to_owned()),
+        Err(error) if error.is_unknown_pin() && cache.record().was_confirmed() => {
+            Ok(PIN_HAS_EXPIRED.to_owned())
+        }
         Err(error) => Err(error),
     }
+}
+
+/// `master-ready --withdraw`: tells the slaves at shutdown that this master is not ready any more.
+///
+/// # Errors
+/// As [`Master::withdraw`](crate::master::Master::withdraw).
+pub fn withdraw_ready(root: &Root, user_data: &[PathBuf]) -> Result<String, Error> {
+    let guest = Guest::find(root, user_data)?;
+    let settings = match master_settings(root, &guest)? {
+        Ok(settings) => settings,
+        Err(nothing_to_do) => return Ok(nothing_to_do),
+    };
+    let mut cache = guest.cache(root, &settings);
+    let mut master = phase::master(root, &settings, &mut cache, false)?;
+    match master.withdraw(&mut Session::new(&settings, SystemClock::default())?) {
+        Ok(true) => Ok("this master is not ready any more: slaves that boot now wait for it".to_owned()),
+        Ok(false) => Ok("master_ready is not this master's: nothing to withdraw".to_owned()),
+        Err(error) if error.is_unknown_pin() => Ok(PIN_HAS_EXPIRED.to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The settings of a master, or why there is nothing to do for one.
+fn master_settings(root: &Root, guest: &Guest) -> Result<Result<Settings, String>, Error> {
+    Ok(match guest.settings()? {
+        Found::Cluster(settings) if settings.role == Role::Master => Ok(settings),
+        Found::Cluster(_) => Err("this VM is a slave: nothing to do".to_owned()),
+        Found::NoPin { place } => {
+            Err(format!("no cvm_cluster_pin in the ucernvm section of {place}: nothing to do"))
+        }
+        Found::NoSection => Err(format!("{}: nothing to do", why_no_section(root))),
+    })
 }
 
 /// `publish KEY …`: puts a key under the pin.
 ///
 /// # Errors
-/// As [`publish::read_value`] and [`publish::publish`].
+/// As [`publish::check_key`], [`publish::read_value`] and [`publish::publish`].
 pub fn publish(root: &Root, user_data: &[PathBuf], key: &str, value: ValueSource) -> Result<String, Error> {
+    publish::check_key(key)?;
     let value = match value {
         ValueSource::File(file) => ValueSource::File(root.path(file)),
         other => other,
     };
-    let value = publish::read_value(key, value)?;
     let settings = cluster(root, user_data)?;
+    unpublished::begin(root, key);
+    let value = publish::read_value(key, value)?;
     publish::publish(&mut Session::new(&settings, SystemClock::default())?, key, &value)?;
+    unpublished::end(root, key);
     Ok(format!("published '{key}'"))
 }
 

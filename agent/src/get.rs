@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backoff::{Clock, Patience};
+use crate::backoff::{Clock, Deadline};
 use crate::session::Session;
 use crate::slave;
 use client::Service;
@@ -22,8 +22,8 @@ pub fn get<S: Service, C: Clock>(
     key: &str,
     wait: bool,
 ) -> Result<String, Error> {
-    let patience = if wait { session.patience() } else { Patience::once(session.clock(), LIMIT) };
-    let value = slave::await_key(session, key, &format!("waiting for the key '{key}'"), &patience)?;
+    let deadline = if wait { session.deadline() } else { Deadline::once(session.clock(), LIMIT) };
+    let value = slave::await_key(session, key, &format!("waiting for the key '{key}'"), &deadline)?;
     value::check(key, &value, Origin::Received)?;
     Ok(value)
 }
@@ -31,12 +31,12 @@ pub fn get<S: Service, C: Clock>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::fake::{Reply, Stage, done, missing, value, waited};
+    use crate::session::fake::{FakeSession, Reply, done, missing, value, waited};
     use protocol::error::Status;
 
     #[track_caller]
     fn check(wait: bool, script: Vec<(&'static str, Reply)>, expected: Result<&str, Status>) {
-        let result = get(&mut Stage::script(1500, script).session, "a", wait);
+        let result = get(&mut FakeSession::script(1500, script).session, "a", wait);
         assert_eq!(result.as_deref().map_err(|error| error.status()), expected);
     }
 

@@ -19,3 +19,4 @@ pub mod record;
 pub mod root;
 pub mod session;
 pub mod slave;
+pub mod unpublished;

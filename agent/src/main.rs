@@ -52,7 +52,10 @@ fn run(Args { root, user_data, command, .. }: Args) -> Result<Outcome, Error> {
         Command::Contextualize(target) => {
             return phase::contextualize(&root, &user_data, target).map(Outcome::Done);
         }
-        Command::MasterReady => return commands::master_ready(&root, &user_data).map(Outcome::Done),
+        Command::MasterReady { force } => {
+            return commands::master_ready(&root, &user_data, force).map(Outcome::Done);
+        }
+        Command::WithdrawReady => return commands::withdraw_ready(&root, &user_data).map(Outcome::Done),
         Command::Publish { key, value } => {
             return commands::publish(&root, &user_data, &key, value).map(Outcome::Done);
         }

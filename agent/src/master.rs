@@ -1,132 +1,376 @@
-//! What a master tells the service: its address while it boots, and that it is ready once it has booted.
+//! What a master tells the service: its address while it boots, that it is ready once it has booted, and that it is not
+//! any more when it shuts down.
 //!
 //! The rules are in docs/behaviour.md, "Requests". That a slave never gets an address that is not ready depends on the
-//! order of the requests here and in `slave.rs`; `interleavings.rs` plays every order of them.
+//! order of the requests here and in `slave.rs`; `interleavings/` plays every order of them.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::key::{MASTER_IP, MASTER_READY};
 
-use crate::address;
-use crate::backoff::{Backoff, Clock, Patience};
+use crate::address::{self, Chosen};
+use crate::backoff::{Backoff, Clock, Deadline};
 use crate::session::Session;
-use client::{Outcome, Request, Service};
+use crate::slave::is_ready_for;
+use client::{Outcome, Reached, Request, Service};
 use context::settings::AddressRule;
-use protocol::error::Error;
+use protocol::error::{Error, Status};
+
+mod record;
+
+pub use record::{Memory, Record, Unremembered};
 
 /// How long a booting master tries: the boot must go on, and `master-ready` makes up for it later.
 const PUSH_LIMIT: Duration = Duration::from_secs(30);
-/// Most characters that are shown of an address which somebody else put under the pin.
+/// How long a master that shuts down tries to withdraw its readiness.
+const WITHDRAW_LIMIT: Duration = Duration::from_secs(5);
+/// Most characters that are shown of a value that another program put under the pin.
 const SHOWN: usize = 64;
 
-/// At boot: puts the master's address under the pin, and gives it back. A master that replaces another one withdraws
-/// the other's `master_ready` first.
-///
-/// # Errors
-/// As [`Session::ask`]; 65 when no address fits the context's rule.
-pub fn push<S: Service, C: Clock>(session: &mut Session<S, C>, rule: &AddressRule) -> Result<IpAddr, Error> {
-    let patience = session.patience().at_most(session.clock(), PUSH_LIMIT);
-    let address = own_address(session, rule, &patience)?;
-    push_address(session, address, &patience)?;
-    Ok(address)
+/// A master, with what it knows of itself.
+pub struct Master<'a> {
+    /// Which address it pushes.
+    pub rule: &'a AddressRule,
+    /// The addresses that this machine holds and others can reach: one of these under the pin is its own.
+    pub machine: Vec<IpAddr>,
+    /// The kernel's number of this boot; `None` where it cannot be read.
+    pub boot: Option<String>,
+    /// Whether it takes the cluster back from a master that has replaced it.
+    pub force: bool,
+    /// What it remembers of earlier boots.
+    pub memory: &'a mut dyn Memory,
 }
 
-/// After the boot: makes sure that the master's address is under the pin, says that it is ready, and gives it back.
-///
-/// # Errors
-/// 76 when another address is there, which stays; otherwise as [`push`].
-pub fn ready<S: Service, C: Clock>(session: &mut Session<S, C>, rule: &AddressRule) -> Result<IpAddr, Error> {
-    let patience = session.patience();
-    let address = own_address(session, rule, &patience)?;
-    ready_address(session, address, &patience)?;
-    Ok(address)
-}
-
-fn own_address<S: Service, C: Clock>(
-    session: &mut Session<S, C>,
-    rule: &AddressRule,
-    patience: &Patience,
-) -> Result<IpAddr, Error> {
-    session.establish(patience)?;
-    let chosen = address::choose(rule, session.reached())?;
-    log::info!("this master's address is {chosen}");
-    Ok(chosen.address)
-}
-
-/// What is under the pin once [`claim`] has asked for a place there.
+/// What is under the pin once [`Master::claim`] has asked for a place there.
 enum Claim {
     /// This master's address.
     Ours,
-    /// Another address.
+    /// Another address of this machine, or the one that it had at an earlier boot.
+    OursBefore(String),
+    /// An address of another master.
     Others(String),
 }
 
-pub(crate) fn push_address<S: Service, C: Clock>(
-    session: &mut Session<S, C>,
-    address: IpAddr,
-    patience: &Patience,
-) -> Result<(), Error> {
-    let value = address.to_string();
-    let mut backoff = Backoff::default();
-    loop {
-        match claim(session, address, patience)? {
-            Claim::Ours => return Ok(()),
-            Claim::Others(other) => {
-                log::warn!("master_ip was {}: this master, {value}, takes its place", shown(&other));
-                // Before master_ip changes, or a slave could take the old "ready" for the new address.
-                session.ask(&Request::Delete { key: MASTER_READY }, patience)?;
-                let replace = Request::Replace { key: MASTER_IP, value: &value };
-                if session.ask(&replace, patience)? == Outcome::Done {
-                    return Ok(());
-                }
+impl Master<'_> {
+    /// At boot: puts the master's address under the pin, and gives it back. A master that replaces another one, or that
+    /// has another address than before, withdraws `master_ready` first.
+    ///
+    /// # Errors
+    /// 76 when this master was replaced by another one, which stays; 65 when no address fits the context's rule;
+    /// otherwise as [`Session::ask`].
+    pub fn push<S: Service, C: Clock>(&mut self, session: &mut Session<S, C>) -> Result<IpAddr, Error> {
+        let deadline = session.deadline().at_most(session.clock(), PUSH_LIMIT);
+        session.establish(&deadline)?;
+        let address = self.decide(session.reached())?;
+        self.push_address(session, address, &deadline)?;
+        Ok(address)
+    }
+
+    /// After the boot: makes sure that the master's address is under the pin, says that it is ready, and gives it back.
+    ///
+    /// # Errors
+    /// 76 when another master's address is there, which stays; otherwise as [`Master::push`].
+    pub fn ready<S: Service, C: Clock>(&mut self, session: &mut Session<S, C>) -> Result<IpAddr, Error> {
+        let deadline = session.deadline();
+        session.establish(&deadline)?;
+        let address = self.decide(session.reached())?;
+        self.ready_address(session, address, &deadline)?;
+        Ok(address)
+    }
+
+    /// At shutdown: says that it is not ready any more, unless another master has taken its place. Whether there was
+    /// something to withdraw.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn withdraw<S: Service, C: Clock>(&mut self, session: &mut Session<S, C>) -> Result<bool, Error> {
+        let deadline = session.deadline().at_most(session.clock(), WITHDRAW_LIMIT);
+        let there = match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, &deadline)? {
+            Outcome::Value(there) => there,
+            _ => return Ok(false),
+        };
+        if !self.is_own(&there) {
+            return Ok(false);
+        }
+        let ready = match session.ask(&Request::Get { key: MASTER_READY, wait: 0 }, &deadline)? {
+            Outcome::Value(ready) => ready,
+            _ => return Ok(false),
+        };
+        if !is_ready_for(&ready, &there) {
+            return Ok(false);
+        }
+        let withdrawn = session.ask(&Request::Delete { key: MASTER_READY }, &deadline)? == Outcome::Done;
+        self.remember(|record| record.ready_in = None);
+        Ok(withdrawn)
+    }
+
+    /// The master's address for this boot: what was decided first stays, since the master's own files name it.
+    ///
+    /// # Errors
+    /// 65 when no address of this machine fits the rule, 74 when the machine's addresses cannot be read.
+    pub fn decide(&mut self, reached: Option<Reached>) -> Result<IpAddr, Error> {
+        let chosen = address::choose(self.rule, reached)?;
+        let address = self.stay_with_decision(&chosen);
+        if let Some(boot) = self.boot.clone() {
+            self.remember(|record| record.decided = Some((boot, address)));
+        }
+        Ok(address)
+    }
+
+    fn stay_with_decision(&self, chosen: &Chosen) -> IpAddr {
+        let decided = self.memory.record().decided.as_ref();
+        match decided.filter(|(boot, _)| Some(boot) == self.boot.as_ref()).map(|(_, address)| *address) {
+            Some(address) if address == chosen.address => address,
+            Some(address) if self.machine.contains(&address) => {
+                log::warn!(
+                    "this master's address stays {address}, which its own files have since early in this boot, \
+                     though it would now be {chosen}"
+                );
+                address
+            }
+            Some(address) => {
+                log::warn!(
+                    "this master's own files name {address}, which this machine has no longer; its address is now \
+                     {chosen}: reboot it to have one address in both"
+                );
+                chosen.address
+            }
+            None => {
+                log::info!("this master's address is {chosen}");
+                chosen.address
             }
         }
-        // It was there, and then it was not: somebody else is changing it.
-        look_again(session, &mut backoff, patience)?;
+    }
+
+    pub(crate) fn push_address<S: Service, C: Clock>(
+        &mut self,
+        session: &mut Session<S, C>,
+        address: IpAddr,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.claim(session, address, deadline)? {
+                Claim::Ours => {
+                    self.withdraw_earlier_ready(session, deadline)?;
+                    return self.finish_push(session, address, deadline);
+                }
+                Claim::Others(other) if self.was_replaced() => {
+                    return Err(replaced(session, address, &other));
+                }
+                Claim::OursBefore(other) => {
+                    log::info!("master_ip was {}, this machine's too: it is now {address}", shown(&other));
+                    self.note_original_ready(session, &other, deadline)?;
+                    if replace(session, address, deadline)? {
+                        return self.finish_push(session, address, deadline);
+                    }
+                }
+                Claim::Others(other) => {
+                    log::warn!("master_ip was {}: this master, {address}, takes its place", shown(&other));
+                    if replace(session, address, deadline)? {
+                        return self.finish_push(session, address, deadline);
+                    }
+                }
+            }
+            // It was there, and then it was not: another program is changing it.
+            look_again(session, &mut backoff, deadline)?;
+        }
+    }
+
+    pub(crate) fn ready_address<S: Service, C: Clock>(
+        &mut self,
+        session: &mut Session<S, C>,
+        address: IpAddr,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
+        let value = address.to_string();
+        let mut backoff = Backoff::default();
+        loop {
+            match self.claim(session, address, deadline)? {
+                Claim::Ours => {}
+                Claim::Others(other) if !self.force => return Err(self.taken(session, address, &other)),
+                Claim::OursBefore(other) | Claim::Others(other) => {
+                    log::warn!("master_ip was {}: it is now this master's {address}", shown(&other));
+                    if !replace(session, address, deadline)? {
+                        look_again(session, &mut backoff, deadline)?;
+                        continue;
+                    }
+                }
+            }
+            let before = match session.ask(&Request::Create { key: MASTER_READY, value: &value }, deadline)? {
+                Outcome::Exists => session.ask(&Request::Get { key: MASTER_READY, wait: 0 }, deadline)?,
+                other => other,
+            };
+            let written = match &before {
+                Outcome::Done => true,
+                Outcome::Value(there) if is(there, address) => true,
+                Outcome::Value(_) => {
+                    let replace = Request::Replace { key: MASTER_READY, value: &value };
+                    session.ask(&replace, deadline)? == Outcome::Done
+                }
+                Outcome::Missing | Outcome::Exists => false,
+            };
+            if written {
+                match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {
+                    Outcome::Value(there) if is(&there, address) => {
+                        let boot = self.boot.clone();
+                        self.remember(|record| {
+                            record.confirm(address);
+                            record.ready_in = boot;
+                            record.original_ready = false;
+                        });
+                        return Ok(());
+                    }
+                    Outcome::Value(other) => {
+                        // Another master came in between. If it was ready, its slaves wait for what was overwritten.
+                        if before == Outcome::Value(other.clone()) {
+                            let give_back = Request::Replace { key: MASTER_READY, value: &other };
+                            session.ask(&give_back, deadline)?;
+                        }
+                        return Err(self.taken(session, address, &other));
+                    }
+                    _ => {}
+                }
+            }
+            look_again(session, &mut backoff, deadline)?;
+        }
+    }
+
+    /// Puts the address under the pin, unless one is there.
+    fn claim<S: Service, C: Clock>(
+        &mut self,
+        session: &mut Session<S, C>,
+        address: IpAddr,
+        deadline: &Deadline,
+    ) -> Result<Claim, Error> {
+        // Before the request: should the machine lose power after it, the next boot must know whose address is there.
+        self.remember(|record| record.intend(address));
+        let value = address.to_string();
+        let mut backoff = Backoff::default();
+        loop {
+            match session.ask(&Request::Create { key: MASTER_IP, value: &value }, deadline)? {
+                Outcome::Done => return Ok(Claim::Ours),
+                Outcome::Exists => match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {
+                    Outcome::Value(there) if there == value || is(&there, address) => return Ok(Claim::Ours),
+                    Outcome::Value(there) if self.is_own(&there) => return Ok(Claim::OursBefore(there)),
+                    Outcome::Value(there) => return Ok(Claim::Others(there)),
+                    _ => {}
+                },
+                _ => {}
+            }
+            look_again(session, &mut backoff, deadline)?;
+        }
+    }
+
+    /// Whether an address under the pin is one of this machine's, or was at an earlier boot.
+    fn is_own(&self, there: &str) -> bool {
+        there.parse().is_ok_and(|there| self.machine.contains(&there) || self.memory.record().is_own(there))
+    }
+
+    /// Whether another address under the pin means that a later master has replaced this one: only then can it have come
+    /// after this master's.
+    fn was_replaced(&self) -> bool {
+        !self.force && self.memory.record().was_confirmed()
+    }
+
+    /// A `master_ready` that this master set at an earlier boot, and could not withdraw at its end, is not true now.
+    fn withdraw_earlier_ready<S: Service, C: Clock>(
+        &mut self,
+        session: &mut Session<S, C>,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
+        let ready_in = self.memory.record().ready_in.as_ref();
+        if ready_in.is_none() || self.boot.is_none() || ready_in == self.boot.as_ref() {
+            return Ok(());
+        }
+        if session.ask(&Request::Delete { key: MASTER_READY }, deadline)? == Outcome::Done {
+            log::info!("withdrew the master_ready of an earlier boot: slaves wait until this boot is ready");
+        }
+        self.remember(|record| record.ready_in = None);
+        Ok(())
+    }
+
+    /// The original's unit says only once in the life of an instance that the master is ready. What it has said goes with
+    /// the address that is replaced, so it has to be said again here.
+    fn note_original_ready<S: Service, C: Clock>(
+        &mut self,
+        session: &mut Session<S, C>,
+        before: &str,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
+        if self.memory.record().ready_in.is_some() {
+            return Ok(());
+        }
+        if let Outcome::Value(ready) = session.ask(&Request::Get { key: MASTER_READY, wait: 0 }, deadline)?
+            && ready.parse::<IpAddr>().is_err()
+            && is_ready_for(&ready, before)
+        {
+            self.remember(|record| record.original_ready = true);
+        }
+        Ok(())
+    }
+
+    fn finish_push<S: Service, C: Clock>(
+        &mut self,
+        session: &mut Session<S, C>,
+        address: IpAddr,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
+        self.remember(|record| record.confirm(address));
+        if self.memory.record().original_ready {
+            log::warn!(
+                "the original's unit said at the first boot that this master is ready, and will not say it again: \
+                 saying so now, for {address}"
+            );
+            put(session, MASTER_READY, &address.to_string(), deadline)?;
+            self.remember(|record| record.original_ready = false);
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, change: impl FnOnce(&mut Record)) {
+        let before = self.memory.record();
+        let mut after = before.clone();
+        change(&mut after);
+        if after != *before {
+            self.memory.keep(after);
+        }
+    }
+
+    /// Another master's address is where this one's should be.
+    fn taken<S: Service, C: Clock>(&self, session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
+        if self.was_replaced() {
+            return replaced(session, address, other);
+        }
+        let problem = format!("that master_ip is {}, while this master's address is {address}", shown(other));
+        let next = "another master has this pin: give this one a pin of its own, or take its place with \
+                    `cernvm-cluster-agent master-ready --force`";
+        Error::nonsense(session.service_name(), problem, next)
     }
 }
 
-pub(crate) fn ready_address<S: Service, C: Clock>(
+/// Puts the address in place of another one. False when that went meanwhile.
+fn replace<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     address: IpAddr,
-    patience: &Patience,
-) -> Result<(), Error> {
-    let value = address.to_string();
-    let mut backoff = Backoff::default();
-    loop {
-        if let Claim::Others(other) = claim(session, address, patience)? {
-            return Err(taken(session, address, &other));
-        }
-        let before = match session.ask(&Request::Create { key: MASTER_READY, value: &value }, patience)? {
-            Outcome::Exists => session.ask(&Request::Get { key: MASTER_READY, wait: 0 }, patience)?,
-            other => other,
-        };
-        let written = match &before {
-            Outcome::Done => true,
-            Outcome::Value(there) if is(there, address) => true,
-            Outcome::Value(_) => {
-                let replace = Request::Replace { key: MASTER_READY, value: &value };
-                session.ask(&replace, patience)? == Outcome::Done
-            }
-            Outcome::Missing | Outcome::Exists => false,
-        };
-        if written {
-            match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, patience)? {
-                Outcome::Value(there) if is(&there, address) => return Ok(()),
-                Outcome::Value(other) => {
-                    // Another master came in between. If it was ready, its slaves wait for what was overwritten here.
-                    if before == Outcome::Value(other.clone()) {
-                        let give_back = Request::Replace { key: MASTER_READY, value: &other };
-                        session.ask(&give_back, patience)?;
-                    }
-                    return Err(taken(session, address, &other));
-                }
-                _ => {}
-            }
-        }
-        look_again(session, &mut backoff, patience)?;
-    }
+    deadline: &Deadline,
+) -> Result<bool, Error> {
+    // Before master_ip changes, or a slave could take the old "ready" for the new address.
+    session.ask(&Request::Delete { key: MASTER_READY }, deadline)?;
+    let replace = Request::Replace { key: MASTER_IP, value: &address.to_string() };
+    Ok(session.ask(&replace, deadline)? == Outcome::Done)
+}
+
+/// This master was the cluster's, and another one has taken its place since.
+fn replaced<S: Service, C: Clock>(session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
+    let what = format!(
+        "another master, {}, has replaced this one, {address}, in the cluster at {}: this one stays away",
+        shown(other),
+        session.service_name()
+    );
+    let next = "shut this VM down, or take the cluster back with `cernvm-cluster-agent master-ready --force`";
+    Error::new(Status::Nonsense, what, next)
 }
 
 /// Whether a value is this address, however it is written.
@@ -134,49 +378,16 @@ fn is(value: &str, address: IpAddr) -> bool {
     value.parse() == Ok(address)
 }
 
-/// Another master's address is where this one's should be.
-fn taken<S: Service, C: Clock>(session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
-    Error::nonsense(
-        session.service_name(),
-        format!("that master_ip is {}, while this master's address is {address}", shown(other)),
-        "another master has this pin: give it a pin of its own, or reboot this one to take its place",
-    )
-}
-
-/// Puts the address under the pin, unless one is there.
-fn claim<S: Service, C: Clock>(
-    session: &mut Session<S, C>,
-    address: IpAddr,
-    patience: &Patience,
-) -> Result<Claim, Error> {
-    let value = address.to_string();
-    let mut backoff = Backoff::default();
-    loop {
-        match session.ask(&Request::Create { key: MASTER_IP, value: &value }, patience)? {
-            Outcome::Done => return Ok(Claim::Ours),
-            Outcome::Exists => match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, patience)? {
-                Outcome::Value(there) if there == value || there.parse() == Ok(address) => {
-                    return Ok(Claim::Ours);
-                }
-                Outcome::Value(there) => return Ok(Claim::Others(there)),
-                _ => {}
-            },
-            _ => {}
-        }
-        look_again(session, &mut backoff, patience)?;
-    }
-}
-
 /// Creates a key, or changes it where it exists. False when it was deleted in between, or the pin is gone.
 pub(crate) fn put<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     key: &str,
     value: &str,
-    patience: &Patience,
+    deadline: &Deadline,
 ) -> Result<bool, Error> {
-    match session.ask(&Request::Create { key, value }, patience)? {
+    match session.ask(&Request::Create { key, value }, deadline)? {
         Outcome::Done => Ok(true),
-        Outcome::Exists => Ok(session.ask(&Request::Replace { key, value }, patience)? == Outcome::Done),
+        Outcome::Exists => Ok(session.ask(&Request::Replace { key, value }, deadline)? == Outcome::Done),
         _ => Ok(false),
     }
 }
@@ -185,10 +396,10 @@ pub(crate) fn put<S: Service, C: Clock>(
 pub(crate) fn look_again<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     backoff: &mut Backoff,
-    patience: &Patience,
+    deadline: &Deadline,
 ) -> Result<(), Error> {
-    session.confirm_pin(patience)?;
-    if session.pause(backoff, patience) {
+    session.confirm_pin(deadline)?;
+    if session.pause(backoff, deadline) {
         return Ok(());
     }
     Err(Error::nonsense(
@@ -198,176 +409,10 @@ pub(crate) fn look_again<S: Service, C: Clock>(
     ))
 }
 
-/// Somebody else's address, fit for a console.
+/// A value of another program, fit for a console.
 fn shown(other: &str) -> String {
     other.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::fake::{Reply, Stage, done, exists, failed, missing, value};
-    use client::Kind;
-    use protocol::error::Status;
-
-    const RULE: AddressRule = AddressRule::Literal(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)));
-
-    /// Boots a master at 10.0.0.5 with a service that is asked exactly this.
-    fn pushed(script: Vec<(&'static str, Reply)>) -> Result<IpAddr, Error> {
-        push(&mut Stage::script(1500, script).session, &RULE)
-    }
-
-    /// The same master after its boot.
-    fn readied(script: Vec<(&'static str, Reply)>) -> Result<IpAddr, Error> {
-        ready(&mut Stage::script(1500, script).session, &RULE)
-    }
-
-    #[test]
-    fn pushes_its_address() {
-        let script = vec![("cluster", done()), ("create master_ip=10.0.0.5", done())];
-        assert_eq!(pushed(script).unwrap().to_string(), "10.0.0.5");
-    }
-
-    #[test]
-    fn is_content_with_its_own_address_from_an_earlier_try() {
-        pushed(vec![
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", failed(Kind::Timeout)),
-            ("create master_ip=10.0.0.5", exists()),
-            ("get master_ip", value("10.0.0.5")),
-        ])
-        .unwrap();
-    }
-
-    #[test]
-    fn withdraws_ready_before_it_takes_another_masters_place() {
-        for withdrawn in [done(), missing()] {
-            pushed(vec![
-                ("cluster", done()),
-                ("create master_ip=10.0.0.5", exists()),
-                ("get master_ip", value("10.0.0.4")),
-                ("delete master_ready", withdrawn),
-                ("replace master_ip=10.0.0.5", done()),
-            ])
-            .unwrap();
-        }
-    }
-
-    #[test]
-    fn begins_again_when_the_other_address_goes_meanwhile() {
-        pushed(vec![
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", exists()),
-            ("get master_ip", missing()),
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", exists()),
-            ("get master_ip", value("10.0.0.4")),
-            ("delete master_ready", done()),
-            ("replace master_ip=10.0.0.5", missing()),
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", done()),
-        ])
-        .unwrap();
-    }
-
-    #[test]
-    fn ends_at_once_when_the_pin_is_gone() {
-        let error = pushed(vec![
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", missing()),
-            ("cluster", missing()),
-        ])
-        .unwrap_err();
-        assert_eq!(error.status(), Status::Refused);
-    }
-
-    #[test]
-    fn lets_the_boot_go_on_after_thirty_seconds() {
-        let mut stage = Stage::new(&["pair"], 1500, |_| failed(Kind::Connect));
-        assert_eq!(push(&mut stage.session, &RULE).unwrap_err().status(), Status::Unreachable);
-        assert!(stage.session.clock().now() <= PUSH_LIMIT);
-        let mut stage = Stage::new(&["pair"], 1500, |_| (failed(Kind::Timeout).0, 1000));
-        assert_eq!(push(&mut stage.session, &RULE).unwrap_err().status(), Status::Unreachable);
-        assert!(stage.session.clock().now() <= PUSH_LIMIT);
-    }
-
-    #[test]
-    fn says_that_it_is_ready_once_its_address_is_there() {
-        readied(vec![
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", done()),
-            ("create master_ready=10.0.0.5", done()),
-            ("get master_ip", value("10.0.0.5")),
-        ])
-        .unwrap();
-    }
-
-    #[test]
-    fn renews_ready_of_an_earlier_boot_and_of_an_old_master() {
-        readied(vec![
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", exists()),
-            ("get master_ip", value("10.0.0.5")),
-            ("create master_ready=10.0.0.5", exists()),
-            ("get master_ready", value("10.0.0.5")),
-            ("get master_ip", value("10.0.0.5")),
-        ])
-        .unwrap();
-        readied(vec![
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", exists()),
-            ("get master_ip", value("10.0.0.5")),
-            ("create master_ready=10.0.0.5", exists()),
-            ("get master_ready", value("yes")),
-            ("replace master_ready=10.0.0.5", done()),
-            ("get master_ip", value("10.0.0.5")),
-        ])
-        .unwrap();
-    }
-
-    #[test]
-    fn overwrites_nothing_of_another_master() {
-        let error = readied(vec![
-            ("cluster", done()),
-            ("create master_ip=10.0.0.5", exists()),
-            ("get master_ip", value("10.0.0.4")),
-        ])
-        .unwrap_err();
-        assert_eq!(error.status(), Status::Nonsense);
-        let text = error.to_string();
-        assert!(text.contains("10.0.0.4") && text.contains("10.0.0.5"), "{text}");
-    }
-
-    #[test]
-    fn gives_back_what_it_took_from_a_master_that_came_in_between() {
-        let beginning = || {
-            vec![
-                ("cluster", done()),
-                ("create master_ip=10.0.0.5", done()),
-                ("create master_ready=10.0.0.5", exists()),
-            ]
-        };
-        let mut ready = beginning();
-        ready.extend([
-            ("get master_ready", value("10.0.0.4")),
-            ("replace master_ready=10.0.0.5", done()),
-            ("get master_ip", value("10.0.0.4")),
-            ("replace master_ready=10.0.0.4", done()),
-        ]);
-        assert_eq!(readied(ready).unwrap_err().status(), Status::Nonsense);
-        // An old value would make the other master ready before it is.
-        let mut old = beginning();
-        old.extend([
-            ("get master_ready", value("yes")),
-            ("replace master_ready=10.0.0.5", done()),
-            ("get master_ip", value("10.0.0.4")),
-        ]);
-        assert_eq!(readied(old).unwrap_err().status(), Status::Nonsense);
-    }
-
-    #[test]
-    fn shows_nothing_that_could_steer_a_console() {
-        assert_eq!(shown("10.0.0.4\u{1b}[2J\n"), "10.0.0.4[2J");
-        assert_eq!(shown(&"x".repeat(1000)).len(), SHOWN);
-    }
-}
+mod tests;

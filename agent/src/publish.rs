@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use protocol::key::{MASTER_IP, MASTER_READY};
 use protocol::limits::VALUE_MAX_CHARS;
 
 use crate::backoff::{Backoff, Clock};
@@ -11,8 +12,34 @@ use crate::cli::ValueSource;
 use crate::master;
 use crate::session::Session;
 use client::Service;
+use context::placeholder;
 use context::value::{self, Origin};
 use protocol::error::{Error, Status};
+
+/// Whether a key can be published: some placeholder must name it, and the agent must not keep it itself.
+///
+/// # Errors
+/// 65 with the name that works, or with the setting.
+pub fn check_key(key: &str) -> Result<(), Error> {
+    if [MASTER_IP, MASTER_READY].contains(&key) {
+        let problem =
+            format!("the key '{key}' is what `contextualize` and `master-ready` store on the master");
+        let next = "to push another address, put cvm_cluster_master_ip into the master's ucernvm section";
+        return Err(Error::new(Status::BadContext, problem, next));
+    }
+    let placeholder = format!("###{}_PLACEHOLDER###", key.to_ascii_uppercase());
+    if placeholder::find(placeholder.as_bytes()).any(|found| found.placeholder.key() == key) {
+        return Ok(());
+    }
+    let mut name: String = key.to_ascii_lowercase().replace('-', "_");
+    if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        name.insert_str(0, "key_");
+    }
+    let problem = format!("no placeholder can stand for the key '{key}'");
+    let upper = name.to_ascii_uppercase();
+    let next = format!("publish it as '{name}', for which the placeholder is ###{upper}_PLACEHOLDER###");
+    Err(Error::new(Status::BadContext, problem, next))
+}
 
 /// Reads the value of a key from where the command line says; one final newline of a file or of standard input is not
 /// part of it.
@@ -43,10 +70,10 @@ pub fn publish<S: Service, C: Clock>(
     key: &str,
     value: &str,
 ) -> Result<(), Error> {
-    let patience = session.patience();
+    let deadline = session.deadline();
     let mut backoff = Backoff::default();
-    while !master::put(session, key, value, &patience)? {
-        master::look_again(session, &mut backoff, &patience)?;
+    while !master::put(session, key, value, &deadline)? {
+        master::look_again(session, &mut backoff, &deadline)?;
     }
     Ok(())
 }
@@ -80,7 +107,7 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::fake::{Stage, done, exists, missing};
+    use crate::session::fake::{FakeSession, done, exists, missing};
 
     #[test]
     fn puts_a_key_in_place_of_one_that_is_there() {
@@ -98,13 +125,37 @@ mod tests {
                 None,
             ),
             (
-                vec![("cluster", done()), ("create token=abc", missing()), ("cluster", missing())],
+                vec![
+                    ("cluster", done()),
+                    ("create token=abc", missing()),
+                    ("cluster", missing()),
+                    ("cluster", missing()),
+                ],
                 Some(Status::Refused),
             ),
-            (vec![("cluster", missing())], Some(Status::Refused)),
+            (vec![("cluster", missing()), ("cluster", missing())], Some(Status::Refused)),
         ] {
-            let result = publish(&mut Stage::script(1500, script).session, "token", "abc");
+            let result = publish(&mut FakeSession::script(1500, script).session, "token", "abc");
             assert_eq!(result.err().map(|error| error.status()), exit);
+        }
+    }
+
+    #[test]
+    fn refuses_a_key_that_no_placeholder_names_and_says_which_works() {
+        for key in ["k3s_token", "a", "a1_b"] {
+            check_key(key).unwrap();
+        }
+        for (key, works) in [
+            ("K3S_TOKEN", "'k3s_token'"),
+            ("join-token", "'join_token'"),
+            ("9lives", "'key_9lives'"),
+            ("master_ip", "cvm_cluster_master_ip"),
+            ("master_ready", "cvm_cluster_master_ip"),
+        ] {
+            let error = check_key(key).unwrap_err();
+            assert_eq!(error.status(), Status::BadContext);
+            assert!(error.to_string().contains(&format!("'{key}'")), "{error}");
+            assert!(error.next_step().contains(works), "{}", error.next_step());
         }
     }
 

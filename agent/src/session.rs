@@ -6,37 +6,54 @@ use std::time::Duration;
 
 use protocol::Pin;
 
-use crate::backoff::{Backoff, Clock, Patience};
+use crate::backoff::{Backoff, Clock, Deadline};
 use crate::notify;
-use client::{Answer, Failure, HttpService, Outcome, Reached, Request, Service};
+use client::{Answer, Failure, HttpService, Kind, Outcome, Reached, Request, Service};
 use context::settings::Settings;
 use protocol::error::Error;
 use protocol::url::ServiceUrl;
+
+use throttle::LogThrottle;
 
 /// Longest time for a request that the service answers as soon as it can.
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// Longest time that a held request may take beyond the wait that it asked for.
 const WAIT_GRACE: Duration = Duration::from_secs(10);
-/// How often the same thing is said again.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// How long the kept service may be out of reach before the others are asked.
+const FAILOVER_AFTER: Duration = Duration::from_secs(5);
+/// Longest time for a request while other services of the context wait for their turn.
+const TURN: Duration = FAILOVER_AFTER;
+/// How often a service must say that the pin is unknown before it is believed: it may be a gateway's answer while the
+/// service restarts.
+const UNKNOWN_TIMES: u32 = 2;
+/// A request that took so long was held, then cut off: longer than resolving and connecting (10 s each) may take.
+pub(crate) const HELD: Duration = Duration::from_secs(21);
 
-/// The services of a context, one of which is kept from the first that knows the pin on.
+/// The services of a context. The first that knows the pin is kept until it is out of reach for [`FAILOVER_AFTER`].
 pub struct Session<S, C> {
     candidates: Vec<Candidate<S>>,
     kept: Option<usize>,
+    /// Which candidate to ask first.
+    first: usize,
     pin: Pin,
     clock: C,
     timeout: Duration,
     random: fastrand::Rng,
-    waiting: Said,
+    waiting: LogThrottle,
 }
 
-/// A service that may be the one.
+/// A service of the context.
 struct Candidate<S> {
     service: S,
     /// Why it is not asked any more.
     out: Option<Out>,
-    trouble: Said,
+    /// Whether it has answered in this run as a pairing service does. What it answers otherwise after that may heal.
+    answered: bool,
+    /// How often in a row it has said that the pin is unknown.
+    unknown: u32,
+    /// Since when it is out of reach.
+    unreachable_since: Option<Duration>,
+    trouble: LogThrottle,
 }
 
 /// Why a service is passed over.
@@ -67,15 +84,15 @@ impl<S: Service, C: Clock> Session<S, C> {
         clock: C,
         random: fastrand::Rng,
     ) -> Self {
-        let candidate = |service| Candidate { service, out: None, trouble: Said::default() };
         Self {
-            candidates: services.into_iter().map(candidate).collect(),
+            candidates: services.into_iter().map(Candidate::new).collect(),
             kept: None,
+            first: 0,
             pin,
             clock,
             timeout,
             random,
-            waiting: Said::default(),
+            waiting: LogThrottle::default(),
         }
     }
 
@@ -84,9 +101,9 @@ impl<S: Service, C: Clock> Session<S, C> {
         &self.clock
     }
 
-    /// The patience that the context asks for (`cvm_cluster_timeout`), beginning now.
-    pub fn patience(&self) -> Patience {
-        Patience::of(&self.clock, self.timeout)
+    /// The deadline of the context (`cvm_cluster_timeout`), beginning now.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::of(&self.clock, self.timeout)
     }
 
     /// How the kept service was reached; `None` before [`Session::establish`].
@@ -105,49 +122,62 @@ impl<S: Service, C: Clock> Session<S, C> {
         }
     }
 
-    /// Finds the first service that knows the pin, and keeps it for the run.
+    /// Finds the first service that knows the pin, and keeps it.
     ///
     /// # Errors
-    /// 77 when every service says that the pin is unknown, or is not to be trusted; 69 when the patience ends while
-    /// one of them has not answered.
-    pub fn establish(&mut self, patience: &Patience) -> Result<(), Error> {
+    /// 77 when every service has said twice that the pin is unknown, or is not to be trusted; 69 when the deadline
+    /// passes while one of them has not answered.
+    pub fn establish(&mut self, deadline: &Deadline) -> Result<(), Error> {
         let mut backoff = Backoff::default();
+        let mut turn = TURN;
         while self.kept.is_none() {
-            let mut last = None;
-            for index in 0..self.candidates.len() {
+            let (mut last, mut doubtful) = (None, false);
+            for step in 0..self.candidates.len() {
+                let index = (self.first + step) % self.candidates.len();
                 if self.candidates[index].out.is_some() {
                     continue;
                 }
-                match self.send_to(index, &Request::Cluster, &self.share(index, patience)) {
+                let others = self.candidates.len() - step;
+                match self.send_to(index, &Request::Cluster, &self.share(others, turn, deadline)) {
                     Ok(Answer { outcome: Outcome::Done, .. }) => {
+                        self.candidates[index].unknown = 0;
                         self.kept = Some(index);
                         return Ok(());
                     }
-                    Ok(_) => self.pass_over(index, Out::Unknown),
-                    Err(failure) if failure.can_heal() => last = Some((index, failure)),
+                    Ok(_) if self.is_unknown(index) || deadline.is_once() => {
+                        self.pass_over(index, Out::Unknown);
+                    }
+                    Ok(_) => doubtful = true,
+                    Err(failure) if self.can_heal(index, &Request::Cluster, &failure) => {
+                        last = Some((index, failure));
+                    }
                     Err(failure) => {
-                        let error = self.final_error(index, failure, patience);
+                        let error = self.final_error(index, failure, deadline);
                         self.pass_over(index, Out::Failed(error));
                     }
                 }
             }
-            let Some((index, failure)) = last else { return Err(self.verdict()) };
-            self.pause_or_give_up(index, failure, &mut backoff, patience)?;
+            match last {
+                Some((index, failure)) => self.pause_or_give_up(index, failure, &mut backoff, deadline)?,
+                None if doubtful && self.pause(&mut backoff, deadline) => {}
+                None => return Err(self.verdict()),
+            }
+            turn = REQUEST_LIMIT;
         }
         Ok(())
     }
 
-    /// Asks the kept service until it answers.
+    /// Asks the kept service until it answers, or another one once that is out of reach.
     ///
     /// # Errors
-    /// The service's last failure, when it cannot heal or the patience ends.
-    pub fn ask(&mut self, request: &Request<'_>, patience: &Patience) -> Result<Outcome, Error> {
-        self.establish(patience)?;
+    /// The service's last failure, when it cannot heal or the deadline passes.
+    pub fn ask(&mut self, request: &Request<'_>, deadline: &Deadline) -> Result<Outcome, Error> {
         let mut backoff = Backoff::default();
         loop {
-            match self.attempt(request, patience) {
+            self.establish(deadline)?;
+            match self.attempt(request, deadline) {
                 Ok(answer) => return Ok(answer.outcome),
-                Err(failure) => self.pause_after(failure, &mut backoff, patience)?,
+                Err(failure) => self.pause_after(request, failure, &mut backoff, deadline)?,
             }
         }
     }
@@ -156,43 +186,114 @@ impl<S: Service, C: Clock> Session<S, C> {
     ///
     /// # Errors
     /// Why there is no answer; [`Session::pause_after`] knows what to do about it.
-    pub fn attempt(&mut self, request: &Request<'_>, patience: &Patience) -> Result<Answer, Failure> {
+    pub fn attempt(&mut self, request: &Request<'_>, deadline: &Deadline) -> Result<Answer, Failure> {
         let kept = self.kept.expect("a request about a key comes after a service is kept");
-        self.send_to(kept, request, patience)
+        self.send_to(kept, request, deadline)
     }
 
-    /// Asks whether the kept service still knows the pin: a key's 404 says nothing of it.
+    /// Asks whether the kept service still knows the pin: a key's 404 says nothing of it. Where it says twice that it
+    /// does not, the other services of the context are asked.
     ///
     /// # Errors
-    /// 77 when it does not.
-    pub fn confirm_pin(&mut self, patience: &Patience) -> Result<(), Error> {
-        match self.ask(&Request::Cluster, patience)? {
-            Outcome::Done => Ok(()),
-            _ => Err(self.unknown_pin(&format!("{} no longer knows", self.service_name()), "")),
+    /// 77 when none knows it.
+    pub fn confirm_pin(&mut self, deadline: &Deadline) -> Result<(), Error> {
+        let mut backoff = Backoff::default();
+        loop {
+            if self.ask(&Request::Cluster, deadline)? == Outcome::Done {
+                if let Some(kept) = self.kept {
+                    self.candidates[kept].unknown = 0;
+                }
+                return Ok(());
+            }
+            let kept = self.kept.expect("a service has answered");
+            if self.is_unknown(kept) || deadline.is_once() {
+                if self.candidates.len() == 1 {
+                    let who = format!("{} no longer knows", self.service_name());
+                    return Err(self.unknown_pin(&who, ""));
+                }
+                self.pass_over(kept, Out::Unknown);
+                self.kept = None;
+                self.first = kept + 1;
+                return self.establish(deadline);
+            }
+            if !self.pause(&mut backoff, deadline) {
+                let who = format!("{} no longer knows", self.service_name());
+                return Err(self.unknown_pin(&who, ""));
+            }
         }
     }
 
-    /// Pauses before the next try after a failure of the kept service.
+    /// Counts one more answer that the pin is unknown. Whether there were enough to believe it.
+    fn is_unknown(&mut self, index: usize) -> bool {
+        let candidate = &mut self.candidates[index];
+        candidate.unknown += 1;
+        candidate.unknown >= UNKNOWN_TIMES
+    }
+
+    /// Pauses before the next try after a failure of the kept service. Gives its turn to another service of the context
+    /// once it is out of reach for [`FAILOVER_AFTER`].
     ///
     /// # Errors
     /// The failure as an error, when it cannot heal or there is no time for another try.
     pub fn pause_after(
         &mut self,
+        request: &Request<'_>,
         failure: Failure,
         backoff: &mut Backoff,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<(), Error> {
         let kept = self.kept.expect("what failed was asked of the kept service");
-        if !failure.can_heal() {
-            return Err(self.final_error(kept, failure, patience));
+        if !self.can_heal(kept, request, &failure) {
+            return Err(self.final_error(kept, failure, deadline));
         }
-        self.pause_or_give_up(kept, failure, backoff, patience)
+        let until_failover = self.until_failover(kept).filter(|_| !deadline.is_once());
+        let at_least = failure.retry_after();
+        match deadline.next_pause(&self.clock, backoff, &mut self.random, at_least) {
+            Some(pause) => match until_failover.filter(|left| *left <= pause) {
+                Some(left) => {
+                    self.clock.sleep(left);
+                    self.give_up_turn(kept, &failure);
+                }
+                None => self.clock.sleep(pause),
+            },
+            None => return Err(self.final_error(kept, failure, deadline)),
+        }
+        Ok(())
+    }
+
+    /// How long the kept service may still be out of reach before another one is asked; `None` where there is none.
+    fn until_failover(&self, kept: usize) -> Option<Duration> {
+        let since = self.candidates[kept].unreachable_since?;
+        let over = (since + FAILOVER_AFTER).saturating_sub(self.clock.now());
+        (self.candidates.len() > 1).then_some(over)
+    }
+
+    /// Lets the services after this one be asked first, those too that did not know the pin before.
+    fn give_up_turn(&mut self, kept: usize, failure: &Failure) {
+        log::warn!(
+            "{} cannot be used: {failure}; asking the next service",
+            self.candidates[kept].service.url()
+        );
+        self.kept = None;
+        self.first = kept + 1;
+        for candidate in &mut self.candidates {
+            candidate.out = None;
+            candidate.unknown = 0;
+        }
+    }
+
+    /// Whether asking again may help: what a pairing service that has answered says otherwise than one does comes from
+    /// something between, except for a verdict on what was to be written.
+    fn can_heal(&self, index: usize, request: &Request<'_>, failure: &Failure) -> bool {
+        let writes = !matches!(request, Request::Cluster | Request::Get { .. });
+        let verdict = writes && matches!(failure.kind, Kind::Status(400 | 401 | 405 | 413 | 415 | 422, _));
+        failure.can_heal() || (self.candidates[index].answered && !verdict)
     }
 
     /// Pauses although nothing failed, because what is awaited is not there; false when there is no time for another
     /// look.
-    pub fn pause(&mut self, backoff: &mut Backoff, patience: &Patience) -> bool {
-        match patience.next_pause(&self.clock, backoff, &mut self.random, None) {
+    pub fn pause(&mut self, backoff: &mut Backoff, deadline: &Deadline) -> bool {
+        match deadline.next_pause(&self.clock, backoff, &mut self.random, None) {
             Some(pause) => {
                 self.clock.sleep(pause);
                 true
@@ -202,9 +303,9 @@ impl<S: Service, C: Clock> Session<S, C> {
     }
 
     /// Says what is awaited: when that begins or changes, then once a minute.
-    pub fn say_waiting(&mut self, what: &str, patience: &Patience) {
+    pub fn say_waiting(&mut self, what: &str, deadline: &Deadline) {
         if self.waiting.is_due(what, self.clock.now()) {
-            let line = match patience.tried(&self.clock).as_secs() {
+            let line = match deadline.tried(&self.clock).as_secs() {
                 0 => what.to_owned(),
                 seconds => format!("{what}, for {seconds} s so far"),
             };
@@ -213,38 +314,48 @@ impl<S: Service, C: Clock> Session<S, C> {
         }
     }
 
-    /// Where there is no second round, a service that is silent must leave time for those after it.
-    fn share(&self, index: usize, patience: &Patience) -> Patience {
-        let still_to_ask = u32::try_from(self.candidates.len() - index).unwrap_or(u32::MAX);
-        let share =
-            if patience.is_once() { patience.left(&self.clock) / still_to_ask } else { Duration::MAX };
-        patience.at_most(&self.clock, share)
+    /// A silent service must leave time for those after it, of which there are `others` with itself.
+    fn share(&self, others: usize, turn: Duration, deadline: &Deadline) -> Deadline {
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        let share = match others {
+            _ if deadline.is_once() => deadline.left(&self.clock) / others,
+            1 => Duration::MAX,
+            _ => turn,
+        };
+        deadline.at_most(&self.clock, share)
     }
 
     fn send_to(
         &mut self,
         index: usize,
         request: &Request<'_>,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<Answer, Failure> {
         let limit = match request {
             Request::Get { wait, .. } if *wait > 0 => Duration::from_secs(*wait) + WAIT_GRACE,
             _ => REQUEST_LIMIT,
         };
         let candidate = &mut self.candidates[index];
-        let result = candidate.service.send(request, limit.min(patience.left(&self.clock)));
+        let began = self.clock.now();
+        let result = candidate.service.send(request, limit.min(deadline.left(&self.clock)));
+        let now = self.clock.now();
         match &result {
             Ok(_) => {
-                if candidate.trouble.end() {
-                    log::info!("{} answers again", candidate.service.url());
+                candidate.unreachable_since = None;
+                if candidate.trouble.reset() {
+                    let again = if candidate.answered { " again" } else { "" };
+                    log::info!("{} answers{again}", candidate.service.url());
                 }
+                candidate.answered = true;
             }
             Err(failure) => {
-                if failure.can_heal()
-                    && !patience.is_once()
-                    && candidate.trouble.is_due(&failure.cause, self.clock.now())
-                {
-                    let line = format!("{} cannot be used: {failure}; trying again", candidate.service.url());
+                // One that was held and then cut off was in reach until now.
+                let since = if now.saturating_sub(began) < HELD { began } else { now };
+                candidate.unreachable_since.get_or_insert(since);
+                let line = format!("{} cannot be used: {failure}; trying again", candidate.service.url());
+                let heals = self.can_heal(index, request, failure);
+                let trouble = &mut self.candidates[index].trouble;
+                if heals && !deadline.is_once() && trouble.is_due(&failure.cause, now) {
                     log::warn!("{line}");
                     notify::status(&line);
                 }
@@ -258,20 +369,20 @@ impl<S: Service, C: Clock> Session<S, C> {
         index: usize,
         failure: Failure,
         backoff: &mut Backoff,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<(), Error> {
         let at_least = failure.retry_after();
-        match patience.next_pause(&self.clock, backoff, &mut self.random, at_least) {
+        match deadline.next_pause(&self.clock, backoff, &mut self.random, at_least) {
             Some(pause) => {
                 self.clock.sleep(pause);
                 Ok(())
             }
-            None => Err(self.final_error(index, failure, patience)),
+            None => Err(self.final_error(index, failure, deadline)),
         }
     }
 
-    fn final_error(&self, index: usize, failure: Failure, patience: &Patience) -> Error {
-        failure.into_error(self.candidates[index].service.url(), patience.tried(&self.clock))
+    fn final_error(&self, index: usize, failure: Failure, deadline: &Deadline) -> Error {
+        failure.into_error(self.candidates[index].service.url(), deadline.tried(&self.clock))
     }
 
     fn pass_over(&mut self, index: usize, out: Out) {
@@ -306,6 +417,11 @@ impl<S: Service, C: Clock> Session<S, C> {
 }
 
 impl<S: Service> Candidate<S> {
+    fn new(service: S) -> Self {
+        let trouble = LogThrottle::default();
+        Self { service, out: None, answered: false, unknown: 0, unreachable_since: None, trouble }
+    }
+
     fn in_words(&self) -> String {
         match &self.out {
             Some(Out::Unknown) => format!("{} does not know the pin", self.service.url()),
@@ -315,28 +431,7 @@ impl<S: Service> Candidate<S> {
     }
 }
 
-/// What was last said about something, so that it is not said at every try.
-#[derive(Default)]
-struct Said(Option<(String, Duration)>);
-
-impl Said {
-    /// Whether `text` is to be said now; then it counts as said.
-    fn is_due(&mut self, text: &str, now: Duration) -> bool {
-        let due = match &self.0 {
-            Some((last, at)) => last != text || now.saturating_sub(*at) >= SAY_AGAIN,
-            None => true,
-        };
-        if due {
-            self.0 = Some((text.to_owned(), now));
-        }
-        due
-    }
-
-    /// Forgets it; whether there was something.
-    fn end(&mut self) -> bool {
-        self.0.take().is_some()
-    }
-}
+mod throttle;
 
 #[cfg(test)]
 pub(crate) mod fake;

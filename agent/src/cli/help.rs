@@ -36,11 +36,15 @@ user-data files themselves.
     },
     CommandHelp {
         name: "master-ready",
-        usage: &[""],
+        usage: &["[--force | --withdraw]"],
         summary: "tell the slaves that this master has booted",
         details: "\
-Stores master_ready under the pin, after it has made sure of master_ip. It does
-nothing on a slave and on a VM without a cluster.
+Stores master_ready under the pin, after it has made sure of master_ip and of
+what publish was asked to store since the boot. It does nothing on a slave and
+on a VM without a cluster.
+
+  --force          take the cluster back from a master that replaced this one
+  --withdraw       at shutdown: this master is not ready any more
 ",
     },
     CommandHelp {

@@ -10,7 +10,8 @@
 
 use std::path::Path;
 
-use super::{Binding, Guest};
+use super::Guest;
+use crate::cache::Binding;
 use crate::files;
 use crate::root::Root;
 use context::document::{Document, Section};

@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Guest;
 use super::substitution::Targets;
 use super::write_files::{self, WrittenFile};
-use super::{Binding, Guest};
+use crate::cache::Binding;
 use crate::root::Root;
 use context::document::Document;
 use protocol::error::Error;

@@ -50,18 +50,11 @@ fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> Result<Strin
         Found::NoSection => return Ok("there is no ucernvm section: nothing to do".to_owned()),
     };
     let mut recorded = RecordedRun::new(root, guest, &settings, &targets);
-    let mut substitution = Substitution::new(root, targets, !guest.remembers(&settings));
+    let mut substitution = Substitution::new(root, targets, !guest.remembers(root, &settings));
     let keys = substitution.keys(&settings);
     recorded.begin(&keys);
-    let obtained = match settings.role {
-        Role::Master => obtain::push(guest, &settings),
-        Role::Slave => obtain::gather(guest, &settings, &keys, wait),
-    };
+    let obtained = obtain::obtain(root, guest, &settings, &keys, wait);
     substitution.substitute(&obtained.values);
-    // What a file does must not cost the values: the next boot has them.
-    if obtained.trouble.is_none() {
-        guest.remember(root, &settings, &obtained.values);
-    }
     let outcome = match obtained.trouble.or(substitution.trouble.take()) {
         Some(error) => Err(error),
         // In early mode the network stage has had the values.

@@ -16,10 +16,11 @@ use std::path::PathBuf;
 
 pub use bootloader::LOG as BOOT_LOADER_LOG;
 pub use contextualize::contextualize;
-pub use obtain::PIN_HAS_EXPIRED;
+pub use obtain::{PIN_HAS_EXPIRED, master};
 pub use original::{seen as original_seen, warn_of_original};
 pub(crate) use recorded::{key_of, repair_step};
 
+use crate::cache::Binding;
 use crate::root::Root;
 use context::document::{Document, Section};
 use context::settings::{Found, Settings};
@@ -40,20 +41,6 @@ pub struct Guest {
     instance: Option<cloud_init::Instance>,
     /// Whether a run in it leaves a record: the early mode does not, since the unit's run of the same boot does.
     records: bool,
-}
-
-/// Where a guest keeps its cache, and what tells it from a clone.
-struct Binding {
-    file: PathBuf,
-    /// cloud-init's instance-id, or the machine's product_uuid.
-    instance: String,
-}
-
-impl Binding {
-    /// Where the record of the last run lies.
-    fn record(&self) -> PathBuf {
-        self.file.with_file_name(crate::record::NAME)
-    }
 }
 
 impl Guest {

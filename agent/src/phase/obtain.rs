@@ -1,24 +1,25 @@
 //! The values that a boot substitutes, and what an instance keeps of them for its next boot.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use protocol::key::MASTER_IP;
 
 use super::Guest;
 use crate::address;
 use crate::backoff::SystemClock;
-use crate::cache::{self, Cache};
-use crate::files;
-use crate::master;
+use crate::cache::Cache;
+use crate::master::{Master, Memory as _};
 use crate::root::Root;
 use crate::session::Session;
 use crate::slave::{self, Gathered};
-use context::settings::Settings;
+use context::settings::{Role, Settings};
 use protocol::error::Error;
 
-/// How long a slave that has a cache looks for another master: a boot without the service must not be held up.
-const LOOK_FOR_OTHER_MASTER: Duration = Duration::from_secs(3);
+/// The kernel's number of a boot (random(4)).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Said by a master that has pushed before, when its pin is gone: its own boot is all right.
+pub const PIN_HAS_EXPIRED: &str = "the pin has expired, new slaves cannot join";
 
 /// What a master or a slave has got.
 pub(super) struct Obtained {
@@ -35,50 +36,77 @@ impl Obtained {
     }
 }
 
-/// A master's own address goes into its own files even when the service cannot be told.
-pub(super) fn push(guest: &Guest, settings: &Settings) -> Obtained {
+/// The values of these keys. They are kept for the next boot as they come, whatever becomes of the files. A slave waits
+/// for them where `wait` is true.
+pub(super) fn obtain(
+    root: &Root,
+    guest: &Guest,
+    settings: &Settings,
+    keys: &[String],
+    wait: bool,
+) -> Obtained {
     let mut session = match Session::new(settings, SystemClock::default()) {
         Ok(session) => session,
         Err(error) => return Obtained::nothing(error),
     };
-    let (address, trouble, how) = match master::push(&mut session, &settings.address) {
+    let mut cache = guest.cache(root, settings);
+    match settings.role {
+        Role::Master => push(root, &mut session, settings, &mut cache),
+        Role::Slave => {
+            let obtained = gather(&mut session, keys, cache.values(), wait);
+            cache.learn(&obtained.values);
+            obtained
+        }
+    }
+}
+
+type HttpSession = Session<client::HttpService, SystemClock>;
+
+/// A master's own address goes into its own files even when the service cannot be told.
+fn push(root: &Root, session: &mut HttpSession, settings: &Settings, cache: &mut Cache) -> Obtained {
+    let mut master = match master(root, settings, cache, false) {
+        Ok(master) => master,
+        Err(error) => return Obtained::nothing(error),
+    };
+    let (address, trouble, how) = match master.push(session) {
         Ok(address) => (address, None, format!("the slaves can learn this master's address, {address}")),
-        Err(error) => match address::choose(&settings.address, session.reached()) {
-            Ok(chosen) if error.is_unknown_pin() && guest.remembers(settings) => {
-                (chosen.address, None, PIN_HAS_EXPIRED.to_owned())
+        Err(error) => match master.decide(session.reached()) {
+            Ok(address) if error.is_unknown_pin() && master.memory.record().was_confirmed() => {
+                (address, None, PIN_HAS_EXPIRED.to_owned())
             }
-            Ok(chosen) => (chosen.address, Some(error), String::new()),
+            Ok(address) => (address, Some(error), String::new()),
             Err(_) => return Obtained::nothing(error),
         },
     };
     Obtained { values: BTreeMap::from([(MASTER_IP.to_owned(), address.to_string())]), trouble, how }
 }
 
-/// Said by a master that has pushed before, when its pin is gone: its own boot is all right.
-pub const PIN_HAS_EXPIRED: &str = "the pin has expired, new slaves cannot join";
+/// This machine as a master, with what it remembers; `force` takes the cluster back from one that has replaced it.
+///
+/// # Errors
+/// 74 when the machine's addresses cannot be read.
+pub fn master<'a>(
+    root: &Root,
+    settings: &'a Settings,
+    memory: &'a mut Cache,
+    force: bool,
+) -> Result<Master<'a>, Error> {
+    let boot = std::fs::read_to_string(root.path(BOOT_ID)).ok();
+    let boot = boot.map(|boot| boot.trim().to_owned()).filter(|boot| !boot.is_empty());
+    Ok(Master { rule: &settings.address, machine: address::held()?, boot, force, memory })
+}
 
-/// The values of a slave: from its master, or from an earlier boot.
-pub(super) fn gather(guest: &Guest, settings: &Settings, keys: &[String], wait: bool) -> Obtained {
-    let cached = guest.recall(settings, keys);
-    let mut session = match Session::new(settings, SystemClock::default()) {
-        Ok(session) => session,
-        Err(error) => return Obtained::nothing(error),
-    };
-    if let Some(mut values) = cached {
-        let how = match slave::look_for_master(&mut session, LOOK_FOR_OTHER_MASTER) {
-            Ok(address) if values.get(MASTER_IP) != Some(&address) => {
-                let how =
-                    format!("the master is now {address}, the other values are those of an earlier boot");
-                values.insert(MASTER_IP.to_owned(), address);
-                how
-            }
-            Ok(address) => format!("the master is still {address}"),
-            Err(error) => format!("the values are those of an earlier boot ({error})"),
-        };
-        return Obtained { values, trouble: None, how };
+fn gather(
+    session: &mut HttpSession,
+    keys: &[String],
+    earlier: &BTreeMap<String, String>,
+    wait: bool,
+) -> Obtained {
+    if earlier.contains_key(MASTER_IP) {
+        let (gathered, how) = slave::gather_again(session, keys, earlier, wait);
+        return Obtained { values: gathered.values.clone(), trouble: gathered.into_shortfall(), how };
     }
-    let gathered = if wait { slave::gather(&mut session, keys) } else { slave::look(&mut session, keys) };
-    match gathered {
+    match if wait { slave::gather(session, keys) } else { slave::look(session, keys) } {
         Ok(gathered) => Obtained {
             how: format!("the master, {}, is ready", gathered.values[MASTER_IP]),
             values: gathered.values.clone(),
@@ -89,23 +117,16 @@ pub(super) fn gather(guest: &Guest, settings: &Settings, keys: &[String], wait: 
 }
 
 impl Guest {
-    /// The values of an earlier boot, when they are this instance's and are all that is needed.
-    fn recall(&self, settings: &Settings, keys: &[String]) -> Option<BTreeMap<String, String>> {
-        let binding = self.binding.as_ref()?;
-        Some(Cache::read(&binding.file, &binding.instance, settings, keys)?.values().clone())
+    /// What this instance has kept for this context.
+    #[must_use]
+    pub fn cache(&self, root: &Root, settings: &Settings) -> Cache {
+        Cache::open(root, self.binding.as_ref(), settings)
     }
 
     /// Whether this instance has had a success with this pin before.
-    pub fn remembers(&self, settings: &Settings) -> bool {
-        self.recall(settings, &[]).is_some()
-    }
-
-    /// Keeps the values for the next boot. That this fails spoils nothing now.
-    pub(super) fn remember(&self, root: &Root, settings: &Settings, values: &BTreeMap<String, String>) {
-        let Some(binding) = &self.binding else { return };
-        let bytes = Cache::new(&binding.instance, settings, values.clone()).to_bytes();
-        if let Err(error) = files::create(root, &binding.file, &bytes, cache::MODE) {
-            log::warn!("{error}: the next boot will need the service again");
-        }
+    #[must_use]
+    pub fn remembers(&self, root: &Root, settings: &Settings) -> bool {
+        let cache = self.cache(root, settings);
+        cache.values().contains_key(MASTER_IP) || cache.record().was_confirmed()
     }
 }

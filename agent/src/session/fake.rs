@@ -64,13 +64,13 @@ impl Service for Fake {
 }
 
 /// A session with services, and what it was asked.
-pub(crate) struct Stage {
+pub(crate) struct FakeSession {
     pub(crate) session: Session<Fake, FakeClock>,
     seen: Rc<RefCell<Vec<Seen>>>,
 }
 
-impl Stage {
-    /// Services of these host names that answer as `replies` says, and `timeout` seconds of patience.
+impl FakeSession {
+    /// Services of these host names that answer as `replies` says, and `timeout` seconds of deadline.
     pub(crate) fn new(hosts: &[&str], timeout: u64, replies: impl FnMut(&str) -> Reply + 'static) -> Self {
         let (clock, seen) = (FakeClock::default(), Rc::<RefCell<Vec<Seen>>>::default());
         let replies: Replies = Rc::new(RefCell::new(replies));

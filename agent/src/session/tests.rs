@@ -1,8 +1,8 @@
-//! The rules of a session, with services in memory and a clock that only goes on when somebody sleeps.
+//! The rules of a session, with services in memory and a clock that only advances when it is slept on.
 
 use super::*;
-use crate::session::fake::{Stage, done, failed, missing, value};
-use client::{Kind, TlsFault};
+use crate::session::fake::{FakeSession, Reply, done, failed, missing, value};
+use client::TlsFault;
 use protocol::error::Status;
 
 const ASK: Request<'static> = Request::Get { key: "a", wait: 0 };
@@ -22,11 +22,11 @@ fn tries_again_what_can_heal_and_nothing_else() {
             ("get a", failed(kind)),
             ("get a", value("b")),
         ];
-        let mut stage = Stage::script(100, script);
-        let patience = stage.session.patience();
-        let outcome = stage.session.ask(&ASK, &patience).unwrap();
+        let mut fake = FakeSession::script(100, script);
+        let deadline = fake.session.deadline();
+        let outcome = fake.session.ask(&ASK, &deadline).unwrap();
         assert!(outcome == Outcome::Value("b".to_owned()), "{kind:?}");
-        assert_eq!(stage.seen().len(), 5);
+        assert_eq!(fake.seen().len(), 5);
     }
     for (kind, exit) in [
         (tls(false), Status::Refused),
@@ -37,14 +37,88 @@ fn tries_again_what_can_heal_and_nothing_else() {
         (Kind::Status(400, None), Status::Nonsense),
         (Kind::Status(403, None), Status::Nonsense),
     ] {
-        for script in [vec![("cluster", failed(kind))], vec![("cluster", done()), ("get a", failed(kind))]] {
-            let requests = script.len();
-            let mut stage = Stage::script(100, script);
-            let patience = stage.session.patience();
-            let Err(error) = stage.session.ask(&ASK, &patience) else { panic!("{kind:?}") };
-            assert_eq!((error.status(), stage.seen().len()), (exit, requests), "{kind:?}: {error}");
-        }
+        let mut fake = FakeSession::script(100, vec![("cluster", failed(kind))]);
+        let deadline = fake.session.deadline();
+        let Err(error) = fake.session.ask(&ASK, &deadline) else { panic!("{kind:?}") };
+        assert_eq!((error.status(), fake.seen().len()), (exit, 1), "{kind:?}: {error}");
+        // What comes after an answer of the service is from something between.
+        let odd =
+            [("cluster", done()), ("get a", failed(kind)), ("get a", failed(kind)), ("get a", value("b"))];
+        let mut fake = FakeSession::script(100, odd.into());
+        let deadline = fake.session.deadline();
+        assert!(fake.session.ask(&ASK, &deadline).is_ok(), "{kind:?}");
     }
+}
+
+#[test]
+fn takes_a_verdict_on_what_it_writes_at_once() {
+    let write = Request::Create { key: "a", value: "b" };
+    for status in [400, 401, 413, 415] {
+        let refused = failed(Kind::Status(status, None));
+        let script = vec![("cluster", done()), ("create a=b", refused)];
+        let mut fake = FakeSession::script(100, script);
+        let deadline = fake.session.deadline();
+        assert_eq!(fake.session.ask(&write, &deadline).unwrap_err().status(), Status::Nonsense, "{status}");
+    }
+    let script = vec![("cluster", done()), ("create a=b", failed(Kind::Html)), ("create a=b", done())];
+    let mut fake = FakeSession::script(100, script);
+    let deadline = fake.session.deadline();
+    fake.session.ask(&write, &deadline).unwrap();
+}
+
+#[test]
+fn believes_that_a_pin_is_unknown_when_the_service_says_so_twice() {
+    let script = vec![("cluster", missing()), ("cluster", done()), ("get a", value("b"))];
+    let mut fake = FakeSession::script(100, script);
+    let deadline = fake.session.deadline();
+    fake.session.ask(&ASK, &deadline).unwrap();
+
+    let script = vec![("cluster", done()), ("cluster", missing()), ("cluster", done())];
+    let mut fake = FakeSession::script(100, script);
+    let deadline = fake.session.deadline();
+    fake.session.establish(&deadline).unwrap();
+    fake.session.confirm_pin(&deadline).unwrap();
+}
+
+/// Asks for a key of services of which the first is kept, and then fails as `after` says.
+fn failing_over(after: fn() -> Reply, other: fn() -> Reply) -> (FakeSession, Result<Outcome, Error>) {
+    let mut asked = 0;
+    let mut fake = FakeSession::new(&["first", "other"], 100, move |line| {
+        asked += 1;
+        match line {
+            "first cluster" if asked == 1 => done(),
+            line if line.starts_with("first") => after(),
+            "other cluster" => other(),
+            _ => value("b"),
+        }
+    });
+    let deadline = fake.session.deadline();
+    let result = fake.session.ask(&ASK, &deadline);
+    (fake, result)
+}
+
+#[test]
+fn gives_the_turn_to_the_next_service_after_five_seconds() {
+    for after in
+        [|| failed(Kind::Connect), || (failed(Kind::Timeout).0, 10), || failed(Kind::Status(502, None))]
+    {
+        let (fake, result) = failing_over(after, done);
+        assert!(result.unwrap() == Outcome::Value("b".to_owned()));
+        assert_eq!(fake.session.service_name(), "http://other");
+        let seen = fake.seen();
+        let turn = seen.iter().find(|seen| seen.line == "other cluster").unwrap();
+        let waited = turn.at - seen[1].at;
+        assert!((FAILOVER_AFTER..=Duration::from_secs(15)).contains(&waited), "{seen:?}");
+    }
+}
+
+#[test]
+fn does_not_call_a_pin_unknown_while_a_service_that_knew_it_is_out_of_reach() {
+    let (fake, result) = failing_over(|| failed(Kind::Connect), missing);
+    assert_eq!(result.unwrap_err().status(), Status::Unreachable);
+    assert_eq!(fake.count("other cluster"), 2);
+    let (_, result) = failing_over(missing, missing);
+    assert!(result.unwrap() == Outcome::Missing, "a key's 404 says nothing of the pin");
 }
 
 #[test]
@@ -55,12 +129,12 @@ fn gives_up_at_the_deadline_with_the_last_cause() {
         (Kind::Status(500, None), Status::Unreachable),
         (tls(true), Status::Refused),
     ] {
-        let mut stage = Stage::new(&["pair"], 100, move |_| failed(kind));
-        let patience = stage.session.patience();
-        let error = stage.session.establish(&patience).unwrap_err();
+        let mut fake = FakeSession::new(&["pair"], 100, move |_| failed(kind));
+        let deadline = fake.session.deadline();
+        let error = fake.session.establish(&deadline).unwrap_err();
         assert_eq!(error.status(), exit);
         assert!(error.to_string().contains(&format!("{kind:?}")), "{error}");
-        let seen = stage.seen();
+        let seen = fake.seen();
         assert!((6..=10).contains(&seen.len()), "{} tries in 100 s", seen.len());
         assert!(seen.last().unwrap().at < Duration::from_secs(100), "{seen:?}");
         for pair in seen.windows(2) {
@@ -73,48 +147,48 @@ fn gives_up_at_the_deadline_with_the_last_cause() {
 fn keeps_to_retry_after() {
     let wait = Some(Duration::from_secs(40));
     let script = vec![("cluster", failed(Kind::Status(503, wait))), ("cluster", done())];
-    let mut stage = Stage::script(1000, script);
-    let patience = stage.session.patience();
-    stage.session.establish(&patience).unwrap();
-    let at = stage.seen()[1].at.as_secs();
+    let mut fake = FakeSession::script(1000, script);
+    let deadline = fake.session.deadline();
+    fake.session.establish(&deadline).unwrap();
+    let at = fake.seen()[1].at.as_secs();
     assert!((40..=55).contains(&at), "{at}");
 }
 
 #[test]
 fn gives_no_request_more_time_than_is_left_and_a_wait_ten_seconds_more_than_it_asks_for() {
-    let mut stage = Stage::new(&["pair"], 100, |_| done());
-    let patience = stage.session.patience();
-    stage.session.ask(&ASK, &patience).unwrap();
-    stage.session.ask(&Request::Get { key: "a", wait: 50 }, &patience).unwrap();
-    stage.session.clock().sleep(Duration::from_secs(95));
-    stage.session.ask(&Request::Get { key: "a", wait: 4 }, &patience).unwrap();
-    let limits: Vec<_> = stage.seen().iter().map(|seen| seen.limit.as_secs()).collect();
+    let mut fake = FakeSession::new(&["pair"], 100, |_| done());
+    let deadline = fake.session.deadline();
+    fake.session.ask(&ASK, &deadline).unwrap();
+    fake.session.ask(&Request::Get { key: "a", wait: 50 }, &deadline).unwrap();
+    fake.session.clock().sleep(Duration::from_secs(95));
+    fake.session.ask(&Request::Get { key: "a", wait: 4 }, &deadline).unwrap();
+    let limits: Vec<_> = fake.seen().iter().map(|seen| seen.limit.as_secs()).collect();
     assert_eq!(limits, [15, 15, 60, 5]);
 }
 
 #[test]
 fn asks_once_where_once_is_all_there_is() {
-    let mut stage = Stage::new(&["dead", "slow", "alive"], 100, |line| match line {
+    let mut fake = FakeSession::new(&["dead", "slow", "alive"], 100, |line| match line {
         "dead cluster" => failed(Kind::Connect),
         "slow cluster" => (failed(Kind::Timeout).0, 1000),
         _ => done(),
     });
-    let patience = Patience::once(stage.session.clock(), Duration::from_secs(3));
-    stage.session.establish(&patience).unwrap();
-    assert_eq!(stage.session.service_name(), "http://alive");
+    let deadline = Deadline::once(fake.session.clock(), Duration::from_secs(3));
+    fake.session.establish(&deadline).unwrap();
+    assert_eq!(fake.session.service_name(), "http://alive");
 
-    let mut stage = Stage::new(&["dead"], 100, |_| failed(Kind::Connect));
-    let patience = Patience::once(stage.session.clock(), Duration::from_secs(3));
-    assert_eq!(stage.session.establish(&patience).unwrap_err().status(), Status::Unreachable);
-    assert_eq!(stage.seen().len(), 1);
+    let mut fake = FakeSession::new(&["dead"], 100, |_| failed(Kind::Connect));
+    let deadline = Deadline::once(fake.session.clock(), Duration::from_secs(3));
+    assert_eq!(fake.session.establish(&deadline).unwrap_err().status(), Status::Unreachable);
+    assert_eq!(fake.seen().len(), 1);
 }
 
 /// What comes of services that each say one thing again and again: k, the pin is known; u, it is unknown; d, the
 /// service is down; h, it is HTML.
-fn among(services: &'static str) -> (Stage, Result<(), Error>) {
+fn among(services: &'static str) -> (FakeSession, Result<(), Error>) {
     let hosts: Vec<String> = (0..services.len()).map(|index| format!("s{index}")).collect();
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-    let mut stage = Stage::new(&hosts, 60, move |line| {
+    let mut fake = FakeSession::new(&hosts, 60, move |line| {
         let index: usize = line[1..2].parse().unwrap();
         match services.as_bytes()[index] {
             b'k' => done(),
@@ -123,22 +197,22 @@ fn among(services: &'static str) -> (Stage, Result<(), Error>) {
             _ => failed(Kind::Html),
         }
     });
-    let patience = stage.session.patience();
-    let result = stage.session.establish(&patience);
-    (stage, result)
+    let deadline = fake.session.deadline();
+    let result = fake.session.establish(&deadline);
+    (fake, result)
 }
 
 #[test]
 fn keeps_the_first_service_that_knows_the_pin() {
     for (services, kept) in [("kk", 0), ("uk", 1), ("dk", 1), ("hk", 1), ("udhkk", 3)] {
-        let (mut stage, result) = among(services);
+        let (mut fake, result) = among(services);
         result.unwrap();
-        assert_eq!(stage.session.service_name(), format!("http://s{kept}"), "{services}");
-        let asked = stage.seen().len();
-        let patience = stage.session.patience();
-        stage.session.ask(&ASK, &patience).unwrap();
-        assert_eq!(stage.seen().len(), asked + 1, "it is asked again who knows the pin");
-        assert!(stage.seen()[asked].line.starts_with(&format!("s{kept}")), "{services}");
+        assert_eq!(fake.session.service_name(), format!("http://s{kept}"), "{services}");
+        let asked = fake.seen().len();
+        let deadline = fake.session.deadline();
+        fake.session.ask(&ASK, &deadline).unwrap();
+        assert_eq!(fake.seen().len(), asked + 1, "it is asked again who knows the pin");
+        assert!(fake.seen()[asked].line.starts_with(&format!("s{kept}")), "{services}");
     }
 }
 
@@ -152,34 +226,24 @@ fn ends_at_once_when_all_have_answered_that_the_pin_is_unknown() {
         ),
         ("hu", "; http://s1 does not know the pin)"),
     ] {
-        let (stage, result) = among(services);
+        let (fake, result) = among(services);
         let error = result.unwrap_err();
-        assert_eq!((error.status(), stage.seen().len()), (Status::Refused, services.len()));
+        let twice = services.chars().map(|service| if service == 'u' { 2 } else { 1 }).sum();
+        assert_eq!((error.status(), fake.seen().len()), (Status::Refused, twice));
         assert!(error.to_string().contains(says), "{error}");
     }
 }
 
 #[test]
 fn goes_on_asking_those_that_have_not_answered() {
-    let (stage, result) = among("ud");
+    let (fake, result) = among("ud");
     assert_eq!(result.unwrap_err().status(), Status::Unreachable);
-    assert_eq!(stage.count("s0"), 1, "it has said that it does not know the pin");
-    assert!(stage.count("s1") > 3);
+    assert_eq!(fake.count("s0"), 2, "it has said twice that it does not know the pin");
+    assert!(fake.count("s1") > 3);
 }
 
 #[test]
 fn ends_at_once_when_none_can_be_used() {
-    let (stage, result) = among("hh");
-    assert_eq!((result.unwrap_err().status(), stage.seen().len()), (Status::Nonsense, 2));
-}
-
-#[test]
-fn says_a_thing_when_it_is_new_and_then_once_a_minute() {
-    let mut said = Said::default();
-    let mut due = |text, at| said.is_due(text, Duration::from_secs(at));
-    let dues = [("a", 0), ("a", 59), ("a", 60), ("b", 61), ("b", 62), ("a", 63), ("a", 122), ("a", 123)];
-    let expected = [true, false, true, true, false, true, false, true];
-    assert_eq!(dues.map(|(text, at)| due(text, at)), expected);
-    assert!(said.end() && !said.end());
-    assert!(said.is_due("a", Duration::from_secs(124)));
+    let (fake, result) = among("hh");
+    assert_eq!((result.unwrap_err().status(), fake.seen().len()), (Status::Nonsense, 2));
 }

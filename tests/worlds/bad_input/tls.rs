@@ -52,7 +52,7 @@ fn the_pinned_key_is_believed_and_the_right_certificate_with_a_wrong_key_is_not(
     });
     // The same service with its own key gets as far as saying that it does not know the pin.
     fails(&pinned(&honest, &fingerprint), 77, &["pin"]);
-    assert_eq!(honest.lines(), [format!("GET /api/v1/clusters/{PIN}")]);
+    assert_eq!(honest.lines(), vec![format!("GET /api/v1/clusters/{PIN}"); 2]);
 
     let other =
         generate_simple_self_signed(vec!["pair.example.org".into()]).expect("a certificate can be made");

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
 use cluster_agent::backoff::Clock;
+use cluster_agent::master::{Master, Unremembered};
 use cluster_agent::session::Session;
-use cluster_agent::{master, slave};
+use cluster_agent::slave;
 use context::settings::{AddressRule, DEFAULT_TIMEOUT};
 use protocol::Pin;
 use protocol::error::Error;
@@ -25,6 +26,9 @@ use crate::time::{Micros, duration, micros};
 
 /// Every master's address: no cluster sees another's.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+
+/// Longer than any deadline.
+const AGES: Duration = Duration::from_secs(1_000_000);
 
 /// What runs in a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,10 +120,17 @@ impl Run {
     }
 
     fn act(&self, mut session: Session<Replay<'_>, SimulatedClock>) -> Result<(), Error> {
-        let rule = AddressRule::Literal(ADDRESS);
+        let mut memory = Unremembered::default();
+        let mut master = Master {
+            rule: &AddressRule::Literal(ADDRESS),
+            machine: Vec::new(),
+            boot: None,
+            force: false,
+            memory: &mut memory,
+        };
         match self.program {
-            Program::Push => master::push(&mut session, &rule).map(drop),
-            Program::Ready => master::ready(&mut session, &rule).map(drop),
+            Program::Push => master.push(&mut session).map(drop),
+            Program::Ready => master.ready(&mut session).map(drop),
             Program::Slave | Program::OldSlave => slave::gather(&mut session, &[]).map(drop),
         }
     }
@@ -169,7 +180,8 @@ impl Service for Replay<'_> {
                 let (ask, at) = (RequestKind::from(request), micros(self.clock.now()));
                 self.asked.set(Some(Step::RequestKind { ask, at, limit: micros(limit) }));
             }
-            // Of a kind that does not heal, so that nothing more is tried.
+            // Past every deadline, so that nothing more is tried.
+            self.clock.sleep(AGES);
             return Err(Failure::new(Kind::Nonsense, "the end of the list"));
         };
         self.clock.0.set(duration(*at));
