@@ -205,7 +205,7 @@ impl ServerCertVerifier for PublicKey {
         }
     }
 
-    // SECURITY: a certificate is public, so anybody can show the right one. That the peer holds the private key is
+    // SECURITY: a certificate is public, so every peer can show the right one. That the peer holds the private key is
     // proved by its signature over the handshake alone: these two must stay as strict as webpki's own.
     fn verify_tls12_signature(
         &self,

@@ -119,6 +119,7 @@ pub struct Serve {
     /// Memory for what clients make the service hold: a number of bytes, or one with K, M or G. Half of the memory that
     /// the control group or the machine has if not given.
     #[arg(long, value_name = "BYTES", value_parser = bytes, env = "CERNVM_PAIRING_MEMORY_BUDGET")]
+    #[arg(help_heading = "Limits")]
     memory_budget: Option<u64>,
     /// Most connections at a time from one address; three quarters of all of them if not given.
     #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
@@ -137,7 +138,7 @@ pub struct Serve {
     #[arg(env = "CERNVM_PAIRING_MAX_CREATIONS_PER_HOUR")]
     #[arg(help_heading = "Limits")]
     max_creations_per_hour: u32,
-    /// File with the token that it takes to make a pin (Authorization: Bearer). Without it, anybody may make one.
+    /// File with the token that it takes to make a pin (Authorization: Bearer). Without it, every client may make one.
     #[arg(long, value_name = "FILE", env = "CERNVM_PAIRING_CREATE_TOKEN_FILE")]
     #[arg(help_heading = "Access")]
     create_token_file: Option<PathBuf>,
@@ -149,7 +150,7 @@ pub struct Serve {
     #[arg(help_heading = "Access")]
     #[arg(long, value_name = "URL", env = "CERNVM_PAIRING_PUBLIC_URL", value_parser = public_url)]
     public_url: Option<ServiceUrl>,
-    /// Address and port on which Prometheus may read /metrics. Whoever can reach it can read it.
+    /// Address and port on which Prometheus may read /metrics. Every client that reaches it can read it.
     #[arg(long, value_name = "ADDR", env = "CERNVM_PAIRING_METRICS_LISTEN", value_parser = listen_address)]
     #[arg(help_heading = "Operations")]
     pub metrics_listen: Option<SocketAddr>,

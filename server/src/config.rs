@@ -16,7 +16,7 @@ use crate::token::CreateToken;
 /// Connections by default: a cluster of 10,000 waiting slaves and room for others, in some 300 MB.
 pub const CONNECTIONS: usize = 16_384;
 
-/// What can be set. What nobody tunes is a named constant where it is used.
+/// What an operator can set. What needs no tuning is a named constant where it is used.
 #[derive(Clone)]
 pub struct Config {
     /// Where clusters are kept.

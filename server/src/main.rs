@@ -11,7 +11,7 @@ use protocol::error::Status;
 use tokio::runtime::Runtime;
 
 /// A wake-up costs a tenth less with it than with glibc's malloc, and a waiting slave a sixth less memory than with
-/// musl's (docs/performance.md). Here and not in the library: whoever embeds that chooses.
+/// musl's (docs/performance.md). Here and not in the library: a program that embeds it chooses its own.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

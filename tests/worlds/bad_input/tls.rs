@@ -17,7 +17,7 @@ use worlds::service::Service;
 use crate::{PIN, fails, slave};
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_refused_at_once() {
+fn a_certificate_of_an_unknown_ca_is_refused_at_once() {
     let service = Service::with(&["--tls-self-signed"]);
     fails(
         &slave(PIN, &format!("https://{}", service.address())),

@@ -1,4 +1,4 @@
-//! Values that would do something in a script that root runs, and placeholders that nobody fills.
+//! Values that would do something in a script that root runs, and placeholders that no key fills.
 
 use worlds::fixtures;
 use worlds::guest::Guest;
@@ -87,7 +87,7 @@ fn the_signs_of_sed_are_nothing_special() {
 }
 
 #[test]
-fn somebody_elses_placeholder_is_named_and_everything_else_substituted() {
+fn a_foreign_placeholder_is_named_and_everything_else_substituted() {
     let service = Service::start();
     let pin = ready_cluster(&service);
     let before =

@@ -20,7 +20,7 @@ pub(crate) fn command(machine: &str, line: &str) {
     println!("{}", ink(Ink::Bold, &format!("{machine}$ {line}")));
 }
 
-/// A context that nobody has touched yet.
+/// A context as it was written.
 pub(crate) fn context(name: &str, text: &str) {
     println!("\n   {name}");
     for line in text.lines() {
