@@ -133,7 +133,12 @@ impl WrittenFile {
             "give the file the owner and the permissions that its write_files entry has, or write it again";
         let user = self.user();
         let is_roots = Some(file.uid) == id(root, "/etc/passwd", "root");
-        if !is_roots && Some(file.uid) != id(root, "/etc/passwd", user) {
+        // A user of some directory service has a name that the agent cannot look up, and no local user's number.
+        let is_the_users = match id(root, "/etc/passwd", user) {
+            Some(uid) => uid == file.uid,
+            None => !is_local(root, file.uid),
+        };
+        if !is_roots && !is_the_users {
             let what = format!(
                 "{} belongs to the user {}, and the context gives it to {user}",
                 path.display(),
@@ -209,6 +214,13 @@ fn id(root: &Root, file: &str, name: &str) -> Option<u32> {
         let mut fields = line.split(':');
         (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
     })
+}
+
+/// Whether the guest's own file of users has this number.
+fn is_local(root: &Root, uid: u32) -> bool {
+    let Ok(database) = files::read(root, &root.path("/etc/passwd")) else { return true };
+    let text = String::from_utf8_lossy(&database.bytes);
+    text.lines().any(|line| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(uid))
 }
 
 #[cfg(test)]
@@ -323,5 +335,8 @@ mod tests {
         let hers = WrittenFile { owner: Some("alice:alice".to_owned()), ..own };
         assert!(!refuses(&hers, me + 1, 0o644));
         assert!(refuses(&hers, me + 2, 0o600));
+        let his = WrittenFile { owner: Some("bob:bob".to_owned()), ..hers };
+        assert!(refuses(&his, me + 1, 0o600));
+        assert!(!refuses(&his, me + 2, 0o600));
     }
 }
