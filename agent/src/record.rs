@@ -24,8 +24,12 @@ const MODE: u32 = 0o600;
 const VERSION: u32 = 1;
 /// Most bytes of the file: a record names files and placeholders.
 const MAX_BYTES: u64 = 1 << 20;
-/// A different one in each boot (random(4)).
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// A different one in each boot of a machine, but not of a container (random(4)).
+const KERNELS_BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// The same for machines and containers: the first run of a boot makes it, and /run is empty at the next.
+const BOOT_ID: &str = "/run/cernvm-cluster/boot-id";
+/// A different one at each read (random(4)).
+const RANDOM_UUID: &str = "/proc/sys/kernel/random/uuid";
 
 /// The placeholders of files, or of modules of cloud-init, by their names.
 pub type Placeholders = BTreeMap<String, BTreeSet<String>>;
@@ -147,10 +151,33 @@ impl Record {
     }
 }
 
-/// The number of this boot; empty where the kernel does not say.
+/// The kernel's number of this boot, which the initramfs and the booted system share; empty where it does not say.
+#[must_use]
+pub fn kernels_boot_id(root: &Root) -> String {
+    read_id(root, KERNELS_BOOT_ID).unwrap_or_default()
+}
+
+/// The number of this boot as its first run has chosen it; empty before that.
 #[must_use]
 pub fn boot_id(root: &Root) -> String {
-    std::fs::read_to_string(root.path(BOOT_ID)).map_or_else(|_| String::new(), |id| id.trim().to_owned())
+    read_id(root, BOOT_ID).unwrap_or_default()
+}
+
+/// The number of this boot, chosen now if this is its first run.
+pub fn make_boot_id(root: &Root) -> String {
+    if let Some(id) = read_id(root, BOOT_ID) {
+        return id;
+    }
+    // Below another root there may be no /proc.
+    let id = std::fs::read_to_string(RANDOM_UUID).unwrap_or_default();
+    if let Err(error) = files::create(root, &root.path(BOOT_ID), id.as_bytes(), MODE) {
+        log::debug!("{error}");
+    }
+    id.trim().to_owned()
+}
+
+fn read_id(root: &Root, path: &str) -> Option<String> {
+    Some(std::fs::read_to_string(root.path(path)).ok()?.trim().to_owned())
 }
 
 /// Seconds since 1970.

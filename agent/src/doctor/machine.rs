@@ -29,7 +29,8 @@ pub(super) fn examine(root: &Root, guest: &Guest, settings: &Settings) -> Machin
     let unit = guest.is_of_cloud_init().then(|| unit::show(root, unit::CONTEXTUALIZATION)).flatten();
     findings.extend(unit.as_ref().and_then(of_unit_file));
     let record = guest.record();
-    let this_boot = record::boot_id(root);
+    let this_boot =
+        if guest.is_of_cloud_init() { record::boot_id(root) } else { record::kernels_boot_id(root) };
     let of_this_boot = record.as_ref().filter(|record| record.boot == this_boot);
     findings.extend(match (&record, of_this_boot) {
         (_, Some(record)) => of_run(record, unit.as_ref()),

@@ -34,7 +34,12 @@ impl<'g> RecordedRun<'g> {
         let path = guest.binding.as_ref().filter(|_| guest.records).map(|binding| binding.record());
         let instance = guest.binding.as_ref().map_or("", |binding| binding.instance.as_str());
         let previous = path.as_ref().and_then(|path| Record::read(path, instance));
-        let mut record = Record::begin(instance, record::boot_id(root), settings.role);
+        let boot = match (&path, &guest.instance) {
+            (None, _) => String::new(),
+            (Some(_), None) => record::kernels_boot_id(root),
+            (Some(_), Some(_)) => record::make_boot_id(root),
+        };
+        let mut record = Record::begin(instance, boot, settings.role);
         record.once = previous.as_ref().map(|previous| previous.once.clone()).unwrap_or_default();
         Self {
             root,
