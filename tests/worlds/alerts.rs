@@ -43,7 +43,7 @@ fn every_alert_fires_when_it_should_and_only_then() {
 
 #[test]
 fn the_service_has_every_metric_that_an_alert_asks_for() {
-    let mut service = Service::with(&["--metrics-listen", "127.0.0.1:0"]);
+    let mut service = Service::with(&["--metrics-listen", "127.0.0.1:0", "--tls-self-signed"]);
     let metrics = service.line_after("metrics on http://");
     let metrics = metrics.strip_suffix("/metrics").and_then(|address| address.parse().ok());
     let metrics = metrics.expect("it says where they are");

@@ -1,7 +1,7 @@
 //! What an admin does to a service that is in use: restarts it, stops it, gives it another certificate, has systemd
 //! hold its socket. Nobody who uses it loses anything by it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -190,4 +190,70 @@ fn serves_on_the_socket_that_systemd_holds_and_a_restart_refuses_nobody() {
     let _service = activated(&socket, dir.path());
     assert!(answers(&mut early));
     assert_eq!(api.value(&pin, "a").as_deref(), Some("1"));
+}
+
+/// A log that is not read holds up neither a request nor the end.
+#[test]
+fn goes_on_and_ends_while_its_log_is_not_read() {
+    let mut command = Command::new(binaries::server());
+    command.env_clear().args(["--log-format", "json", "serve", "--in-memory", "--access-log"]);
+    command.args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("asked for above")).lines();
+    let mut after = |beginning: &str| {
+        let line = lines.find_map(|line| line.ok()?.strip_prefix(beginning).map(str::to_owned));
+        line.expect("it says where it listens")
+    };
+    let metrics = after("metrics on http://").trim_end_matches("/metrics").parse().expect("an address");
+    let address = after("listening on http://").parse().expect("an address");
+    // Beyond the pipe and the queue together.
+    let long = format!("/{}", "A".repeat(7000));
+    let dropped = || {
+        let shown = Request::new("GET", "/metrics").send(metrics).expect("it answers").text();
+        let count =
+            shown.lines().find_map(|line| line.strip_prefix("cernvm_pairing_log_lines_dropped_total "));
+        count.and_then(|count| count.parse::<u64>().ok()).expect("it is shown")
+    };
+    until("lines are dropped", || {
+        let answer = Request::new("GET", &long).send(address).expect("it answers");
+        assert_eq!(answer.status, 404);
+        (dropped() > 0).then_some(())
+    });
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("it is small"));
+    nix::sys::signal::kill(pid, Signal::SIGTERM).expect("it runs");
+    assert!(child.wait().expect("it is ours").success());
+    // What there was room for is one JSON object a line.
+    let mut log = String::new();
+    child.stderr.take().expect("asked for above").read_to_string(&mut log).expect("it is text");
+    let first: serde_json::Value = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .find(|line: &serde_json::Value| line["status"] == 404)
+        .expect("a request");
+    assert_eq!((&first["method"], &first["client"]), (&"GET".into(), &"127.0.0.1".into()));
+}
+
+/// A client that reads nothing, and one that does not finish its body, do not hold up a restart.
+#[test]
+fn ends_soon_beside_clients_that_do_nothing() {
+    let mut service = Service::start();
+    let pin = service.api().new_pin();
+    for n in 0..15 {
+        service.api().create_key(&pin, &format!("k{n}"), &"x".repeat(60_000));
+    }
+    let mut unread = TcpStream::connect(service.address()).expect("it accepts");
+    let list = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", keys(&pin));
+    unread.write_all(list.repeat(50).as_bytes()).expect("it reads");
+    let mut unsent = TcpStream::connect(service.address()).expect("it accepts");
+    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{", keys(&pin));
+    unsent.write_all(head.as_bytes()).expect("it reads");
+    // Both are under way.
+    assert_eq!(unread.read(&mut [0]).expect("it answers"), 1);
+    assert!(service.stop().success());
+    assert!(!service.log().contains("did not end in"), "{}", service.log());
 }
