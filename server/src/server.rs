@@ -1,7 +1,9 @@
 //! The service as a whole: what it is made of, and its life from the first connection to the last.
 
+use std::fs;
 use std::future::Future;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::origin::Proxies;
 use crate::rate_limits::RateLimits;
 use crate::service::Service;
-use crate::store::{Limits, Store};
+use crate::store::{FILE_NAME, Limits, Store};
 use crate::tls::Certificate;
 use crate::{hub, sweeper};
 
@@ -74,6 +76,7 @@ impl Server {
         let mut socket = None;
         let store = match &config.storage {
             Storage::Directory(dir) => {
+                warn_if_open(dir);
                 let store = Arc::new(Store::open(dir, limits, config.clock, hub.clone())?);
                 socket = open_socket(dir);
                 store
@@ -194,6 +197,15 @@ fn settings(public_url: Option<&ServiceUrl>, fingerprint: Option<String>) -> Vec
     // With plain http the TLS that the fingerprint is for ends elsewhere.
     let fingerprint = fingerprint.filter(|_| public_url.is_none_or(ServiceUrl::is_secure));
     url.into_iter().chain(fingerprint.map(|key| format!("cvm_service_fingerprint={key}"))).collect()
+}
+
+/// Warns of a data directory, or a store, into which other users can look: the pins in it are as good as passwords.
+fn warn_if_open(dir: &Path) {
+    for (path, mode) in [(dir.to_owned(), "0700"), (dir.join(FILE_NAME), "0600")] {
+        if fs::metadata(&path).is_ok_and(|found| found.mode() & 0o007 != 0) {
+            log::warn!("{}: other users of this machine can look into it; chmod {mode} it", path.display());
+        }
+    }
 }
 
 /// A service that cannot hand out backups while it runs is still a service.

@@ -27,8 +27,11 @@ const MAX_BYTES: usize = protocol::limits::BYTES_PER_PIN;
 const MAX_TIME: Duration = Duration::from_secs(30);
 
 /// What a request's body is: hyper's, or a test's.
-pub(crate) trait RequestBody: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> {}
-impl<B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>> RequestBody for B {}
+pub(crate) trait RequestBody:
+    Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
+{
+}
+impl<B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin> RequestBody for B {}
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
