@@ -15,6 +15,8 @@ use crate::metrics::RouteLabel;
 
 /// Where the API's clusters are.
 const CLUSTERS: &str = "/api/v1/clusters";
+/// What the paths of one cluster begin with.
+const UNDER_PIN: &str = "/api/v1/clusters/{pin}";
 
 /// What answers a method of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,9 +124,9 @@ pub(super) fn find(path: &str) -> Option<Target<'_>> {
         return Some(Target { at, pin: None, key: "" });
     };
     let pin = Pin::parse_made(pin)?;
-    let tails = ROUTES.iter().map(|route| route.path.strip_prefix("/api/v1/clusters/{pin}"));
-    for (at, tail) in tails.enumerate() {
-        let key = match tail {
+    for (at, route) in ROUTES.iter().enumerate() {
+        let key = match route.path.get(UNDER_PIN.len()..) {
+            _ if !route.path.starts_with(UNDER_PIN) => continue,
             Some("/keys/{key}") => match rest.strip_prefix("/keys/") {
                 Some(key) if is_addressable(key) => key,
                 _ => continue,
