@@ -21,7 +21,7 @@ use crate::service::Service;
 use crate::store::{Limits, Store};
 
 /// A service, and a pin that it has made.
-pub(crate) struct World {
+pub(crate) struct Harness {
     pub(crate) service: Arc<Service>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) pin: protocol::Pin,
@@ -29,7 +29,7 @@ pub(crate) struct World {
 }
 
 /// An answer.
-pub(crate) struct Asked {
+pub(crate) struct TestAnswer {
     pub(crate) status: u16,
     pub(crate) body: String,
     headers: HashMap<String, String>,
@@ -51,7 +51,7 @@ pub(crate) fn service(store: Arc<Store>, hub: Arc<Hub>) -> Service {
     }
 }
 
-impl World {
+impl Harness {
     pub(crate) async fn new() -> Self {
         Self::with(Limits::default()).await
     }
@@ -82,10 +82,16 @@ impl World {
         self.service.store.create_key(&self.pin, name, value).await.unwrap();
     }
 
-    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Asked {
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> TestAnswer {
         let (head, body) = self.send(method, path, headers, body).await.into_parts();
         let text = |value: &hyper::header::HeaderValue| value.to_str().unwrap().to_owned();
-        Asked {
+        TestAnswer {
             status: head.status.as_u16(),
             headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
             body: String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap(),
@@ -109,13 +115,13 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Harness {
     fn drop(&mut self) {
         self.delivery.abort();
     }
 }
 
-impl Asked {
+impl TestAnswer {
     /// A header's value, empty when it is not there.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)

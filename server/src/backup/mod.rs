@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::store::AtRest;
-use crate::store::copy::{Copy, Held};
+use crate::store::copy::{Contents, StoreCopy};
 use lines::{Reader, explain};
 use target::Target;
 
@@ -33,14 +33,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Backup {
     file: PathBuf,
-    held: Held,
+    held: Contents,
     /// Every write that was answered before is in it.
     taken: Timestamp,
 }
 
 impl fmt::Display for Backup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Held { pins, keys } = self.held;
+        let Contents { pins, keys } = self.held;
         write!(f, "wrote {}: pins {pins}, keys {keys}, as of {}", self.file.display(), self.taken)
     }
 }
@@ -76,7 +76,7 @@ fn connect(socket: &Path) -> Result<Option<UnixStream>, Error> {
     }
 }
 
-fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Held, Timestamp), Error> {
+fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Contents, Timestamp), Error> {
     let broken = |problem: String| Error::Handed { socket: socket.to_owned(), problem };
     service.set_read_timeout(Some(PATIENCE)).map_err(Error::System)?;
     let (mut reader, taken) = ask(service).and_then(Reader::begin).map_err(broken)?;
@@ -109,7 +109,7 @@ fn ask(mut service: UnixStream) -> Result<BufReader<UnixStream>, String> {
     Err(why.trim_end().to_owned())
 }
 
-fn read(data_dir: &Path, target: &Target) -> Result<(Held, Timestamp), Error> {
+fn read(data_dir: &Path, target: &Target) -> Result<(Contents, Timestamp), Error> {
     match AtRest::is_there(data_dir) {
         Ok(true) => {}
         Ok(false) => return Err(Error::NoStore { dir: data_dir.to_owned() }),
@@ -129,7 +129,7 @@ fn read(data_dir: &Path, target: &Target) -> Result<(Held, Timestamp), Error> {
     Ok((copy.finish().map_err(Error::Copy)?, taken))
 }
 
-fn copy_into(target: &Target) -> Result<Copy, Error> {
+fn copy_into(target: &Target) -> Result<StoreCopy, Error> {
     let file: File = target.file()?;
-    Copy::begin(file, target.name()).map_err(Error::Copy)
+    StoreCopy::begin(file, target.name()).map_err(Error::Copy)
 }

@@ -17,12 +17,12 @@ use crate::store::{FILE_NAME, Limits, Store};
 use crate::testing::service;
 
 /// A data directory, and one for backups.
-struct World {
+struct Harness {
     data: TempDir,
     backups: TempDir,
 }
 
-impl World {
+impl Harness {
     fn new() -> Self {
         Self { data: tempfile::tempdir().unwrap(), backups: tempfile::tempdir().unwrap() }
     }
@@ -69,13 +69,13 @@ async fn fill(store: &Store, value: &str) -> Pin {
 
 #[tokio::test]
 async fn a_stopped_store_is_copied_whole() {
-    let world = World::new();
+    let world = Harness::new();
     let store = world.open();
     let pin = fill(&store, "1").await;
     let (cluster, keys) = (store.cluster(&pin).await, store.keys(&pin).await);
     drop(store);
     let made = world.write().unwrap();
-    assert_eq!(made.held, Held { pins: 1, keys: 2 });
+    assert_eq!(made.held, Contents { pins: 1, keys: 2 });
     let said = format!("wrote {}: pins 1, keys 2, as of {}", world.backup().display(), made.taken);
     assert_eq!(made.to_string(), said);
     let mode = world.backup().metadata().unwrap().permissions().mode();
@@ -89,9 +89,9 @@ async fn a_stopped_store_is_copied_whole() {
 
 #[tokio::test]
 async fn an_empty_store_and_one_of_many_batches_are_copied() {
-    let world = World::new();
+    let world = Harness::new();
     drop(world.open());
-    assert_eq!(world.write().unwrap().held, Held { pins: 0, keys: 0 });
+    assert_eq!(world.write().unwrap().held, Contents { pins: 0, keys: 0 });
     world.restore().1.create_cluster().await.unwrap();
 
     let store = world.open();
@@ -101,7 +101,7 @@ async fn an_empty_store_and_one_of_many_batches_are_copied() {
     }
     drop(store);
     // An earlier backup makes room.
-    assert_eq!(world.write().unwrap().held, Held { pins: 60, keys: 120 });
+    assert_eq!(world.write().unwrap().held, Contents { pins: 60, keys: 120 });
     let (_dir, restored) = world.restore();
     for pin in &pins {
         assert_eq!(restored.key(pin, "c").await.unwrap().value.len(), 60_000);
@@ -110,7 +110,7 @@ async fn an_empty_store_and_one_of_many_batches_are_copied() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_store_hands_over_what_it_has_at_that_moment() {
-    let world = World::new();
+    let world = Harness::new();
     let store = world.open();
     let pin = fill(&store, &"v".repeat(60_000)).await;
     let (snapshot, _) = store.snapshot().await.unwrap();
@@ -122,7 +122,7 @@ async fn a_running_store_hands_over_what_it_has_at_that_moment() {
     let serving = tokio::spawn(async move { listen::accept(&listener, &server).await });
 
     let world = tokio::task::spawn_blocking(move || {
-        assert_eq!(world.write().unwrap().held, Held { pins: 1, keys: 2 });
+        assert_eq!(world.write().unwrap().held, Contents { pins: 1, keys: 2 });
         world
     })
     .await
@@ -149,7 +149,7 @@ async fn a_running_store_hands_over_what_it_has_at_that_moment() {
 
 #[tokio::test]
 async fn the_socket_of_a_service_that_was_killed_is_replaced_and_other_files_are_left_alone() {
-    let world = World::new();
+    let world = Harness::new();
     let _store = world.open();
     let path = world.data.path().join(SOCKET);
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -164,7 +164,7 @@ async fn the_socket_of_a_service_that_was_killed_is_replaced_and_other_files_are
 
 #[test]
 fn says_what_it_does_not_find() {
-    let world = World::new();
+    let world = Harness::new();
     let refused = world.write().unwrap_err();
     assert_eq!(refused.to_string(), format!("there is no store in {}", world.data.path().display()));
     assert_eq!((refused.exit_code(), world.names().len()), (66, 0));
@@ -185,7 +185,7 @@ fn says_what_it_does_not_find() {
 
 #[test]
 fn takes_the_place_of_nothing_but_an_earlier_backup() {
-    let world = World::new();
+    let world = Harness::new();
     drop(world.open());
     let check = |path: &Path| {
         let refused = write(world.data.path(), path).unwrap_err();
@@ -209,7 +209,7 @@ fn takes_the_place_of_nothing_but_an_earlier_backup() {
 
 #[test]
 fn copies_no_file_that_is_not_the_services_own_and_none_that_is_damaged() {
-    let world = World::new();
+    let world = Harness::new();
     let path = world.data.path().join(FILE_NAME);
     fs::write(&path, "a letter to a friend".repeat(500)).unwrap();
     let refused = world.write().unwrap_err();
@@ -227,7 +227,7 @@ fn answer(listener: &std::os::unix::net::UnixListener, bytes: &[u8]) {
 
 #[test]
 fn says_that_a_service_is_of_another_release_or_busy() {
-    let world = World::new();
+    let world = Harness::new();
     let store = world.open();
     let listener = std::os::unix::net::UnixListener::bind(world.data.path().join(SOCKET)).unwrap();
     for (sent, says) in [
@@ -246,7 +246,7 @@ fn says_that_a_service_is_of_another_release_or_busy() {
 /// A store that a service has open is no earlier backup.
 #[test]
 fn never_replaces_a_store_that_is_open() {
-    let (world, other) = (World::new(), World::new());
+    let (world, other) = (Harness::new(), Harness::new());
     drop(world.open());
     let store = other.open();
     let refused = write(world.data.path(), &other.data.path().join(FILE_NAME)).unwrap_err();
@@ -257,7 +257,7 @@ fn never_replaces_a_store_that_is_open() {
 
 #[test]
 fn keeps_nothing_of_a_copy_that_broke_off() {
-    let world = World::new();
+    let world = Harness::new();
     let store = world.open();
     let listener = std::os::unix::net::UnixListener::bind(world.data.path().join(SOCKET)).unwrap();
     for (rest, says) in [

@@ -184,20 +184,20 @@ mod tests {
 
     use crate::budget::Purpose;
     use crate::store::Limits;
-    use crate::testing::{Asked, World};
+    use crate::testing::{Harness, TestAnswer};
 
     const JSON: &[(&str, &str)] = &[("accept", "application/json"), ("content-type", "application/json")];
 
     /// Asks for JSON, with a JSON body.
-    async fn json(world: &World, method: &str, path: &str, body: &str) -> (u16, String) {
-        let Asked { status, body, .. } = world.ask(method, path, JSON, body).await;
+    async fn json(world: &Harness, method: &str, path: &str, body: &str) -> (u16, String) {
+        let TestAnswer { status, body, .. } = world.ask(method, path, JSON, body).await;
         (status, body)
     }
 
     /// It is part of what a waiter takes, and it is moved about for every request.
     #[tokio::test]
     async fn a_request_is_held_in_little_memory() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let request = Request::new(http_body_util::Full::<hyper::body::Bytes>::default());
         let held = super::answer(&world.service, std::net::Ipv4Addr::LOCALHOST.into(), request);
         let bytes = size_of_val(&held);
@@ -206,14 +206,14 @@ mod tests {
 
     #[tokio::test]
     async fn knows_no_key_of_an_unknown_pin() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let unknown = (404, r#"{"detail":"Not found."}"#.to_owned());
         assert_eq!(json(&world, "GET", "/api/v1/clusters/zzzzzzzzzzzz/keys", "").await, unknown);
     }
 
     #[tokio::test]
     async fn takes_a_mistyped_pin_for_an_unknown_one() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let unknown = (404, r#"{"detail":"Not found."}"#.to_owned());
         for pin in ["short", "ENICO1QQ0OEY", "enico1qq0oey2", "enico-qq0oey"] {
             assert_eq!(json(&world, "GET", &format!("/api/v1/clusters/{pin}"), "").await, unknown, "{pin}");
@@ -224,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn renames_onto_no_other_key() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("a", "1").await;
         world.set("b", "2").await;
         let (status, body) = json(&world, "PUT", &world.key("a"), r#"{"key":"b","value":"3"}"#).await;
@@ -239,14 +239,14 @@ mod tests {
 
     #[tokio::test]
     async fn finds_a_duplicate_behind_blanks() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("a", "1").await;
         assert_eq!(json(&world, "POST", &world.keys(), r#"{"key":" a ","value":"2"}"#).await.0, 409);
     }
 
     #[tokio::test]
     async fn lets_a_pin_go_the_moment_it_expires() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("a", "1").await;
         let lifetime = Limits::default().lifetime;
         world.clock.advance(lifetime - Duration::from_micros(1));
@@ -260,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn obeys_no_override_of_the_method() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("a", "1").await;
         let overridden = [("x-http-method-override", "DELETE"), ("accept", "text/plain")];
         assert_eq!(world.ask("GET", &world.key("a"), &overridden, "").await.body, "a: 1");
@@ -294,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn obeys_no_query() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("a", "1").await;
         for query in ["format=json", "format=bogus", "format=api", "accept=application/json"] {
             let asked = world.ask("GET", &format!("{}?{query}", world.key("a")), &[], "").await;
@@ -304,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_what_is_neither_text_nor_a_number() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         for wrong in ["true", "[1,\"a\"]", "{\"a\":\"b\"}", "[]"] {
             let (status, said) =
                 json(&world, "POST", &world.keys(), &format!(r#"{{"key":"a","value":{wrong}}}"#)).await;
@@ -318,7 +318,7 @@ mod tests {
 
     #[tokio::test]
     async fn looks_at_no_credentials() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         for credentials in ["Basic bm9ib2R5Ondyb25n", "Basic", "Basic !!!"] {
             let asked = world.ask("GET", &world.cluster(), &[("authorization", credentials)], "").await;
             assert_eq!(asked.status, 200, "{credentials}");
@@ -328,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn refuses_more_keys_and_bytes_than_a_pin_may_have() {
         let limits = Limits { keys_per_pin: 2, bytes_per_pin: 20, ..Limits::default() };
-        let world = World::with(limits).await;
+        let world = Harness::with(limits).await;
         let long = format!(r#"{{"key":"a","value":"{}"}}"#, "x".repeat(20));
         let (status, said) = json(&world, "POST", &world.keys(), &long).await;
         assert!(status == 400 && said.contains("longer, all together"), "{status} {said}");
@@ -340,7 +340,7 @@ mod tests {
 
     #[tokio::test]
     async fn counts_what_is_stored_for_its_sender_while_it_is_stored() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let stored = || world.service.budget.used(Purpose::Stored);
         let sent = |length| format!(r#"{{"key":"a","value":"{}"}}"#, "x".repeat(length));
         assert_eq!(json(&world, "POST", &world.keys(), &sent(5000)).await.0, 201);
@@ -363,14 +363,14 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_a_body_that_is_too_long() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let long = format!(r#"{{"key":"a","value":"{}"}}"#, "x".repeat(protocol::limits::BYTES_PER_PIN));
         assert_eq!(json(&world, "POST", &world.keys(), &long).await.0, 413);
     }
 
     #[tokio::test]
     async fn checks_the_path_then_accept_then_the_method_then_the_body() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let xml = [("accept", "application/xml"), ("content-type", "application/xml")];
         assert_eq!(world.ask("FOO", "/api/v1/clusters/BAD", &xml, "<a/>").await.status, 404);
         assert_eq!(world.ask("PUT", "/api/v1/clusters", &xml, "<a/>").await.status, 406);
@@ -404,7 +404,7 @@ mod tests {
 
     #[tokio::test]
     async fn wants_one_host_of_http_1_1_and_none_of_http_1_0() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let send = async |version, hosts: usize, path: &str| {
             let mut request = Request::get(path).version(version);
             for _ in 0..hosts {
@@ -427,7 +427,7 @@ mod tests {
 
     #[tokio::test]
     async fn sends_long_answers_in_pieces_and_head_without_making_them() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let value = "☃".repeat(10_000);
         world.set("a", &value).await;
         let line = world.ask("GET", &world.key("a"), &[], "").await;
@@ -441,7 +441,7 @@ mod tests {
 
     #[tokio::test]
     async fn lists_the_methods_in_every_answer_of_the_api() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("a", "1").await;
         for (path, methods) in [
             ("/api/v1/clusters".to_owned(), "POST, OPTIONS"),
@@ -460,7 +460,7 @@ mod tests {
 
     #[tokio::test]
     async fn leads_people_to_the_page_and_tells_the_admin_how_it_is() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let root = world.ask("GET", "/", &[], "").await;
         assert_eq!((root.status, root.header("location")), (302, "cluster_pairing"));
         assert_eq!(world.ask("GET", "/healthz", &[], "").await.status, 200);

@@ -26,7 +26,7 @@ mod tests {
 
     use super::*;
     use crate::http::routes;
-    use crate::testing::World;
+    use crate::testing::Harness;
 
     /// The paths of the document, and what it says of each.
     fn paths() -> serde_json::Map<String, Value> {
@@ -69,7 +69,7 @@ mod tests {
 
     #[tokio::test]
     async fn is_there_to_be_read() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let asked = world.ask("GET", PATH, &[], "").await;
         assert_eq!((asked.status, asked.header("content-type")), (200, "application/json"));
         assert_eq!(asked.body, DOCUMENT);

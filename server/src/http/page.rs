@@ -84,11 +84,11 @@ pub(super) fn show(page: &Page, file: File) -> Response<AnswerBody> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::World;
+    use crate::testing::Harness;
 
     #[tokio::test]
     async fn shows_its_files_and_lets_nothing_foreign_in() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         for (path, content_type, begins) in [
             ("/cluster_pairing", "text/html; charset=utf-8", "<!doctype html>"),
             ("/cluster_pairing.css", "text/css; charset=utf-8", ":root"),

@@ -83,12 +83,12 @@ mod tests {
 
     use super::*;
     use crate::store::{Limits, Update};
-    use crate::testing::{Asked, World};
+    use crate::testing::{Harness, TestAnswer};
 
     const WAIT: &[(&str, &str)] = &[("prefer", "wait=20")];
 
     /// Asks for `master_ip` and waits; once that hangs, does `meanwhile`.
-    async fn waiting(world: &World, meanwhile: impl Future<Output = ()>) -> Asked {
+    async fn waiting(world: &Harness, meanwhile: impl Future<Output = ()>) -> TestAnswer {
         let path = world.key("master_ip");
         let mut asked = pin!(world.ask("GET", &path, WAIT, ""));
         tokio::select! {
@@ -100,14 +100,14 @@ mod tests {
         asked.await
     }
 
-    fn check(asked: &Asked, status: u16, body: &str) {
+    fn check(asked: &TestAnswer, status: u16, body: &str) {
         assert_eq!((asked.status, asked.body.as_str()), (status, body));
         assert_eq!(asked.header("preference-applied"), "wait=20");
     }
 
     #[tokio::test(start_paused = true)]
     async fn answers_the_moment_the_key_is_there() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let begun = Instant::now();
         check(&waiting(&world, world.set("master_ip", "10.0.0.1")).await, 200, "master_ip: 10.0.0.1");
         check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 200, "master_ip: 10.0.0.1");
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn sees_a_key_that_came_between_the_first_look_and_the_wait() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("master_ip", "10.0.0.1").await;
         let begun = Instant::now();
         let (client, wait) = ([127, 0, 0, 1].into(), Wait { seconds: 20 });
@@ -127,7 +127,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn answers_the_moment_another_key_gets_the_name() {
         for value in [None, Some("2".to_owned())] {
-            let world = World::new().await;
+            let world = Harness::new().await;
             world.set("other", "1").await;
             let expected = format!("master_ip: {}", value.as_deref().unwrap_or("1"));
             let renamed = waiting(&world, async {
@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn says_404_when_the_time_is_up() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let begun = Instant::now();
         check(&waiting(&world, world.set("other", "1")).await, 404, "");
         assert_eq!(begun.elapsed(), Duration::from_secs(20));
@@ -148,7 +148,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn says_404_at_once_when_the_pin_is_unknown_or_goes() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let begun = Instant::now();
         let unknown = "/api/v1/clusters/zzzzzzzzzzzz/keys/master_ip";
         check(&world.ask("GET", unknown, WAIT, "").await, 404, "");
@@ -159,7 +159,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_no_longer_than_the_pin_lives() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.clock.advance(Limits::default().lifetime - Duration::from_secs(3));
         let begun = Instant::now();
         check(&waiting(&world, async {}).await, 404, "");
@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn hears_of_the_end_of_a_pin_from_the_sweeper() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let begun = Instant::now();
         let sweep = async {
             world.clock.advance(Limits::default().lifetime);
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn sends_waiters_away_when_the_service_ends() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         let asked = waiting(&world, async { world.service.hub.close() }).await;
         check(&asked, 503, "");
         assert_eq!(asked.header("retry-after"), "1");
@@ -189,7 +189,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tells_what_it_grants_in_every_answer() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("a", "1").await;
         for (prefer, granted) in [
             ("wait=50", "wait=50"),

@@ -145,11 +145,11 @@ impl Collector for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::testing::Harness;
 
     #[tokio::test]
     async fn tells_what_happened_and_no_pin() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("master_ip", "10.0.0.1").await;
         for path in [world.key("master_ip"), world.key("master_ip"), world.key("a"), "/else".to_owned()] {
             world.ask("GET", &path, &[], "").await;

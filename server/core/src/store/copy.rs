@@ -18,7 +18,7 @@ use crate::Refused;
 const BATCH_BYTES: usize = 4 << 20;
 
 /// The file while records are added.
-pub struct Copy {
+pub struct StoreCopy {
     name: String,
     file: File,
     records: Records,
@@ -28,14 +28,14 @@ pub struct Copy {
 
 /// What a store file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct Contents {
     /// Pins, among them those that have expired and were not swept yet.
     pub pins: usize,
     /// Their keys.
     pub keys: usize,
 }
 
-impl Copy {
+impl StoreCopy {
     /// Begins in an empty file, which is called `name` in messages.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Copy {
     ///
     /// # Errors
     /// The file cannot be written, or is not what it should be.
-    pub fn finish(mut self) -> Result<Held, Refused> {
+    pub fn finish(mut self) -> Result<Contents, Refused> {
         self.commit()?;
         drop(self.records);
         let held = guarded(&self.name, || count(&open(&self.file, &self.name)?))?;
@@ -86,7 +86,7 @@ fn open(file: &File, name: &str) -> Result<Records, Refused> {
     Records::open(name.to_owned(), Device::new(disk), Durability::Immediate)
 }
 
-fn count(records: &Records) -> Result<Held, Refused> {
+fn count(records: &Records) -> Result<Contents, Refused> {
     let mut pins = HashSet::new();
     let mut keys = 0;
     records.load(|_, record| {
@@ -97,7 +97,7 @@ fn count(records: &Records) -> Result<Held, Refused> {
         }
         Ok(())
     })?;
-    Ok(Held { pins: pins.len(), keys })
+    Ok(Contents { pins: pins.len(), keys })
 }
 
 fn failed(name: &str, err: &std::io::Error) -> Refused {

@@ -16,7 +16,9 @@
 //! 5. **Expiry is exact**: from the moment [`Cluster::expires`] on, the pin is unknown to every call, also after a
 //!    restart, and also when the clock steps back. The store's clock never steps back while the process lives; for the
 //!    time after a restart the journal holds a high-water mark, and no pin beyond the mark is called unknown before
-//!    the mark has been moved past it. The sweeper moves the mark ahead of time, so reads need not write.
+//!    the mark has been moved past it. The sweeper moves the mark ahead of time, so reads need not write. What had expired when the
+//!    store was opened is not loaded; should that clock have been wrong, it is there again after a restart with a right
+//!    one, for ten minutes (then it is deleted).
 //! 6. **Changes are told**: the [`Observer`] hears of every change after it is durable and visible to reads, in the
 //!    order in which the changes of one pin happened; of an expiry, when the pin is removed. It is called on the
 //!    writer's path, so it must be quick.

@@ -71,13 +71,22 @@ enum Said {
 
 type Answer = Result<Said, Refused>;
 
+/// A cluster that has expired, and whether a call was told so.
+struct ExpiredCluster {
+    cluster: Cluster,
+    keys: Vec<Key>,
+    reported: bool,
+}
+
 /// What the store should be.
 #[derive(Default)]
 struct Model {
     /// Those that have not expired.
     clusters: Vec<(Cluster, Vec<Key>)>,
     /// Those that have, and may still be in the store: it tells of each when it removes it.
-    expired: Vec<(Pin, usize)>,
+    expired: Vec<ExpiredCluster>,
+    /// Those that had expired when the store was opened.
+    unloaded: Vec<(Cluster, Vec<Key>)>,
     told: Vec<(Pin, Change)>,
 }
 
@@ -87,10 +96,30 @@ impl Model {
             std::mem::take(&mut self.clusters).into_iter().partition(|(cluster, _)| now < cluster.expires);
         self.clusters = live;
         let expired: Vec<(Cluster, Vec<Key>)> = expired;
-        self.expired.extend(expired.into_iter().map(|(cluster, keys)| (cluster.pin, keys.len())));
+        let expired = expired.into_iter();
+        self.expired.extend(expired.map(|(cluster, keys)| ExpiredCluster { cluster, keys, reported: false }));
+    }
+
+    /// The store was opened again, and its clock shows `now`, which may be earlier than before. Clusters that have
+    /// expired are not loaded. One of which no call was told that it is gone may be there again.
+    fn reopen(&mut self, now: Timestamp) {
+        self.expire(now);
+        let expired = std::mem::take(&mut self.expired).into_iter().map(|expired| {
+            assert!(now >= expired.cluster.expires || !expired.reported, "it was gone, and is there again");
+            (expired.cluster, expired.keys)
+        });
+        self.unloaded.extend(expired);
+        let (unloaded, live) =
+            std::mem::take(&mut self.unloaded).into_iter().partition(|(cluster, _)| cluster.expires <= now);
+        self.unloaded = unloaded;
+        let live: Vec<(Cluster, Vec<Key>)> = live;
+        self.clusters.extend(live);
     }
 
     fn live(&mut self, pin: &Pin, _: Timestamp) -> Result<&mut (Cluster, Vec<Key>), Refused> {
+        for expired in self.expired.iter_mut().filter(|expired| expired.cluster.pin == *pin) {
+            expired.reported = true;
+        }
         self.clusters.iter_mut().find(|(cluster, _)| cluster.pin == *pin).ok_or(Refused::UnknownPin)
     }
 
@@ -235,10 +264,8 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
         Step::Reopen => {
             fixture.reopen();
             assert!(!P::LASTS || fixture.log.take().is_empty());
-            model.expire(fixture.store().now());
             if P::LASTS {
-                // Those that have expired are not loaded, and nothing is told of them.
-                model.expired.clear();
+                model.reopen(fixture.store().now());
             }
             check_stats(fixture, model);
             return;
@@ -253,7 +280,7 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
     let (expired, told): (Vec<_>, Vec<_>) =
         fixture.log.take().into_iter().partition(|(_, change)| *change == Change::Expired);
     for (pin, _) in expired {
-        let at = model.expired.iter().position(|(expired, _)| *expired == pin);
+        let at = model.expired.iter().position(|expired| expired.cluster.pin == pin);
         model.expired.swap_remove(at.expect("it has expired, and was not told of before"));
     }
     if matches!(step, Step::Sweep) {
@@ -266,7 +293,7 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
 fn check_stats<P: Place>(fixture: &Fixture<P>, model: &Model) {
     let found = fixture.store().stats();
     let keys: usize = model.clusters.iter().map(|(_, keys)| keys.len()).sum();
-    let expired: usize = model.expired.iter().map(|(_, keys)| keys).sum();
+    let expired: usize = model.expired.iter().map(|expired| expired.keys.len()).sum();
     assert_eq!((found.pins, found.keys), (model.clusters.len() + model.expired.len(), keys + expired));
 }
 

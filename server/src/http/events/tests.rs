@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::store::{Limits, Update};
-use crate::testing::World;
+use crate::testing::Harness;
 
 const MADE: &str = "2016-11-01T11:54:56.123456Z";
 const GONE: &str = "2016-11-02T11:54:56.123456Z";
@@ -15,7 +15,7 @@ const GONE: &str = "2016-11-02T11:54:56.123456Z";
 struct Watcher(AnswerBody);
 
 impl Watcher {
-    async fn of(world: &World) -> Self {
+    async fn of(world: &Harness) -> Self {
         let path = format!("{}/events", world.cluster());
         let answer = world.send("GET", &path, &[("accept", "text/event-stream")], "").await;
         assert_eq!(answer.status(), 200);
@@ -60,7 +60,7 @@ fn whole(keys: &[Value], waiting: usize) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn tells_the_state_then_every_change_and_no_value_but_the_address() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     world.set("token", "secret").await;
     world.set("master_ip", "10.0.0.1").await;
     let mut watcher = Watcher::of(&world).await;
@@ -88,7 +88,7 @@ async fn tells_the_state_then_every_change_and_no_value_but_the_address() {
 
 #[tokio::test(start_paused = true)]
 async fn tells_how_many_wait() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let mut watcher = Watcher::of(&world).await;
     watcher.check("state", whole(&[], 0)).await;
     let ready = world.key("master_ready");
@@ -108,7 +108,7 @@ async fn tells_how_many_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn counts_no_faster_than_a_person_can_read() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let mut watcher = Watcher::of(&world).await;
     watcher.next().await;
     let wait = || world.service.hub.wait(&world.pin, "a").unwrap();
@@ -124,7 +124,7 @@ async fn counts_no_faster_than_a_person_can_read() {
 
 #[tokio::test(start_paused = true)]
 async fn sends_a_long_state_in_pieces() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     for number in 0..200 {
         world.set(&format!("{number:0>100}"), "1").await;
     }
@@ -143,7 +143,7 @@ async fn sends_a_long_state_in_pieces() {
 
 #[tokio::test(start_paused = true)]
 async fn cuts_off_who_is_more_than_sixteen_events_behind() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let (mut slow, mut slower) = (Watcher::of(&world).await, Watcher::of(&world).await);
     slow.next().await;
     slower.next().await;
@@ -163,7 +163,7 @@ async fn cuts_off_who_is_more_than_sixteen_events_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn begins_with_the_state_again_after_a_reconnect() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let mut watcher = Watcher::of(&world).await;
     watcher.check("state", whole(&[], 0)).await;
     drop(watcher);
@@ -174,7 +174,7 @@ async fn begins_with_the_state_again_after_a_reconnect() {
 }
 
 /// One who watches a pin that has three seconds left.
-async fn last_seconds(world: &World) -> Watcher {
+async fn last_seconds(world: &Harness) -> Watcher {
     world.clock.advance(Limits::default().lifetime - Duration::from_secs(3));
     let mut watcher = Watcher::of(world).await;
     watcher.next().await;
@@ -183,7 +183,7 @@ async fn last_seconds(world: &World) -> Watcher {
 
 #[tokio::test(start_paused = true)]
 async fn ends_the_moment_the_pin_expires() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let mut watcher = last_seconds(&world).await;
     let begun = Instant::now();
     timeout(Duration::from_millis(2999), watcher.raw()).await.unwrap_err();
@@ -194,7 +194,7 @@ async fn ends_the_moment_the_pin_expires() {
 
 #[tokio::test(start_paused = true)]
 async fn goes_by_the_clock_when_that_was_set_back() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let mut watcher = last_seconds(&world).await;
     timeout(Duration::from_secs(4), watcher.raw()).await.unwrap_err();
     world.clock.advance(Duration::from_secs(3));
@@ -203,7 +203,7 @@ async fn goes_by_the_clock_when_that_was_set_back() {
 
 #[tokio::test(start_paused = true)]
 async fn hears_from_the_sweeper_that_the_clock_was_set() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let mut watcher = Watcher::of(&world).await;
     watcher.next().await;
     let begun = Instant::now();
@@ -217,7 +217,7 @@ async fn hears_from_the_sweeper_that_the_clock_was_set() {
 
 #[tokio::test(start_paused = true)]
 async fn ends_when_the_service_does() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let mut watcher = Watcher::of(&world).await;
     watcher.next().await;
     world.service.hub.close();
@@ -227,7 +227,7 @@ async fn ends_when_the_service_does() {
 
 #[tokio::test(start_paused = true)]
 async fn says_every_fifteen_seconds_that_it_is_there() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let mut watcher = Watcher::of(&world).await;
     watcher.next().await;
     let begun = Instant::now();
@@ -239,7 +239,7 @@ async fn says_every_fifteen_seconds_that_it_is_there() {
 
 #[tokio::test(start_paused = true)]
 async fn refuses_in_json_and_lets_no_crowd_in() {
-    let world = World::new().await;
+    let world = Harness::new().await;
     let unknown = world.ask("GET", "/api/v1/clusters/zzzzzzzzzzzz/events", &[], "").await;
     assert_eq!((unknown.status, unknown.body.as_str()), (404, r#"{"detail":"Not found."}"#));
     let path = format!("{}/events", world.cluster());

@@ -32,7 +32,7 @@ const VALUE_MAX_CHARS: usize = protocol::limits::ORIGINAL_VALUE_MAX_CHARS;
 const LIMITS: (usize, usize) = (5, 3000);
 
 /// A service that has one cluster, without keys.
-pub(super) struct World {
+pub(super) struct Harness {
     service: Service,
     pin: Pin,
     proxies: Proxies,
@@ -42,7 +42,7 @@ pub(super) struct World {
 /// The keys in the order of their creation; `None` when their cluster is gone.
 type Keys = Option<Vec<Arc<Key>>>;
 
-impl World {
+impl Harness {
     pub(super) fn new() -> Self {
         let (keys_per_pin, bytes_per_pin) = LIMITS;
         let limits = Limits { keys_per_pin, bytes_per_pin, ..Limits::default() };
@@ -125,7 +125,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Harness {
     fn drop(&mut self) {
         self.delivery.abort();
     }
