@@ -272,7 +272,7 @@ mod tests {
     /// Browsers send this with what a page of another site has them send; agents never do.
     #[tokio::test]
     async fn lets_no_page_of_another_site_change_anything() {
-        let world = World::new().await;
+        let world = Harness::new().await;
         world.set("a", "1").await;
         let from = |site| [("accept", "application/json"), ("sec-fetch-site", site)];
         for (method, path) in [
