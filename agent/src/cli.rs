@@ -57,6 +57,8 @@ pub enum Command {
         files: Vec<PathBuf>,
         /// How to print the findings.
         format: Format,
+        /// Whether a warning counts as an error.
+        strict: bool,
     },
     /// Diagnose, and print the findings so.
     Doctor(Format),
@@ -125,6 +127,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
             Long("json") => words.json = true,
             Long("force") => words.force = true,
             Long("withdraw") => words.withdraw = true,
+            Long("strict") => words.strict = true,
             Long("help") | Short('h') => words.help = true,
             Long("version") | Short('V') => words.version = true,
             Value(word) => words.positional.push(word),
@@ -148,6 +151,7 @@ struct Words {
     json: bool,
     force: bool,
     withdraw: bool,
+    strict: bool,
     help: bool,
     version: bool,
     positional: Vec<OsString>,
@@ -180,7 +184,10 @@ impl Words {
             },
             "publish" => Command::Publish { key: key(&mut rest)?, value: value_source(&mut rest)? },
             "get" => Command::Get { key: key(&mut rest)?, wait: self.wait },
-            "check" => Command::Check { files: files_of_check(&mut rest)?, format: self.format() },
+            "check" => {
+                let files = files_of_check(&mut rest)?;
+                Command::Check { files, format: self.format(), strict: self.strict }
+            }
             "doctor" => Command::Doctor(self.format()),
             _ => return Err(unknown_command(&name)),
         };
@@ -214,6 +221,7 @@ impl Words {
             (self.json, "--json", &["check", "doctor"]),
             (self.force, "--force", &["master-ready"]),
             (self.withdraw, "--withdraw", &["master-ready"]),
+            (self.strict, "--strict", &["check"]),
         ] {
             if given && !homes.contains(&command) {
                 let homes = homes.join("' and '");
@@ -253,7 +261,7 @@ fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathB
 }
 
 /// Every option, for a hint at the one that was meant.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
     "--root",
     "--user-data",
     "--verbose",
@@ -264,6 +272,7 @@ const OPTIONS: [&str; 11] = [
     "--json",
     "--force",
     "--withdraw",
+    "--strict",
     "--help",
 ];
 
@@ -330,9 +339,11 @@ mod tests {
             assert_eq!(command(&format!("publish k {word}")), Command::Publish { key: "k".into(), value });
         }
         assert_eq!(command("get k --wait"), Command::Get { key: "k".into(), wait: true });
-        let check = |format| Command::Check { files: vec!["a".into()], format };
+        let check = |format| Command::Check { files: vec!["a".into()], format, strict: false };
         assert_eq!(command("check a"), check(Format::Text));
         assert_eq!(command("check --json a"), check(Format::Json));
+        let strict = Command::Check { files: vec!["a".into()], format: Format::Text, strict: true };
+        assert_eq!(command("check --strict a"), strict);
         assert_eq!(command("doctor"), Command::Doctor(Format::Text));
         assert_eq!(command("doctor --json"), Command::Doctor(Format::Json));
         assert_eq!(command("--help"), Command::Help(None));
@@ -352,6 +363,7 @@ mod tests {
             ("master_ready", "did you mean 'master-ready'?"),
             ("help pubish", "did you mean 'publish'?"),
             ("contextualize --cloudinit", "did you mean '--cloud-init'?"),
+            ("get --strict a", "belongs to 'check'"),
             ("get --json a", "belongs to 'check' and 'doctor'"),
             ("get", "which key?"),
             ("get a.b", "cannot be a key"),

@@ -100,11 +100,12 @@ pub fn get(root: &Root, user_data: &[PathBuf], key: &str, wait: bool) -> Result<
     get::get(&mut Session::new(&settings, SystemClock::default())?, key, wait)
 }
 
-/// `check FILE...`: prints what is wrong with contexts; bad context (65) when one of them will not work.
+/// `check FILE...`: prints what is wrong with contexts; bad context (65) when one of them will not work, or, if it is
+/// strict, may not be meant.
 ///
 /// # Errors
 /// As [`check::check`].
-pub fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, Error> {
+pub fn check(files: &[PathBuf], format: Format, strict: bool) -> Result<ExitCode, Error> {
     let findings = check::check(files)?;
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     match format {
@@ -119,7 +120,8 @@ pub fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, Error> {
             println!("{}", json!({ "files": files.len(), "errors": errors, "findings": findings }));
         }
     }
-    Ok(if errors == 0 { ExitCode::SUCCESS } else { Status::BadContext.into() })
+    let failures = if strict { findings.len() } else { errors };
+    Ok(if failures == 0 { ExitCode::SUCCESS } else { Status::BadContext.into() })
 }
 
 fn finding_as_json(finding: &check::Finding) -> serde_json::Value {

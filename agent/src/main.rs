@@ -59,7 +59,9 @@ fn run(Args { root, user_data, command, .. }: Args) -> Result<Outcome, Error> {
         Command::Publish { key, value } => {
             return commands::publish(&root, &user_data, &key, value).map(Outcome::Done);
         }
-        Command::Check { files, format } => return commands::check(&files, format).map(Outcome::Printed),
+        Command::Check { files, format, strict } => {
+            return commands::check(&files, format, strict).map(Outcome::Printed);
+        }
         Command::Doctor(format) => return Ok(Outcome::Printed(commands::doctor(&root, &user_data, format))),
         Command::Get { key, wait } => commands::get(&root, &user_data, &key, wait)? + "\n",
         Command::Help(command) => help::help(command),

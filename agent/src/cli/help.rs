@@ -67,12 +67,14 @@ through - :
     },
     CommandHelp {
         name: "check",
-        usage: &["[--json] FILE..."],
+        usage: &["[--json] [--strict] FILE..."],
         summary: "look for mistakes in contexts before a VM boots with them",
         details: "\
-It needs no network. The exit status is 65 when a context will not work.
+It needs no network. Several files are compared with each other as contexts of
+one cluster. The exit status is 65 when a context will not work.
 
   --json           print one JSON object instead of lines
+  --strict         take warnings for errors
 ",
     },
     CommandHelp {

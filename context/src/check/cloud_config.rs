@@ -2,14 +2,16 @@
 //! there, and writes the rest down anew for the later stages. Only what it wrote down can be substituted.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::Report;
-use super::yaml::{self, Key, Line};
-use crate::document::{Document, Run, Section};
-use crate::placeholder;
+use crate::document::{Document, Part, Section};
+use crate::placeholder::{self, Found};
+use crate::yaml::{self, Node, Scalar};
 
-/// Keys that cloud-init acts upon in the network stage (cloud.cfg's `cloud_init_modules`), before a value is there.
-const NETWORK_STAGE: [&str; 17] = [
+/// Keys that cloud-init acts upon in the network stage (cloud.cfg's `cloud_init_modules` of 22.4 to 26.2), before a
+/// value is there.
+const NETWORK_STAGE: [&str; 20] = [
     "bootcmd",
     "users",
     "user",
@@ -27,177 +29,274 @@ const NETWORK_STAGE: [&str; 17] = [
     "ca_certs",
     "ca-certs",
     "rsyslog",
+    // From 24.2 on.
+    "chpasswd",
+    "password",
+    "random_seed",
 ];
+/// Those of them whose value is a password, which a literal placeholder would become.
+const PASSWORDS: [&str; 2] = ["chpasswd", "password"];
 
-/// Looks at a cloud-config part and the sections in it.
-pub(super) fn check(run: &Run<'_>, sections: &[Section], report: &mut Report) {
-    let bare: BTreeSet<usize> = sections.iter().filter(|s| !s.is_commented()).map(Section::line).collect();
-    let mut walk = Walk { run, report, top: String::new(), item: None };
-    for line in yaml::lines(run.bytes) {
-        if !line.in_block && bare.contains(&(run.line + line.number)) {
-            walk.report.error(
-                run.place(line.number),
-                "the section makes this cloud-config invalid YAML, and cloud-init then drops all of it",
-                "put a # before each of the section's lines, or give it a MIME part of its own",
-            );
-        }
-        walk.line(&line);
+/// Looks at a cloud-config part and the sections in it. With early mode everything is replaced before cloud-init parses
+/// it.
+pub(super) fn check(part: &Part<'_>, sections: &[Section], is_early: bool, report: &mut Report) {
+    let comments = if is_early { Vec::new() } else { comments(&part.text) };
+    for found in &comments {
+        report.error(
+            part.place(line_of(&part.text, found.span.start)),
+            format!(
+                "YAML takes {} for a comment here, and cloud-init drops it before it can be replaced",
+                found.placeholder
+            ),
+            format!("put it in quotes: \"{}\"", found.placeholder),
+        );
     }
-    walk.end_item();
-}
-
-struct Walk<'r, 'a> {
-    run: &'r Run<'a>,
-    report: &'r mut Report,
-    /// The key at the left margin that the line belongs to.
-    top: String,
-    /// The entry of write_files that the line belongs to.
-    item: Option<Item>,
-}
-
-/// An entry of write_files.
-#[derive(Default)]
-struct Item {
-    /// Column of its dash.
-    column: usize,
-    /// The first line with a placeholder in it.
-    placeholder: Option<usize>,
-    deferred: bool,
-    is_base64: bool,
-    /// Where `content` is, and what it says.
-    content: Option<(usize, Vec<u8>)>,
-    in_content: bool,
-}
-
-impl Walk<'_, '_> {
-    fn line(&mut self, line: &Line<'_>) {
-        if let Some(key) = line.keys.first().filter(|key| key.column == 0) {
-            self.end_item();
-            self.top = String::from_utf8_lossy(key.name).into_owned();
+    let parsed = if is_early { yaml::parse(&without_hashes(&part.text)) } else { yaml::parse(&part.text) };
+    let root = match parsed {
+        Ok(Some(root)) => root,
+        Ok(None) => return,
+        // A comment took away what comes after it.
+        Err(_) if !comments.is_empty() => return,
+        Err(invalid) => return check_invalid(part, sections, &invalid, report),
+    };
+    if !matches!(root, Node::Mapping(_)) {
+        if !comments.is_empty() {
+            return;
         }
-        if self.top == "write_files" {
-            self.write_files(line);
+        report.error(
+            part.place(0),
+            "this cloud-config is no mapping of keys, and cloud-init drops all of it",
+            "write key: value lines below #cloud-config",
+        );
+        return;
+    }
+    for (key, value) in root.pairs() {
+        if key.text == "write_files" {
+            value.items().iter().for_each(|entry| check_file(part, entry, is_early, report));
+        } else if NETWORK_STAGE.contains(&key.text.as_str()) && !is_early {
+            check_network_stage(part, &key.text, value, report);
+        } else {
+            check_base64(part, value, report);
         }
-        for found in placeholder::find(line.text) {
-            match line.comment {
-                Some(comment)
-                    if comment == found.span.start
-                        || is_more_hashes(line.text, comment, found.span.start) =>
-                {
-                    self.report.error(
-                        self.run.place(line.number),
-                        format!(
-                            "YAML takes {} for a comment here, and cloud-init drops it \
-                             before it can be replaced",
-                            found.placeholder
-                        ),
-                        format!("put it in quotes: \"{}\"", found.placeholder),
-                    );
-                }
-                Some(comment) if comment < found.span.start => {}
-                _ => self.placed(line, &found.placeholder.to_string()),
+    }
+}
+
+/// Whether something after the network stage reads a placeholder of this cloud-config.
+pub(super) fn is_read_later(text: &str) -> bool {
+    let Ok(Some(root)) = yaml::parse(text) else { return false };
+    root.pairs().iter().any(|(key, value)| {
+        let mut is_read = false;
+        // What write_files wrote in the network stage is replaced in the files.
+        if !NETWORK_STAGE.contains(&key.text.as_str()) {
+            each_scalar(value, &mut |scalar| is_read |= has_placeholder(scalar) || hides_placeholder(scalar));
+        }
+        is_read
+    })
+}
+
+fn check_invalid(part: &Part<'_>, sections: &[Section], invalid: &yaml::Invalid, report: &mut Report) {
+    let last = part.line + part.text.matches('\n').count();
+    let bare = sections.iter().find(|s| !s.is_commented() && (part.line..=last).contains(&s.line()));
+    if let Some(section) = bare {
+        report.error(
+            section.place(),
+            "the section makes this cloud-config invalid YAML, and cloud-init then drops all of it",
+            "put a # before each of the section's lines, or give it a MIME part of its own",
+        );
+        return;
+    }
+    report.error(
+        part.place(invalid.line - 1),
+        format!("this cloud-config is no valid YAML ({}), and cloud-init drops all of it", invalid.problem),
+        "run `cloud-init schema --config-file FILE` for more about it",
+    );
+}
+
+/// The placeholders that would be values without their hashes, and with them begin a comment.
+pub(crate) fn comments(text: &str) -> Vec<Found> {
+    let Ok(Some(root)) = yaml::parse(&without_hashes(text)) else { return Vec::new() };
+    let mut plain = Vec::new();
+    each_scalar(&root, &mut |scalar| {
+        if scalar.is_plain() {
+            plain.push(scalar.span.clone());
+        }
+    });
+    plain.sort_by_key(|span| span.start);
+    let begins_comment = |found: &Found| {
+        let start = text[..found.span.start].trim_end_matches('#').len();
+        let around = plain[..plain.partition_point(|span| span.start <= start)].last();
+        around.is_some_and(|span| {
+            start < span.end && (start == span.start || text[..start].ends_with(char::is_whitespace))
+        })
+    };
+    placeholder::find(text.as_bytes()).filter(begins_comment).collect()
+}
+
+/// The text with letters in the place of all hashes of and beside its placeholders, so that none begins a comment.
+fn without_hashes(text: &str) -> String {
+    let mut with_letters = String::with_capacity(text.len());
+    for found in placeholder::find(text.as_bytes()) {
+        let start = text[..found.span.start].trim_end_matches('#').len().max(with_letters.len());
+        let rest = text[found.span.end..].trim_start_matches('#');
+        with_letters.push_str(&text[with_letters.len()..start]);
+        with_letters.push_str(&text[start..text.len() - rest.len()].replace('#', "x"));
+    }
+    with_letters.push_str(&text[with_letters.len()..]);
+    with_letters
+}
+
+fn check_network_stage(part: &Part<'_>, key: &str, value: &Node, report: &mut Report) {
+    each_scalar(value, &mut |scalar| {
+        for found in placeholder::find(scalar.text.as_bytes()) {
+            let place = part.place(line_of_placeholder(&part.text, scalar, &found));
+            if PASSWORDS.contains(&key) {
+                report.error(
+                    place,
+                    format!(
+                        "cloud-init acts upon {key} in the network stage, before {} can be replaced: the placeholder \
+                         itself becomes the password",
+                        found.placeholder
+                    ),
+                    "set the password in runcmd, which runs later, or switch on early mode",
+                );
+                continue;
             }
-        }
-    }
-
-    /// A placeholder that survives the parsing.
-    fn placed(&mut self, line: &Line<'_>, placeholder: &str) {
-        if let Some(item) = &mut self.item {
-            item.placeholder.get_or_insert(line.number);
-        } else if NETWORK_STAGE.contains(&self.top.as_str()) {
-            self.report.warning(
-                self.run.place(line.number),
+            report.warning(
+                place,
                 format!(
-                    "cloud-init acts upon {} in the network stage, before {placeholder} can be replaced",
-                    self.top
+                    "cloud-init acts upon {key} in the network stage, before {} can be replaced",
+                    found.placeholder
                 ),
                 "use runcmd, which runs later, or switch on early mode",
             );
         }
-    }
+    });
+}
 
-    fn write_files(&mut self, line: &Line<'_>) {
-        if let Some(column) = line.dash
-            && self.item.as_ref().is_none_or(|item| column <= item.column)
-        {
-            self.end_item();
-            self.item = Some(Item { column, ..Item::default() });
+/// A placeholder in base64 of a command: nothing decodes that before it runs.
+fn check_base64(part: &Part<'_>, value: &Node, report: &mut Report) {
+    each_scalar(value, &mut |scalar| {
+        if hides_placeholder(scalar) {
+            report.warning(
+                part.place(line_of(&part.text, scalar.span.start)),
+                "a placeholder is inside base64 here, where nothing replaces it",
+                "write it as text, or use write_files with `encoding: b64`",
+            );
         }
-        let Some(item) = &mut self.item else { return };
-        for key in &line.keys {
-            item.key(line.number, key);
-        }
-        if line.keys.is_empty()
-            && item.in_content
-            && let Some((_, content)) = &mut item.content
-        {
-            content.extend_from_slice(&line.text[..line.comment.unwrap_or(line.text.len())]);
-            content.push(b'\n');
-        }
-    }
+    });
+}
 
-    fn end_item(&mut self) {
-        let Some(item) = self.item.take() else { return };
-        if let Some((line, content)) = item.content.as_ref().filter(|_| item.is_base64)
-            && let Some(decoded) = Document::from_base64("content", content)
-        {
-            for hidden in decoded.placeholders() {
-                if item.deferred {
-                    self.report.error(
-                        self.run.place(*line),
-                        format!(
-                            "{hidden} is inside this base64 of a deferred entry, where nothing replaces it"
-                        ),
-                        "write the content as text, or leave out `defer: true`",
-                    );
-                } else {
-                    self.written_early(*line);
-                }
-            }
-        }
-        if let Some(line) = item.placeholder.filter(|_| !item.deferred) {
-            self.written_early(line);
-        }
-    }
+/// Whether a word of it is base64 with a placeholder in it.
+fn hides_placeholder(scalar: &Scalar) -> bool {
+    /// Base64 of the shortest placeholder.
+    const SHORTEST: usize = 28;
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    scalar.text.split(|c| !is_base64(c)).filter(|word| word.len() >= SHORTEST).any(|word| {
+        Document::from_base64("content", word.as_bytes())
+            .is_some_and(|hidden| !hidden.placeholders().is_empty())
+    })
+}
 
-    fn written_early(&mut self, line: usize) {
-        self.report.warning(
-            self.run.place(line),
-            "cloud-init writes this file in the network stage; the agent replaces the placeholder in it afterwards, \
-             and whatever reads the file before that sees the placeholder",
+/// An entry of write_files.
+fn check_file(part: &Part<'_>, entry: &Node, is_early: bool, report: &mut Report) {
+    let says = |key: &str, words: &[&str]| {
+        let scalar = entry.get(key).and_then(Node::scalar);
+        scalar.is_some_and(|said| words.contains(&said.text.trim().to_ascii_lowercase().as_str()))
+    };
+    let is_deferred = says("defer", &["true", "1", "yes", "on"]);
+    if let Some(uri) = entry.get("source").and_then(|source| source.get("uri")).and_then(Node::scalar)
+        && has_placeholder(uri)
+        && !is_early
+        && !is_deferred
+    {
+        report.error(
+            part.place(line_of(&part.text, uri.span.start)),
+            "cloud-init fetches this address in the network stage, before the placeholder is replaced",
             "add `defer: true` to this entry of write_files, or switch on early mode",
         );
+        return;
     }
-}
-
-impl Item {
-    fn key(&mut self, line: usize, key: &Key<'_>) {
-        let value = key.value.trim_ascii_end().strip_suffix(b",").unwrap_or(key.value);
-        let value = yaml::unquoted(value.strip_suffix(b"}").unwrap_or(value));
-        let says = |words: &[&str]| words.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes()));
-        self.in_content = key.name == b"content";
-        match key.name {
-            b"content" => {
-                let value = if value.starts_with(b"|") || value.starts_with(b">") { b"" } else { value };
-                if let Some(value) = value.strip_prefix(b"!!binary") {
-                    self.is_base64 = true;
-                    self.content =
-                        Some((line, value.trim_ascii().strip_prefix(b"|").unwrap_or(value).to_vec()));
-                } else {
-                    self.content = Some((line, value.to_vec()));
-                }
-            }
+    if let Some(content) = entry.get("content").and_then(Node::scalar)
+        && (content.is_binary
             // cc_write_files' canonicalize_extraction; gzip shows by itself.
-            b"encoding" => {
-                self.is_base64 = says(&["b64", "base64", "gz+b64", "gz+base64", "gzip+b64", "gzip+base64"]);
+            || says("encoding", &["b64", "base64", "gz+b64", "gz+base64", "gzip+b64", "gzip+base64"]))
+        && let Some(decoded) = Document::from_base64("content", content.text.as_bytes())
+    {
+        let line = line_of(&part.text, key_of(entry, "content").start);
+        for hidden in decoded.placeholders() {
+            if is_deferred {
+                report.error(
+                    part.place(line),
+                    format!("{hidden} is inside this base64 of a deferred entry, where nothing replaces it"),
+                    "write the content as text, or leave out `defer: true`",
+                );
+            } else if !is_early {
+                written_early(part, line, report);
             }
-            b"defer" => self.deferred = says(&["true", "yes", "on"]),
-            _ => {}
         }
     }
+    if is_deferred || is_early {
+        return;
+    }
+    let mut first = None;
+    each_scalar(entry, &mut |scalar| {
+        if let Some(found) = placeholder::find(scalar.text.as_bytes()).next() {
+            first.get_or_insert_with(|| line_of_placeholder(&part.text, scalar, &found));
+        }
+    });
+    if let Some(line) = first {
+        written_early(part, line, report);
+    }
 }
 
-/// Whether a comment begins with more hashes than the placeholder's own three.
-fn is_more_hashes(text: &[u8], comment: usize, placeholder: usize) -> bool {
-    comment < placeholder && text[comment..placeholder].iter().all(|b| *b == b'#')
+fn written_early(part: &Part<'_>, line: usize, report: &mut Report) {
+    report.warning(
+        part.place(line),
+        "cloud-init writes this file in the network stage; the agent replaces the placeholder in it afterwards, \
+         and whatever reads the file before that sees the placeholder",
+        "add `defer: true` to this entry of write_files, or switch on early mode",
+    );
+}
+
+fn has_placeholder(scalar: &Scalar) -> bool {
+    placeholder::find(scalar.text.as_bytes()).next().is_some()
+}
+
+fn key_of(entry: &Node, name: &str) -> Range<usize> {
+    let pair = entry.pairs().iter().rev().find(|(key, _)| key.text == name);
+    pair.map_or(0..0, |(key, _)| key.span.clone())
+}
+
+/// Counted from 0.
+fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset].matches('\n').count()
+}
+
+/// The line of a placeholder of a scalar; that of the scalar where it does not stand there letter for letter.
+fn line_of_placeholder(text: &str, scalar: &Scalar, found: &Found) -> usize {
+    let at = text[scalar.span.clone()].find(&found.placeholder.to_string()).unwrap_or(0);
+    line_of(text, scalar.span.start + at)
+}
+
+/// Visits each scalar of a tree once, also where several aliases lead to it.
+fn each_scalar(node: &Node, visit: &mut impl FnMut(&Scalar)) {
+    fn walk(node: &Node, seen: &mut BTreeSet<usize>, visit: &mut impl FnMut(&Scalar)) {
+        match node {
+            Node::Scalar(scalar) => visit(scalar),
+            Node::Sequence(items) => {
+                if seen.insert(items.as_ptr() as usize) {
+                    items.iter().for_each(|item| walk(item, seen, visit));
+                }
+            }
+            Node::Mapping(pairs) => {
+                if seen.insert(pairs.as_ptr() as usize) {
+                    for (key, value) in pairs.iter() {
+                        visit(key);
+                        walk(value, seen, visit);
+                    }
+                }
+            }
+        }
+    }
+    walk(node, &mut BTreeSet::new(), visit);
 }

@@ -4,16 +4,15 @@
 //! releases 22.4 to 26.2.
 
 mod cloud_config;
-mod kind;
+mod pair;
 mod section;
-mod yaml;
 
 use std::fmt;
 use std::path::Path;
 
-use crate::document::{Document, Run, Section};
+use crate::document::{Document, Kind, Part, Run, Section, of_text};
 use crate::placeholder::{self, Placeholder};
-use kind::{Kind, kind};
+use crate::settings::{Found, Role, Settings};
 use protocol::error::{Error, Status};
 
 /// Most that is said of one file: what is wrong a hundred times is wrong in one way.
@@ -56,21 +55,35 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at each file by itself.
+pub(crate) use cloud_config::comments;
+
+/// Whether something after the network stage reads a placeholder of a cloud-config.
+pub(crate) fn is_read_later(cloud_config: &str) -> bool {
+    cloud_config::is_read_later(cloud_config)
+}
+
+/// Looks at each file by itself, and then at what those of one cluster do not have in common.
 ///
 /// # Errors
 /// `File` for the first that cannot be read.
 pub fn check(files: &[impl AsRef<Path>]) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
+    let mut contexts = Vec::new();
     for file in files {
         let mut report = Report::default();
         match Document::read(file.as_ref()) {
-            Ok(document) => check_document(&document, &mut report),
+            Ok(document) => {
+                check_document(&document, &mut report);
+                contexts.extend(pair::Context::of(&document));
+            }
             Err(error) if error.status() == Status::File => return Err(error),
             Err(error) => report.problem(&error),
         }
         findings.append(&mut report.findings);
     }
+    let mut report = Report::default();
+    pair::check(&contexts, &mut report);
+    findings.append(&mut report.findings);
     Ok(findings)
 }
 
@@ -104,29 +117,33 @@ impl Report {
 
 fn check_document(document: &Document, report: &mut Report) {
     check_whole(document, report);
-    let runs = document.runs();
-    let mut sections = Vec::new();
-    for run in &runs {
-        let mut of_run: Vec<_> = run.sections().take(MAX_FINDINGS).collect();
-        check_run(run, &of_run, report);
-        sections.append(&mut of_run);
+    let reading = document.reading();
+    for loss in &reading.losses {
+        report.error(loss.place.clone(), loss.what.clone(), loss.next.clone());
     }
-    check_sections(document, &sections, report);
+    let mut sections = Vec::new();
+    for run in &document.runs() {
+        check_near_misses(run, report);
+        sections.extend(run.sections().take(MAX_FINDINGS));
+    }
+    let is_early = sections.first().is_some_and(|first| {
+        matches!(
+            Settings::from_sections(std::slice::from_ref(first)),
+            Ok(Found::Cluster(settings)) if settings.early
+        )
+    });
+    for part in &reading.parts {
+        check_part(part, &sections, is_early, report);
+    }
+    // A file with a section alone is a part that something includes.
+    let has = |kind| reading.parts.iter().any(|part| part.kind == kind);
+    let does_something = !has(Kind::Include) && (has(Kind::CloudConfig) || has(Kind::Script))
+        || document.bytes().split(|b| *b == b'\n').any(|line| line.trim_ascii() == b"[amiconfig]");
+    check_sections(document, &sections, does_something, report);
 }
 
 fn check_whole(document: &Document, report: &mut Report) {
     let (name, bytes) = (document.name().to_owned(), document.bytes());
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        report.error(name, "this is UTF-16, which nothing on the guest reads", "save it as UTF-8");
-        return;
-    }
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        report.warning(
-            name.clone(),
-            "it begins with a byte order mark, so that cloud-init does not see what it is",
-            "save it as UTF-8 without one",
-        );
-    }
     if bytes.len() > EC2_BYTES {
         let limit = if bytes.len() > OPENSTACK_BYTES {
             "Amazon EC2 takes 16 KiB at most, OpenStack 48 KiB"
@@ -134,16 +151,16 @@ fn check_whole(document: &Document, report: &mut Report) {
             "Amazon EC2 takes 16 KiB at most (OpenStack 48 KiB)"
         };
         report.warning(
-            name.clone(),
+            name,
             format!("it has {} bytes, and {limit}", bytes.len()),
             "gzip it, which cloud-init and the CernVM boot loader unpack, or fetch what is large at boot",
         );
     }
-    if document.is_unversioned_multipart() {
+    if bytes.starts_with(b"\xef\xbb\xbf") && document.losses().is_empty() {
         report.warning(
-            name,
-            "it has MIME parts, but no MIME-Version: without that cloud-init does not look for parts",
-            "add a line `MIME-Version: 1.0` to the first headers",
+            document.name().to_owned(),
+            "it begins with a byte order mark, which not every program takes for one",
+            "save it as UTF-8 without one",
         );
     }
     for (part, why) in document.opaque_parts() {
@@ -151,7 +168,7 @@ fn check_whole(document: &Document, report: &mut Report) {
     }
 }
 
-fn check_run(run: &Run<'_>, sections: &[Section], report: &mut Report) {
+fn check_near_misses(run: &Run<'_>, report: &mut Report) {
     for (number, line) in run.bytes.split(|b| *b == b'\n').enumerate() {
         for miss in placeholder::near_misses(line) {
             let next = match &miss.meant {
@@ -162,34 +179,117 @@ fn check_run(run: &Run<'_>, sections: &[Section], report: &mut Report) {
             report.warning(run.place(number), format!("{shown} is no placeholder"), next);
         }
     }
-    match kind(run) {
-        Kind::CloudConfig => cloud_config::check(run, sections, report),
-        Kind::Early(name) => {
-            for (number, line) in run.bytes.split(|b| *b == b'\n').enumerate() {
-                if let Some(found) = placeholder::find(line).next() {
-                    report.warning(
-                        run.place(number),
-                        format!(
-                            "cloud-init runs a {name} in the network stage, before {} can be replaced",
-                            found.placeholder
-                        ),
-                        "use a script, which runs later, or switch on early mode",
-                    );
-                }
-            }
+}
+
+fn check_part(part: &Part<'_>, sections: &[Section], is_early: bool, report: &mut Report) {
+    match part.kind {
+        Kind::CloudConfig => cloud_config::check(part, sections, is_early, report),
+        Kind::Early(name) if !is_early => {
+            each_placeholder(part, report, |report, place, placeholder| {
+                report.warning(
+                    place,
+                    format!(
+                        "cloud-init runs a {name} in the network stage, before {placeholder} can be replaced"
+                    ),
+                    "use a script, which runs later, or switch on early mode",
+                );
+            });
         }
-        Kind::Script if run.bytes.split(|b| *b == b'\n').next().is_some_and(|line| line.ends_with(b"\r")) => {
-            report.error(
-                run.place(0),
-                "this script has Windows line ends, so that its interpreter is not found",
-                "save it with Unix line ends",
-            );
-        }
-        Kind::Script | Kind::Other => {}
+        Kind::Include => check_include(part, report),
+        Kind::Jinja => check_jinja(part, is_early, report),
+        Kind::Script => check_script(part, report),
+        Kind::Early(_) | Kind::JsonPatch | Kind::Archive | Kind::Unknown => {}
     }
 }
 
-fn check_sections(document: &Document, sections: &[Section], report: &mut Report) {
+fn each_placeholder(
+    part: &Part<'_>,
+    report: &mut Report,
+    mut found: impl FnMut(&mut Report, String, &Placeholder),
+) {
+    for (number, line) in part.text.split('\n').enumerate() {
+        if let Some(first) = placeholder::find(line.as_bytes()).next() {
+            found(report, part.place(number), &first.placeholder);
+        }
+    }
+}
+
+/// `_do_include`: each line that is no comment is an address.
+fn check_include(part: &Part<'_>, report: &mut Report) {
+    for (number, line) in part.text.lines().enumerate() {
+        let lower = line.to_ascii_lowercase();
+        let rest = ["#include-once", "#include"].iter().find_map(|word| lower.strip_prefix(word));
+        let address = rest.map_or(line, |rest| line[line.len() - rest.len()..].trim_start()).trim();
+        if address.is_empty()
+            || address.starts_with('#') && rest.is_some()
+            || line.starts_with('#') && rest.is_none()
+        {
+            continue;
+        }
+        if let Some(found) = placeholder::find(address.as_bytes()).next() {
+            report.error(
+                part.place(number),
+                format!("cloud-init fetches this address before {} is replaced", found.placeholder),
+                "fetch it in a script, which runs later",
+            );
+        } else if !address.contains("://") && !address.starts_with('/') {
+            report.error(
+                part.place(number),
+                "this line of an #include file is no address; cloud-init tries to fetch it, and then drops all parts",
+                "put a # before it, or move it into one of the included files",
+            );
+        }
+    }
+}
+
+fn check_jinja(part: &Part<'_>, is_early: bool, report: &mut Report) {
+    for (number, line) in part.text.lines().enumerate() {
+        if line.contains("{###") && !is_early {
+            report.error(
+                part.place(number),
+                "jinja takes {# for the beginning of a comment, and eats the placeholder",
+                "put a blank between { and ###",
+            );
+        }
+    }
+    let rendered = part.text.split_once('\n').map_or("", |(_, rest)| rest);
+    if of_text(rendered) == Kind::Unknown {
+        report.error(
+            part.place(1),
+            "below the line of the template stands nothing that cloud-init knows, and it drops all of it",
+            "write #cloud-config or #! and an interpreter as the next line",
+        );
+    }
+}
+
+fn check_script(part: &Part<'_>, report: &mut Report) {
+    let first = part.text.lines().next().unwrap_or_default();
+    if !first.starts_with("#!") {
+        let has_later = part.text.trim_start().starts_with("#!");
+        if has_later {
+            report.error(
+                part.place(0),
+                "something stands before #!, so that the kernel finds no interpreter",
+                "begin the script with #!, in its first column",
+            );
+        }
+    } else if !first[2..].trim_start().starts_with('/') {
+        report.error(
+            part.place(0),
+            "this is a script to cloud-init, and its first line names no interpreter by its path",
+            "write #!/bin/sh, or #cloud-config if it is one",
+        );
+    } else if part.text.split('\n').next().is_some_and(|line| line.ends_with('\r')) {
+        report.warning(
+            part.place(0),
+            "this script has Windows line ends: cloud-init converts them, amiconfig does not, and then finds no \
+             interpreter",
+            "save it with Unix line ends",
+        );
+    }
+}
+
+fn check_sections(document: &Document, sections: &[Section], does_something: bool, report: &mut Report) {
     let placeholders: Vec<Placeholder> = document.placeholders().into_iter().collect();
     let Some(first) = sections.first() else {
         if let Some(error) = document.marker_near_miss() {
@@ -211,6 +311,18 @@ fn check_sections(document: &Document, sections: &[Section], report: &mut Report
         );
     }
     section::check(first, &placeholders, report);
+    if let Ok(Found::Cluster(settings)) = Settings::from_sections(std::slice::from_ref(first))
+        && settings.role == Role::Slave
+        && placeholders.is_empty()
+        && does_something
+        && report.findings.is_empty()
+    {
+        report.warning(
+            first.place(),
+            "this is a slave's context without any placeholder, so that the master's address goes nowhere",
+            "put ###MASTER_IP_PLACEHOLDER### where the address belongs, or cvm_cluster_master=yes for a master",
+        );
+    }
 }
 
 /// Looks at a context that is in memory already.
@@ -221,5 +333,7 @@ pub(crate) fn check_parsed(document: &Document) -> Vec<Finding> {
     report.findings
 }
 
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,11 @@ pub(super) enum Undecodable {
 }
 
 impl Codec {
+    /// The encoding that bytes show by themselves, without a header that names it.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        gzip::is_gzip(bytes).then_some(Self::Gzip)
+    }
+
     /// The decoded bytes, `limit` of them at most.
     pub(super) fn decode(self, encoded: &[u8], limit: usize) -> Result<Vec<u8>, Undecodable> {
         match self {

@@ -22,6 +22,12 @@ pub(super) fn decode(encoded: &[u8], limit: usize) -> Result<Vec<u8>, Undecodabl
     unpack(encoded, limit).map(|unpacked| unpacked.bytes)
 }
 
+/// Whether Python's `gzip` reads it to its end: after the members it takes zeros and nothing else.
+pub(super) fn is_read_by_python(encoded: &[u8]) -> bool {
+    let unpacked = unpack(encoded, super::MAX_DECODED_BYTES);
+    unpacked.is_ok_and(|unpacked| encoded[unpacked.end..].iter().all(|byte| *byte == 0))
+}
+
 /// One edit, of all members, by one with the name, comment and time of the first. What follows them stays.
 pub(super) fn edit<'v>(encoded: &[u8], decoded: &[u8], edits: &[Edit<'_>]) -> Edit<'v> {
     let unpacked = unpack(encoded, decoded.len()).expect("these bytes were unpacked before");

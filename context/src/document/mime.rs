@@ -249,6 +249,8 @@ impl Headers {
             boundary: content_type
                 .filter(|c| c.ctype().eq_ignore_ascii_case("multipart"))
                 .and_then(|c| c.attribute("boundary"))
+                // A boundary does not end with a blank (RFC 2046 section 5.1.1), and Python takes it off.
+                .map(str::trim_end)
                 .filter(|boundary| !boundary.is_empty())
                 .map(str::to_owned),
         }

@@ -8,6 +8,7 @@
 //! It reads files in bounds and never writes one.
 
 mod base64;
+mod cloud_init;
 mod codec;
 mod edit;
 #[cfg(any(test, fuzzing))]
@@ -24,12 +25,14 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub use cloud_init::Loss;
 pub use section::{Entry, IgnoredLine, MissingEnd, Section};
 pub use substitute::Substituted;
 
 use crate::placeholder::{self, Placeholder};
+pub(crate) use cloud_init::{Kind, Part, of_text};
 use protocol::error::Error;
-pub(crate) use text::{Run, RunRole};
+pub(crate) use text::Run;
 
 use text::Text;
 
@@ -137,11 +140,6 @@ impl Document {
     /// Everything in it that can be read, decoded where need be, in order.
     pub(crate) fn runs(&self) -> Vec<Run<'_>> {
         self.text.runs()
-    }
-
-    /// Whether it has MIME parts and cloud-init would not look for them.
-    pub(crate) fn is_unversioned_multipart(&self) -> bool {
-        self.text.is_unversioned_multipart()
     }
 
     /// The parts that are not what they claim to be, and are taken as they stand: their names, and why.

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::codec::Codec;
 use super::edit::{self, Edit};
 use super::mime::{self, Leaf, TooManyParts};
 use super::text::{Content, Text};
-use super::{Document, MAX_DECODED_BYTES, gzip};
+use super::{Document, MAX_DECODED_BYTES};
 use crate::placeholder::{self, Placeholder};
 use protocol::error::Error;
 
@@ -97,7 +98,7 @@ impl<'v> Pass<'v> {
 /// SECURITY: a value alone on its line can be a boundary, and one in a part's headers can end them. Then what follows
 /// would be another part, or none.
 fn keeps_its_parts(text: &Text, edits: &[Edit<'_>]) -> Result<(), Error> {
-    if edits.is_empty() || gzip::is_gzip(&text.bytes) {
+    if edits.is_empty() || Codec::of(&text.bytes).is_some() {
         return Ok(());
     }
     let bodies = |leaves: Result<Option<Vec<Leaf>>, TooManyParts>| {

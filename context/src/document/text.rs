@@ -4,10 +4,10 @@
 
 use std::ops::Range;
 
+use super::MAX_DECODED_BYTES;
 use super::codec::{Codec, Undecodable};
 use super::mime::{self, Headers, TooManyParts};
 use super::section::{self, Section};
-use super::{MAX_DECODED_BYTES, gzip};
 use protocol::error::Error;
 
 /// How many encodings may lie in one another: gzip in base64 in a multipart that was gzipped makes three.
@@ -21,6 +21,8 @@ pub(super) struct Text {
     pub(super) bytes: Vec<u8>,
     /// The parts in it, in order; what lies between them is plain.
     pub(super) leaves: Vec<Leaf>,
+    /// Whether it begins with the headers of a MIME document.
+    pub(super) is_mime: bool,
 }
 
 /// A part of a text: a MIME leaf, or the whole when that is gzip.
@@ -52,18 +54,6 @@ pub(crate) struct Run<'a> {
     pub(crate) bytes: &'a [u8],
     /// The number of their first line there.
     pub(crate) line: usize,
-    pub(crate) role: RunRole<'a>,
-}
-
-/// What a run is in its document.
-#[derive(Clone, Copy)]
-pub(crate) enum RunRole<'a> {
-    /// All of it.
-    Whole,
-    /// A MIME part.
-    Part(&'a Headers),
-    /// Headers, boundaries and what is around them.
-    Between,
 }
 
 impl Run<'_> {
@@ -90,7 +80,7 @@ impl Text {
         let mut bounds = Bounds { bytes: MAX_DECODED_BYTES, leaves: mime::MAX_LEAVES, layers: MAX_LAYERS };
         let text = bounds.text(name.to_owned(), bytes)?;
         match text.leaves.as_slice() {
-            [Leaf { content: Content::Opaque(why), .. }] if gzip::is_gzip(&text.bytes) => {
+            [Leaf { content: Content::Opaque(why), .. }] if Codec::of(&text.bytes).is_some() => {
                 Err(Error::context(
                     text.name,
                     format!("it {why}"),
@@ -114,42 +104,25 @@ impl Text {
     /// Everything that can be read, decoded where need be, in the order of the document.
     pub(super) fn runs(&self) -> Vec<Run<'_>> {
         let mut runs = Vec::new();
-        self.collect_runs(RunRole::Whole, &mut runs);
+        self.collect_runs(&mut runs);
         runs
     }
 
-    /// `role` is this text's in what is around it.
-    fn collect_runs<'a>(&'a self, role: RunRole<'a>, runs: &mut Vec<Run<'a>>) {
-        let around = if self.leaves.is_empty() { role } else { RunRole::Between };
+    fn collect_runs<'a>(&'a self, runs: &mut Vec<Run<'a>>) {
         let (mut from, mut line) = (0, 1);
         for leaf in &self.leaves {
             let between = &self.bytes[from..leaf.span.start];
-            runs.push(Run { name: &self.name, bytes: between, line, role: around });
+            runs.push(Run { name: &self.name, bytes: between, line });
             line += line_ends(between);
             let bytes = &self.bytes[leaf.span.clone()];
-            let role = if gzip::is_gzip(&self.bytes) { role } else { RunRole::Part(&leaf.headers) };
             match &leaf.content {
-                Content::Encoded(_, inner) => inner.collect_runs(role, runs),
-                Content::Plain | Content::Opaque(_) => runs.push(Run { name: &self.name, bytes, line, role }),
+                Content::Encoded(_, inner) => inner.collect_runs(runs),
+                Content::Plain | Content::Opaque(_) => runs.push(Run { name: &self.name, bytes, line }),
             }
             line += line_ends(bytes);
             from = leaf.span.end;
         }
-        runs.push(Run { name: &self.name, bytes: &self.bytes[from..], line, role: around });
-    }
-
-    /// Whether it has MIME parts, but not the words by which cloud-init's `convert_string` knows that, among the first
-    /// 4096 bytes of what it unpacks to.
-    pub(super) fn is_unversioned_multipart(&self) -> bool {
-        const SIGN: &[u8] = b"mime-version:";
-        match self.leaves.as_slice() {
-            [] => false,
-            [Leaf { content: Content::Encoded(Codec::Gzip, inner), .. }] => inner.is_unversioned_multipart(),
-            _ => {
-                let start = &self.bytes[..self.bytes.len().min(4096)];
-                !start.windows(SIGN.len()).any(|window| window.eq_ignore_ascii_case(SIGN))
-            }
-        }
+        runs.push(Run { name: &self.name, bytes: &self.bytes[from..], line });
     }
 
     /// The parts that are not what they claim to be: their names, and why.
@@ -180,20 +153,22 @@ impl Bounds {
             return Err(too_much(&name, "is encoded in too many layers"));
         }
         self.layers -= 1;
-        let leaves = if gzip::is_gzip(&bytes) {
-            let content = self.content(&format!("{name} (unpacked)"), &bytes, Some(Codec::Gzip))?;
-            vec![Leaf { span: 0..bytes.len(), headers: Headers::default(), content }]
+        let (leaves, is_mime) = if let Some(codec) = Codec::of(&bytes) {
+            let content = self.content(&format!("{name} (unpacked)"), &bytes, Some(codec))?;
+            (vec![Leaf { span: 0..bytes.len(), headers: Headers::default(), content }], false)
         } else {
-            self.leaves(&name, &bytes)?
+            let leaves = self.leaves(&name, &bytes)?;
+            let is_mime = leaves.is_some();
+            (leaves.unwrap_or_default(), is_mime)
         };
         self.layers += 1;
-        Ok(Text { name, bytes, leaves })
+        Ok(Text { name, bytes, leaves, is_mime })
     }
 
-    fn leaves(&mut self, name: &str, bytes: &[u8]) -> Result<Vec<Leaf>, Error> {
+    fn leaves(&mut self, name: &str, bytes: &[u8]) -> Result<Option<Vec<Leaf>>, Error> {
         let found = mime::leaves(bytes)
             .map_err(|TooManyParts| too_much(name, "has too many MIME parts, or too many in one another"))?;
-        let found = found.unwrap_or_default();
+        let Some(found) = found else { return Ok(None) };
         self.leaves =
             self.leaves.checked_sub(found.len()).ok_or_else(|| too_much(name, "has too many MIME parts"))?;
         let leaves = found.into_iter().enumerate().map(|(index, leaf)| {
@@ -207,11 +182,11 @@ impl Bounds {
             }?;
             Ok(Leaf { span: leaf.body, headers: leaf.headers, content })
         });
-        leaves.collect()
+        leaves.collect::<Result<_, _>>().map(Some)
     }
 
     fn content(&mut self, name: &str, bytes: &[u8], codec: Option<Codec>) -> Result<Content, Error> {
-        let Some(codec) = codec.or_else(|| gzip::is_gzip(bytes).then_some(Codec::Gzip)) else {
+        let Some(codec) = codec.or_else(|| Codec::of(bytes)) else {
             return Ok(Content::Plain);
         };
         match codec.decode(bytes, self.bytes) {

@@ -3,7 +3,7 @@
 use super::super::codec::Codec;
 use super::super::section::Section;
 use super::super::text::{Content, Run, Text};
-use super::super::{Document, MAX_DECODED_BYTES, gzip, mime};
+use super::super::{Document, MAX_DECODED_BYTES, mime};
 use super::{decoders, unfold};
 use crate::check;
 use crate::settings::Settings;
@@ -36,7 +36,7 @@ pub fn layers(input: &[u8]) {
 /// to in all.
 fn fits(text: &Text, runs: &mut &[Run<'_>]) -> usize {
     let spans: Vec<_> = text.leaves.iter().map(|leaf| leaf.span.clone()).collect();
-    if gzip::is_gzip(&text.bytes) {
+    if Codec::of(&text.bytes).is_some() {
         assert_eq!(spans.len(), 1);
         assert_eq!(spans[0], 0..text.bytes.len());
     } else {

@@ -1,0 +1,518 @@
+//! What cloud-init makes of a context (its `user_data.py` and `handlers/__init__.py`, 22.4 to 26.2): the parts that it
+//! hands on, what it takes each for, and what it drops.
+
+use std::borrow::Cow;
+
+use super::codec::Codec;
+use super::text::{Content, Leaf, Text};
+use super::{BOM, Document, base64, gzip};
+use crate::placeholder;
+use crate::yaml::{self, Node, ScalarStyle};
+
+/// What cloud-init takes a part for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// YAML, merged with that of other parts.
+    CloudConfig,
+    /// Run while the parts are handed out: a boothook or a part-handler.
+    Early(&'static str),
+    /// A list of parts in YAML.
+    Archive,
+    /// A script for the final stage.
+    Script,
+    /// A list of addresses that are fetched before anything runs.
+    Include,
+    /// A template: it is rendered, then taken for what it then begins with.
+    Jinja,
+    /// A JSON patch of the cloud-config.
+    JsonPatch,
+    /// Nothing that cloud-init knows.
+    Unknown,
+}
+
+/// A part that cloud-init hands on, or passes over because it does not know it.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    /// The file or part that it is in.
+    pub(crate) name: String,
+    pub(crate) text: Cow<'a, str>,
+    /// The number of its first line there.
+    pub(crate) line: usize,
+    pub(crate) kind: Kind,
+    /// Whether only the place of its first line is known: a scalar of an archive that is no literal block.
+    is_on_one_line: bool,
+}
+
+impl Part<'_> {
+    /// A line of it, counted from 0: `/user-data line 14`.
+    pub(crate) fn place(&self, line: usize) -> String {
+        let line = if self.is_on_one_line { self.line } else { self.line + line };
+        format!("{} line {line}", self.name)
+    }
+
+    fn has_placeholder(&self) -> bool {
+        placeholder::find(self.text.as_bytes()).next().is_some()
+    }
+}
+
+/// Something that cloud-init drops or does not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// File, part and line, as far as they can be named.
+    pub place: String,
+    /// What is wrong there.
+    pub what: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+/// What cloud-init makes of a document.
+#[derive(Debug, Default)]
+pub(crate) struct Reading<'a> {
+    pub(crate) parts: Vec<Part<'a>>,
+    pub(crate) losses: Vec<Loss>,
+}
+
+impl Document {
+    /// What cloud-init makes of it.
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        let mut reading = Reading::default();
+        reading.whole(&self.text);
+        reading
+    }
+
+    /// What of it cloud-init drops or does not see.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Loss> {
+        self.reading().losses
+    }
+
+    /// Whether something that runs after the placeholders were replaced reads one of them: a script, or a cloud-config
+    /// outside the keys of the network stage, or amiconfig. What an `#include` fetches is not looked at.
+    #[must_use]
+    pub fn is_read_later(&self) -> bool {
+        let reading = self.reading();
+        let knows_more = reading.parts.iter().any(|part| part.kind == Kind::Early("part-handler"));
+        reading.parts.iter().filter(|part| part.has_placeholder()).any(|part| match part.kind {
+            Kind::CloudConfig => crate::check::is_read_later(&part.text),
+            Kind::Script | Kind::Jinja | Kind::JsonPatch => true,
+            Kind::Unknown => knows_more || part.text.lines().any(|line| line.trim() == "[amiconfig]"),
+            Kind::Early(_) | Kind::Include | Kind::Archive => false,
+        })
+    }
+}
+
+/// The types of gzip, the only ones of parts that cloud-init unpacks (`DECOMP_TYPES`).
+const GZIP_TYPES: [&str; 8] = [
+    "application/gzip",
+    "application/gzip-compressed",
+    "application/gzipped",
+    "application/x-compress",
+    "application/x-compressed",
+    "application/x-gunzip",
+    "application/x-gzip",
+    "application/x-gzip-compressed",
+];
+/// Types that say nothing (`TYPE_NEEDED`), or are given to anything: how the text begins counts then.
+const VAGUE: [&str; 3] = ["text/plain", "text/x-not-multipart", "text/x-shellscript"];
+/// Where cloud-init looks for the word that makes a file MIME.
+const VERSION_WITHIN: usize = 4096;
+
+impl<'a> Reading<'a> {
+    fn lose(&mut self, place: impl Into<String>, what: impl Into<String>, next: impl Into<String>) {
+        self.losses.push(Loss { place: place.into(), what: what.into(), next: next.into() });
+    }
+
+    fn whole(&mut self, text: &'a Text) {
+        if let [Leaf { content: Content::Encoded(Codec::Gzip, inner), span, .. }] = text.leaves.as_slice()
+            && span.len() == text.bytes.len()
+        {
+            if !gzip::is_read_by_python(&text.bytes) {
+                self.lose(
+                    text.name.clone(),
+                    "something follows the gzip data, and Python's gzip, which cloud-init unpacks with, refuses the file",
+                    "pack it again: gzip -c FILE > FILE.gz",
+                );
+                return;
+            }
+            return self.unpacked(inner);
+        }
+        self.unpacked(text);
+    }
+
+    /// `convert_string`.
+    fn unpacked(&mut self, text: &'a Text) {
+        let start = &text.bytes[..text.bytes.len().min(VERSION_WITHIN)].to_ascii_lowercase();
+        let is_mime = start.windows(13).any(|window| window == b"mime-version:");
+        if !is_mime {
+            if text.leaves.is_empty() {
+                return self.payload(&text.name, 1, &text.bytes, None);
+            }
+            return self.lose(
+                text.name.clone(),
+                "it has MIME parts, but no MIME-Version: without that cloud-init does not look for parts",
+                "add a line `MIME-Version: 1.0` to the first headers",
+            );
+        }
+        if text.bytes.starts_with(BOM) {
+            return self.byte_order_mark(&text.name);
+        }
+        if let Err(error) = std::str::from_utf8(&text.bytes) {
+            return self.not_utf8(&text.name, 1, &text.bytes, error.valid_up_to());
+        }
+        if !text.is_mime {
+            return self.payload(&text.name, 1, &text.bytes, None);
+        }
+        if text.leaves.is_empty() {
+            return self.lose(
+                text.name.clone(),
+                "the boundary that its first headers name begins no line, so that cloud-init sees no part",
+                "begin each part with a line of -- and the boundary",
+            );
+        }
+        for (number, leaf) in text.leaves.iter().enumerate() {
+            self.leaf(text, number + 1, leaf);
+        }
+    }
+
+    fn leaf(&mut self, text: &'a Text, number: usize, leaf: &'a Leaf) {
+        let raw = &text.bytes[leaf.span.clone()];
+        let declared = leaf.headers.content_type.as_deref().unwrap_or("text/plain");
+        if declared.starts_with("multipart/") {
+            return self.lose(
+                text.place_at(leaf.span.start),
+                "this multipart names no boundary, so that cloud-init sees no part in it",
+                "add boundary=\"…\" to its Content-Type",
+            );
+        }
+        let (name, line, bytes, packed) = match &leaf.content {
+            Content::Encoded(Codec::Gzip, inner) => (&inner.name, 1, raw, Some(inner)),
+            Content::Encoded(_, inner) => match inner.leaves.as_slice() {
+                [Leaf { content: Content::Encoded(Codec::Gzip, unpacked), .. }] => {
+                    (&inner.name, 1, inner.bytes.as_slice(), Some(unpacked))
+                }
+                _ => (&inner.name, 1, inner.bytes.as_slice(), None),
+            },
+            Content::Plain | Content::Opaque(_) => (&text.name, text.line_at(leaf.span.start), raw, None),
+        };
+        if !GZIP_TYPES.contains(&declared) {
+            if packed.is_some() && kind_of("", Some(declared)) != Kind::Unknown {
+                return self.lose(
+                    name.clone(),
+                    format!(
+                        "this part is gzip, which cloud-init does not unpack in a part of the type {declared}"
+                    ),
+                    "give the part the type application/gzip, or leave it unpacked",
+                );
+            }
+            return self.payload(name, line, bytes, Some(declared));
+        }
+        match packed {
+            Some(unpacked) if gzip::is_read_by_python(bytes) => {
+                self.payload(&unpacked.name, 1, &unpacked.bytes, None);
+            }
+            _ => self.lose(
+                format!("{} part {number}", text.name),
+                "this part is said to be gzip and is none that Python reads; cloud-init then drops all parts",
+                "pack it again, or leave it unpacked",
+            ),
+        }
+    }
+
+    /// A part as it is decoded; `declared` is its MIME type.
+    fn payload(&mut self, name: &str, line: usize, bytes: &'a [u8], declared: Option<&str>) {
+        let is_vague = declared.is_none_or(|declared| VAGUE.contains(&declared));
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            return self.lose(name, "this is UTF-16, which nothing on the guest reads", "save it as UTF-8");
+        }
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) if kind_of(&String::from_utf8_lossy(bytes), declared) != Kind::Unknown => {
+                return self.not_utf8(name, line, bytes, error.valid_up_to());
+            }
+            Err(_) => {
+                if let Some(at) = bytes.windows(3).take(64).position(|window| window == b"\x1f\x8b\x08")
+                    && bytes[..at].trim_ascii().is_empty()
+                {
+                    self.lose(
+                        name,
+                        "something stands before the gzip data, so that cloud-init does not unpack it",
+                        "begin the file with the gzip data",
+                    );
+                }
+                return;
+            }
+        };
+        if is_vague
+            && let Some(rest) = text.strip_prefix('\u{feff}')
+            && of_text(rest) != Kind::Unknown
+        {
+            return self.byte_order_mark(name);
+        }
+        let kind = kind_of(text, declared);
+        if kind == Kind::Archive {
+            return self.archive(name, line, text);
+        }
+        if kind == Kind::Unknown && is_vague {
+            self.unknown(name, line, text);
+        }
+        let text = Cow::Borrowed(text);
+        self.parts.push(Part { name: name.to_owned(), text, line, kind, is_on_one_line: false });
+    }
+
+    /// `_explode_archive`.
+    fn archive(&mut self, name: &str, line: usize, text: &str) {
+        let root = match yaml::parse(text) {
+            Ok(root) => root,
+            Err(invalid) => {
+                return self.lose(
+                    format!("{name} line {}", line + invalid.line - 1),
+                    format!("this archive is no YAML ({}), and cloud-init drops all of it", invalid.problem),
+                    "put comments before the section's lines, and quotes around placeholders",
+                );
+            }
+        };
+        for found in crate::check::comments(text) {
+            self.lose(
+                format!("{name} line {}", line + text[..found.span.start].matches('\n').count()),
+                format!(
+                    "YAML takes {} for a comment here, and cloud-init drops it before it can be replaced",
+                    found.placeholder
+                ),
+                format!("put it in quotes: \"{}\"", found.placeholder),
+            );
+        }
+        let items = root.as_ref().map_or(&[][..], Node::items);
+        if items.is_empty() {
+            self.lose(
+                format!("{name} line {line}"),
+                "this archive is no list, and cloud-init drops all of it",
+                "write each part as an item: - type: …",
+            );
+        }
+        for item in items {
+            let Some(content) = item.scalar().or_else(|| item.get("content").and_then(Node::scalar)) else {
+                continue;
+            };
+            // The lines of a literal block are counted from the one below its `|`.
+            let is_literal = content.style == ScalarStyle::Literal;
+            let line = line + text[..content.span.start].matches('\n').count() + usize::from(is_literal);
+            let given = item.get("type").and_then(Node::scalar).map(|given| given.text.as_str());
+            // cloud-init looks behind no type here, other than in a MIME part.
+            let kind = match given {
+                Some(given) => of_type(given),
+                None if of_text(&content.text) == Kind::Unknown => Kind::CloudConfig,
+                None => of_text(&content.text),
+            };
+            let kind = if kind == Kind::Archive { Kind::Unknown } else { kind };
+            self.parts.push(Part {
+                name: name.to_owned(),
+                text: Cow::Owned(content.text.clone()),
+                line,
+                kind,
+                is_on_one_line: !is_literal,
+            });
+        }
+    }
+
+    fn byte_order_mark(&mut self, name: &str) {
+        self.lose(
+            name,
+            "it begins with a byte order mark, so that cloud-init does not see what it is",
+            "save it as UTF-8 without one",
+        );
+    }
+
+    fn not_utf8(&mut self, name: &str, line: usize, bytes: &[u8], at: usize) {
+        let before = &bytes[..at];
+        let line = line + before.iter().filter(|b| **b == b'\n').count();
+        let column =
+            before.iter().rev().take_while(|b| **b != b'\n').filter(|b| **b & 0xc0 != 0x80).count() + 1;
+        self.lose(
+            format!("{name} line {line}"),
+            format!("column {column} is not UTF-8, and cloud-init drops what is not"),
+            "save it as UTF-8",
+        );
+    }
+
+    /// A text that cloud-init does not know, which may have been meant for it.
+    fn unknown(&mut self, name: &str, line: usize, text: &str) {
+        if let Ok(decoded) = base64::decode(text.as_bytes()) {
+            let is_context = Codec::of(&decoded).is_some()
+                || std::str::from_utf8(&decoded).is_ok_and(|text| {
+                    of_text(text) != Kind::Unknown || text.to_ascii_lowercase().contains("mime-version:")
+                });
+            if is_context {
+                self.lose(
+                    name,
+                    "the whole file is base64, and cloud-init does not decode it",
+                    "give your cloud the decoded text, or the flag that says it is encoded",
+                );
+                return;
+            }
+        }
+        let is_header = |line: &str| {
+            let line = line.to_ascii_lowercase();
+            line.starts_with("content-type:") || line.starts_with("mime-version:")
+        };
+        if let Some(number) = text.lines().take(20).position(is_header) {
+            self.lose(
+                format!("{name} line {}", line + number),
+                "MIME headers stand here, but not from the file's first line on, so that cloud-init sees no part",
+                "begin the file with MIME-Version and Content-Type, without a blank line before or between them",
+            );
+            return;
+        }
+        for (number, said) in text.lines().enumerate() {
+            if is_nearly_cloud_config(said) {
+                self.lose(
+                    format!("{name} line {}", line + number),
+                    "this is no cloud-config to cloud-init, which asks for #cloud-config at the beginning",
+                    "write #cloud-config as the first line",
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// What cloud-init takes a payload for.
+fn kind_of(text: &str, declared: Option<&str>) -> Kind {
+    match declared {
+        Some(declared) if !VAGUE.contains(&declared) => of_type(declared),
+        Some("text/x-shellscript") if of_text(text) == Kind::Unknown => Kind::Script,
+        _ => of_text(text),
+    }
+}
+
+fn of_type(declared: &str) -> Kind {
+    match declared {
+        "text/cloud-config" => Kind::CloudConfig,
+        "text/cloud-config-archive" => Kind::Archive,
+        "text/cloud-config-jsonp" => Kind::JsonPatch,
+        "text/cloud-boothook" => Kind::Early("boothook"),
+        "text/part-handler" => Kind::Early("part-handler"),
+        "text/x-include-url" | "text/x-include-once-url" => Kind::Include,
+        "text/jinja2" => Kind::Jinja,
+        _ if declared.starts_with("text/x-shellscript") => Kind::Script,
+        _ => Kind::Unknown,
+    }
+}
+
+/// `type_from_starts_with`.
+pub(crate) fn of_text(text: &str) -> Kind {
+    const PREFIXES: [(&str, Kind); 9] = [
+        ("#cloud-config-archive", Kind::Archive),
+        ("#cloud-config-jsonp", Kind::JsonPatch),
+        ("#cloud-config", Kind::CloudConfig),
+        ("#cloud-boothook", Kind::Early("boothook")),
+        ("#part-handler", Kind::Early("part-handler")),
+        ("#include", Kind::Include),
+        ("#!", Kind::Script),
+        ("## template: jinja", Kind::Jinja),
+        ("text/x-shellscript-per-", Kind::Script),
+    ];
+    let start = text.trim_start().chars().take(30).collect::<String>().to_lowercase();
+    PREFIXES.iter().find(|(prefix, _)| start.starts_with(prefix)).map_or(Kind::Unknown, |(_, kind)| *kind)
+}
+
+/// Whether a line was probably meant to make a cloud-config of its file: `# cloud-config`, `#cloud_config`, or
+/// `#cloud-config` itself, too late.
+fn is_nearly_cloud_config(line: &str) -> bool {
+    let Some(rest) = line.trim().strip_prefix('#') else { return false };
+    let letters: String =
+        rest.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
+    letters == "cloudconfig"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(bytes: impl Into<Vec<u8>>) -> Document {
+        Document::parse("f", bytes.into()).unwrap()
+    }
+
+    fn check(text: &str, expected: &[Kind]) {
+        let document = document(text);
+        let kinds: Vec<_> = document.reading().parts.iter().map(|part| part.kind).collect();
+        assert_eq!(kinds, expected, "{text}");
+    }
+
+    fn lost(bytes: impl Into<Vec<u8>>, expected: &str) {
+        let losses = document(bytes).losses();
+        assert!(losses.iter().any(|loss| loss.what.contains(expected)), "{expected}: {losses:?}");
+    }
+
+    #[test]
+    fn goes_by_how_a_text_begins() {
+        check("#cloud-config\na: b", &[Kind::CloudConfig]);
+        check("\n#Cloud-Config\n", &[Kind::CloudConfig]);
+        check("## template: jinja\n#cloud-config\n", &[Kind::Jinja]);
+        check("#cloud-boothook\n", &[Kind::Early("boothook")]);
+        check("#part-handler\n", &[Kind::Early("part-handler")]);
+        check("#include-once\n", &[Kind::Include]);
+        check("#cloud-config-jsonp\n", &[Kind::JsonPatch]);
+        check("#!/bin/sh\n", &[Kind::Script]);
+        check("[amiconfig]\n", &[Kind::Unknown]);
+    }
+
+    #[test]
+    fn goes_by_the_type_of_a_part_unless_that_is_vague() {
+        let part = |given: &str, text: &str| format!("MIME-Version: 1.0\nContent-Type: {given}\n\n{text}");
+        check(&part("text/cloud-config", "a: b"), &[Kind::CloudConfig]);
+        check(&part("text/cloud-boothook", ""), &[Kind::Early("boothook")]);
+        check(&part("text/x-shellscript-per-boot", ""), &[Kind::Script]);
+        check(&part("text/x-shellscript", "#cloud-config\n"), &[Kind::CloudConfig]);
+        check(&part("text/x-shellscript", "echo\n"), &[Kind::Script]);
+        check(&part("text/plain", "#!/bin/sh\n"), &[Kind::Script]);
+        check(&part("application/octet-stream", "#!/bin/sh\n"), &[Kind::Unknown]);
+        check(&part("text/x-ucernvm", "#cloud-config\n"), &[Kind::Unknown]);
+    }
+
+    #[test]
+    fn looks_into_archives() {
+        check(
+            "#cloud-config-archive\n- '#!/bin/sh'\n- content: 'a: b'\n- {type: text/cloud-boothook, content: x}\n",
+            &[Kind::Script, Kind::CloudConfig, Kind::Early("boothook")],
+        );
+        lost("#cloud-config-archive\na: b\n", "no list");
+        lost("#cloud-config-archive\n- [\n", "no YAML");
+    }
+
+    #[test]
+    fn says_what_cloud_init_does_not_see() {
+        lost(
+            "Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\nb\n\n#!/bin/sh\n",
+            "begins no line",
+        );
+        lost(
+            "\nContent-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\n\n#!/bin/sh\n",
+            "first line on",
+        );
+        lost("MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n#!/bin/sh\n", "names no boundary");
+        lost("Content-Type: multipart/mixed; boundary=b\n\n--b\n\n#!/bin/sh\n", "no MIME-Version");
+        lost("\u{feff}#cloud-config\n", "byte order mark");
+        lost(&b"#cloud-config\n# caf\xe9\n"[..], "column 6 is not UTF-8");
+        lost("# cloud-config\nruncmd: []\n", "no cloud-config");
+        lost("---\n#cloud-config\nruncmd: []\n", "no cloud-config");
+        lost("I2Nsb3VkLWNvbmZpZwo=\n", "whole file is base64");
+        lost(&b"\n\x1f\x8b\x08rest"[..], "before the gzip");
+    }
+
+    #[test]
+    fn knows_what_is_read_later() {
+        for (text, expected) in [
+            ("#!/bin/sh\n###A_PLACEHOLDER###\n", true),
+            ("#cloud-config\nruncmd: ['###A_PLACEHOLDER###']\n", true),
+            ("#cloud-config\nbootcmd: ['###A_PLACEHOLDER###']\n", false),
+            ("#cloud-config\n# ###A_PLACEHOLDER###\n", false),
+            ("#cloud-config\nruncmd: [\n# ###A_PLACEHOLDER###\n", false),
+            ("#cloud-boothook\n###A_PLACEHOLDER###\n", false),
+            ("#include\nhttp://###A_PLACEHOLDER###\n", false),
+            ("text ###A_PLACEHOLDER###\n", false),
+        ] {
+            assert_eq!(document(text).is_read_later(), expected, "{text}");
+        }
+    }
+}
