@@ -233,6 +233,8 @@ pub enum Refused {
     NotRegular,
     /// A hard link where another user may have made it.
     OtherNames,
+    /// A file system that another user may have mounted.
+    Mount,
     /// A directory for temporary files was swapped.
     Temporary,
     /// Something writes to it without pause.
@@ -251,6 +253,9 @@ impl fmt::Display for Refused {
             Self::OtherNames => {
                 f.write_str("it is a hard link in a directory that users other than root can change")
             }
+            Self::Mount => f.write_str(
+                "a file system is mounted on the way, in a directory that users other than root can change",
+            ),
             Self::Temporary => {
                 f.write_str("another user has changed the directory for temporary files beside it")
             }
@@ -266,7 +271,9 @@ impl From<Refused> for io::Error {
         let kind = match refused {
             Refused::NotRegular => io::ErrorKind::InvalidInput,
             Refused::KeepsChanging => io::ErrorKind::ResourceBusy,
-            Refused::Link(_) | Refused::OtherNames | Refused::Temporary => io::ErrorKind::PermissionDenied,
+            Refused::Link(_) | Refused::OtherNames | Refused::Mount | Refused::Temporary => {
+                io::ErrorKind::PermissionDenied
+            }
         };
         Self::new(kind, refused)
     }
@@ -275,7 +282,7 @@ impl From<Refused> for io::Error {
 fn failed(verb: &str, path: &Path, source: io::Error) -> Error {
     let refused = source.get_ref().and_then(|source| source.downcast_ref::<Refused>());
     match refused {
-        Some(Refused::Link(_) | Refused::OtherNames | Refused::Temporary) => Error::new(
+        Some(Refused::Link(_) | Refused::OtherNames | Refused::Mount | Refused::Temporary) => Error::new(
             Status::File,
             format!("cannot {verb} {}: {source}", path.display()),
             "put a regular file there, or give the directory to root, and boot again",

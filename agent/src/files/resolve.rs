@@ -5,8 +5,9 @@
 //! followed only where no other user could have made it: in a directory that only root can change. Its target is taken
 //! below the same root, so that no link leads out of it.
 //!
-//! The walk is done here on every kernel, and not by `openat2` with `RESOLVE_NO_SYMLINKS`: that would refuse the links
-//! that root made (`/var/run`, `/bin`), and CernVM 4 has Linux 3.10, which lacks it.
+//! The walk is done here on every kernel, and not by one `openat2` with `RESOLVE_NO_SYMLINKS`: that would refuse the links
+//! that root made (`/var/run`, `/bin`), and CernVM 4 has Linux 3.10, which lacks it. Where it is there, it keeps single
+//! steps in other users' directories out of file systems that they have mounted.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -15,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::Refused;
@@ -47,6 +48,22 @@ pub(super) enum Missing {
 struct Directory {
     fd: OwnedFd,
     writers: Writers,
+}
+
+impl Directory {
+    /// Opens what it holds. Where another user could have mounted a file system (FUSE), which answers when and what he
+    /// likes, none is entered: `XDEV`. Linux before 5.6 has no means of knowing that without asking it.
+    fn open(&self, name: &OsStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        if self.writers == Writers::Others {
+            let within = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+            match rustix::fs::openat2(&self.fd, name, flags, Mode::empty(), within) {
+                // Or a filter of system calls that is older than it.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                opened => return opened,
+            }
+        }
+        rustix::fs::openat(&self.fd, name, flags, Mode::empty())
+    }
 }
 
 /// Who can make, rename and remove what a directory holds.
@@ -105,8 +122,9 @@ impl Location {
     pub(super) fn open(&self, access: OFlags) -> io::Result<(OwnedFd, Stat)> {
         // NONBLOCK: opening a pipe would wait for its other end.
         let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = match rustix::fs::openat(self.directory(), &self.name, flags, Mode::empty()) {
+        let fd = match self.directory.open(&self.name, flags) {
             Err(Errno::LOOP) => return Err(Refused::Link(self.path.clone()).into()),
+            Err(Errno::XDEV) => return Err(Refused::Mount.into()),
             opened => opened?,
         };
         let stat = rustix::fs::fstat(&fd)?;
@@ -166,6 +184,7 @@ impl Walk {
                 let directory = self.open_directory(name)?;
                 self.stack.push(directory);
             }
+            Err(Errno::XDEV) => return Err(Refused::Mount.into()),
             Err(error) => return Err(error.into()),
         }
         Ok(())
@@ -173,7 +192,7 @@ impl Walk {
 
     fn open_directory(&self, name: &OsStr) -> rustix::io::Result<Directory> {
         let here = self.here();
-        let fd = rustix::fs::openat(&here.fd, name, directory_flags(), Mode::empty())?;
+        let fd = here.open(name, directory_flags())?;
         let stat = rustix::fs::fstat(&fd)?;
         Ok(Directory { fd, writers: Writers::of(here.writers, &stat) })
     }

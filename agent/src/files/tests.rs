@@ -294,6 +294,25 @@ fn acts_on_no_hard_link_pipe_or_directory_of_another_user() {
 }
 
 #[test]
+fn enters_no_file_system_that_another_user_may_have_mounted() {
+    with_mounts(|| {
+        with_other_users_directory(|root, home, _| {
+            let mounted = home.join("mounted");
+            fs::create_dir(&mounted).unwrap();
+            mount(Some("tmpfs"), &mounted, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
+            fs::write(mounted.join("file"), "content").unwrap();
+            refuses(root, &mounted.join("file"), "a file system is mounted");
+            // What root has mounted where root alone writes is entered.
+            fs::create_dir_all(home.join("../mounted")).unwrap();
+            bind(&mounted, &home.join("../mounted"));
+            assert_eq!(read(root, &home.parent().unwrap().join("mounted/file")).unwrap().bytes, b"content");
+            umount2(&home.join("../mounted"), MntFlags::MNT_DETACH).unwrap();
+            umount2(&mounted, MntFlags::MNT_DETACH).unwrap();
+        });
+    });
+}
+
+#[test]
 fn writes_in_another_users_directory_and_says_whose_it_is() {
     with_other_users_directory(|root, home, _| {
         let path = home.join("file");

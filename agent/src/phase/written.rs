@@ -194,8 +194,16 @@ fn lines(bytes: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     bytes.split(|b| *b == b'\n')
 }
 
+/// Where the text occurs first. Takes time linear in the lengths, as the file may have been made to take more: that is what
+/// `str` promises and slices do not, so what is not UTF-8 is only found at the start.
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    (!wanted.is_empty()).then(|| bytes.windows(wanted.len()).position(|window| window == wanted)).flatten()
+    if wanted.is_empty() {
+        return None;
+    }
+    match (std::str::from_utf8(bytes), std::str::from_utf8(wanted)) {
+        (Ok(text), Ok(wanted)) => text.find(wanted),
+        _ => bytes.starts_with(wanted).then_some(0),
+    }
 }
 
 /// The number of a user or a group of the guest. Only its own files are asked: a static program has no other directory

@@ -145,6 +145,25 @@ fn a_run_that_is_killed_at_any_system_call_leaves_each_file_whole_and_once() {
     assert!(killed > 70 && left_something > 10, "{killed} {left_something} {calls:?}");
 }
 
+#[test]
+fn what_cloud_init_wrote_is_synced_before_the_wait() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("left out, since there is no strace: the order of system calls");
+        return;
+    }
+    let instance = instance();
+    lay_down(&instance);
+    run_traced(&instance, &["-y", "-e", "trace=fsync,connect"]).expect(0);
+    let trace = instance.text("/trace");
+    let before = trace.split("connect(").next().expect("a text has a first part");
+    for (path, ..) in targets().iter().filter(|(path, ..)| path.starts_with("/etc")) {
+        assert!(
+            before.lines().any(|line| line.contains("fsync(") && line.contains(path)),
+            "{path}:\n{trace}"
+        );
+    }
+}
+
 /// Every file of the directories is one of the targets, with its permissions and all of its content.
 fn each_is_whole_and_once(instance: &Instance, place: &str) {
     for (path, mode, old) in targets() {

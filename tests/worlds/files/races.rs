@@ -18,6 +18,8 @@ const ALICE: u32 = 65_534;
 const HOME: &str = "/home/alice";
 /// What she wants to change, and what she wants to read.
 const VICTIM: &str = "/root/victim/x.conf";
+/// Where her program lies, since the target directory may be one that she cannot enter.
+const PROGRAM: &str = "/hostile-user";
 /// How many paths of each kind one boot has.
 const OF_EACH_KIND: usize = 3;
 /// Without `RACES`.
@@ -195,6 +197,12 @@ impl Arena {
         }
         std::fs::create_dir_all(instance.guest.path(HOME)).expect("a directory can be made");
         chown(instance.guest.path(HOME), Some(ALICE), Some(ALICE)).expect("root may");
+        // By another process: a program that is open for writing, be it in a child that was just forked, cannot be run.
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_hostile-user"))
+            .arg(instance.guest.path(PROGRAM))
+            .status();
+        assert!(copied.expect("cp can be run").success());
         let victim_before = look_at(&instance.guest.path(VICTIM));
         Self { instance, targets, victim_before }
     }
@@ -207,11 +215,9 @@ impl Arena {
     }
 
     fn alice(&self) -> Alice {
-        let program = self.instance.guest.path("/hostile-user");
-        std::fs::copy(env!("CARGO_BIN_EXE_hostile-user"), &program).expect("it was built");
         let pairs = self.targets.iter().flat_map(|target| <[String; 2]>::from(target.pair()));
         let pairs = pairs.map(|path| self.instance.guest.path(&path));
-        let mut command = Command::new(program);
+        let mut command = Command::new(self.instance.guest.path(PROGRAM));
         command
             .args(pairs)
             .uid(ALICE)
