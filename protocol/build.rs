@@ -14,7 +14,7 @@ fn main() {
 
 /// The commit that is checked out, and whether anything has changed since; `None` outside a checkout of ours.
 fn commit() -> Option<String> {
-    // Unpacked in a repository of somebody else's, the sources are not what that repository's commit says.
+    // Sources that are unpacked in another repository do not belong to that repository's commit.
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.canonicalize().ok()?;
     if Path::new(&git(&["rev-parse", "--show-toplevel"])?).canonicalize().ok()? != ours {
         return None;

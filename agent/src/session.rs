@@ -394,7 +394,7 @@ impl<S: Service, C: Clock> Session<S, C> {
         }
     }
 
-    /// The error when every service is out: a pin that is unknown to one of them comes before what ails the others.
+    /// The error when every service is out: a pin that is unknown to one of them comes before the failures of the others.
     fn verdict(&mut self) -> Error {
         let all: Vec<String> = self.candidates.iter().map(Candidate::in_words).collect();
         let unknown = |candidate: &Candidate<S>| matches!(candidate.out, Some(Out::Unknown));

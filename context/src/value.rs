@@ -1,4 +1,4 @@
-//! What a value must be before it goes into a context: values land in scripts that root runs, so that whoever holds
+//! What a value must be before it goes into a context: values land in scripts that root runs, so that a holder of
 //! the pin must not be able to put syntax there.
 
 use std::net::IpAddr;

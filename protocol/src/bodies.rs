@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A cluster: the answer to POST `/clusters` and GET `/clusters/<pin>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster<'a> {
-    /// The pin, in full: whoever gets this body asked with it, or for it.
+    /// The pin, in full: the client has asked with it, or for it.
     #[serde(borrow)]
     pub pin: std::borrow::Cow<'a, str>,
     /// RFC 3339 in UTC with `Z`; the original service leaves the fraction out when it is zero.

@@ -195,7 +195,7 @@ fn read_host(host: &str) -> Result<String, String> {
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     let last = name.rsplit('.').next().unwrap_or_default();
-    // SECURITY: the resolver would read 127.1 or 0x7f.1 as addresses, and nobody who reads the context would.
+    // SECURITY: the resolver would read 127.1 or 0x7f.1 as addresses, and a reader of the context would not.
     if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X") {
         let address: Ipv4Addr =
             host.parse().map_err(|_| "has a host that ends like an IPv4 address but is none")?;

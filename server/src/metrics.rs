@@ -1,7 +1,7 @@
 //! What the service counts about itself, and `/metrics`, where Prometheus reads it.
 //!
 //! Counting is an atomic addition into an array: nothing is looked up, allocated or locked on the way of a request.
-//! What others know anyway (pins, keys, waiters, commits) is asked for when somebody reads.
+//! What others know anyway (pins, keys, waiters, commits) is asked for at each read.
 
 pub(crate) mod text;
 

@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::HeaderName;
 pub use protocol::Network;
 
-/// The addresses that a request has come through, the last one on the right: each proxy adds whom it heard it from.
+/// The addresses that a request has come through, the last one on the right: each proxy adds the address of its client.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The same, as RFC 7239 has it; looked at where the other is not there.
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");

@@ -1,6 +1,6 @@
 //! A browser without a screen, told what to do over WebDriver (W3C): Chromium behind chromedriver.
 //!
-//! Debian has them in `chromium` and `chromium-driver`. The browser starts with an empty profile and asks nobody but the
+//! Debian has them in `chromium` and `chromium-driver`. The browser starts with an empty profile and connects to nothing but the
 //! service under test.
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -93,7 +93,7 @@ impl Process {
     /// Sends it a signal; nothing happens when it has ended and been waited for.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a pid fits");
-        // The child has not been waited for, or `kill` finds nobody: its pid cannot be another's in between.
+        // The child has not been waited for, or `kill` finds no process: its pid cannot be another's in between.
         let _ = kill(Pid::from_raw(pid), signal);
     }
 

@@ -37,15 +37,15 @@ impl Certified {
     /// # Panics
     /// When they cannot be written.
     pub fn write(&self, certificate: &Path, key: &Path) {
-        // Key first: whoever reads in between finds a pair that does not match, and keeps the old one.
+        // Key first: a reader in between finds a pair that does not match, and keeps the old one.
         std::fs::write(key, &self.key).expect("it can be written");
         std::fs::write(certificate, &self.certificate).expect("it can be written");
     }
 
-    /// A connection to whoever has exactly this certificate; the handshake comes with the first bytes.
+    /// A connection to the server that has exactly this certificate; the handshake comes with the first bytes.
     ///
     /// # Panics
-    /// When nobody accepts.
+    /// When no server accepts.
     #[must_use]
     pub fn connect(&self, to: SocketAddr) -> Connection {
         let mut roots = RootCertStore::empty();

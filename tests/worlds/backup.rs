@@ -78,10 +78,10 @@ type Acknowledged = Vec<(String, usize)>;
 fn write(api: Api, acknowledged: &Mutex<Acknowledged>, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         let pin = api.new_pin();
-        acknowledged.lock().expect("nobody panics").push((pin.clone(), 0));
+        acknowledged.lock().expect("no thread panics").push((pin.clone(), 0));
         for n in 0..KEYS_PER_PIN {
             api.create_key(&pin, &format!("k{n}"), &format!("k{n}"));
-            acknowledged.lock().expect("nobody panics").last_mut().expect("pushed above").1 += 1;
+            acknowledged.lock().expect("no thread panics").last_mut().expect("pushed above").1 += 1;
             if stop.load(Ordering::SeqCst) {
                 return;
             }
@@ -107,8 +107,9 @@ fn has_every_write_that_was_acknowledged_before_it_began() {
     let api = service.api();
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let writers: Vec<Mutex<Acknowledged>> = (0..WRITERS).map(|_| Mutex::default()).collect();
-    let known =
-        || writers.iter().flat_map(|known| known.lock().expect("nobody panics").clone()).collect::<Vec<_>>();
+    let known = || {
+        writers.iter().flat_map(|known| known.lock().expect("no thread panics").clone()).collect::<Vec<_>>()
+    };
     let count = |known: &Acknowledged| known.iter().map(|(_, keys)| keys).sum::<usize>();
     let stop = AtomicBool::new(false);
     let mut before = Vec::new();
@@ -170,7 +171,7 @@ fn copies_a_stopped_service_and_one_that_was_killed() {
     assert!(socket.exists(), "what was killed cleans nothing up");
     check(&service, 2);
 
-    // The socket that it left behind is in nobody's way.
+    // The socket that it left behind does no harm.
     service.resume();
     service.api().create_key(&pin, "k2", "k2");
     check(&service, 3);
@@ -196,7 +197,7 @@ fn says_why_there_is_no_backup_and_leaves_everything_as_it_was() {
     fs::write(foreign.join(STORE), "a letter to a friend".repeat(500)).expect("it can be written");
     backup(&foreign, &here("copy.redb")).refused(74, "the file is not one of this service");
 
-    // Somebody took the socket away, or could not make it.
+    // The socket was removed, or could not be made.
     fs::remove_file(data.join("backup.sock")).expect("it was there");
     backup(&data, &here("copy.redb")).refused(74, "another process has it open; if the service is just");
 
@@ -242,7 +243,7 @@ fn says_that_there_is_no_room_and_keeps_the_earlier_copy() {
     assert_eq!(service.api().get("/readyz").status, 200);
 }
 
-/// Who takes what is handed over and reads none of it keeps nobody from writing, nor the service from ending.
+/// A reader of a backup that stops reading keeps neither writers waiting nor the service from ending.
 #[test]
 fn is_not_held_up_by_somebody_who_reads_nothing() {
     let mut service = Service::start();
@@ -285,5 +286,5 @@ fn serves_all_the_same_where_the_socket_cannot_be_made() {
     assert!(backup(home.path(), &file).made().contains(": pins 1, keys 0, as of "));
     let (_home, restored) = restore(&file);
     assert_eq!(stored(restored.api(), &pin), 0);
-    assert!(socket.is_dir(), "what is somebody else's was taken away");
+    assert!(socket.is_dir(), "a directory of another program was removed");
 }

@@ -121,7 +121,7 @@ fn a_reboot_finds_a_replaced_master_and_a_clone_does_not_inherit() {
     assert!(console.contains("the master is now 10.77.0.12"), "{console}");
     assert_knows(&slave, OTHER_MASTER);
 
-    // The same disk in another machine, which asks nobody for its user-data: the original's master is not its own.
+    // The same disk in another machine, which fetches no user-data: the original's master is not its own.
     service.stop();
     slave.become_a_clone();
     slave.boot("");

@@ -118,7 +118,7 @@ fn the_service_runs_as_the_unit_says(release: Release) {
     let keeps_its_data = || host.near(|api| assert_eq!(api.value(&pin, "a").as_deref(), Some("1")));
     host.systemctl("restart");
     keeps_its_data();
-    // Its user is one that was made up for it, and nobody else can read the pins.
+    // Its user is one that was made up for it, and no other user can read the pins.
     let pid = host.property("MainPID");
     let owner = host.machine.sh(&format!("stat --format='%a %u' {STATE}; stat --format=%u /proc/{pid}"));
     let owner: Vec<&str> = owner.split_whitespace().collect();
@@ -220,7 +220,7 @@ fn the_socket_starts_the_service_and_a_restart_refuses_nobody() {
             host.near(|_| {
                 while !stop.load(Ordering::SeqCst) {
                     let mut connection = TcpStream::connect(SERVICE).expect("systemd holds the socket");
-                    // A service that ends may close a connection that has not asked yet; nobody is refused.
+                    // A service that ends may close a connection that has not asked yet; no request is refused.
                     if answers(&mut connection) {
                         served.fetch_add(1, Ordering::SeqCst);
                     }

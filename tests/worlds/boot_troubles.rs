@@ -15,7 +15,7 @@ const CLOUD_CONFIG: &str = "/var/lib/cloud/instances/i-1/cloud-config.txt";
 const BARE: &str = "#cloud-config\nruncmd:\n- echo '###MASTER_IP_PLACEHOLDER###'\n";
 const CONTEXTUALIZE: [&str; 2] = ["contextualize", "--cloud-init"];
 const MASTER: &str = "10.77.0.11";
-/// Reserved for documentation (RFC 5737), so nobody is there.
+/// Reserved for documentation (RFC 5737), so no host has it.
 const NOWHERE: &str = "http://192.0.2.1:8000";
 
 fn section(url: &str, pin: &str) -> String {

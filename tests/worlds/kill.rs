@@ -106,7 +106,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A pin whose creation was cut off is nobody's.
+    /// A pin whose creation was cut off was never answered.
     fn new_cluster(&mut self, api: Api) -> io::Result<()> {
         let answer = api.send(&Request::new("POST", "/api/v1/clusters"))?;
         assert_eq!(answer.status, 201, "{}", answer.text());

@@ -1,5 +1,5 @@
 //! What an admin does to a service that is in use: restarts it, stops it, gives it another certificate, has systemd
-//! hold its socket. Nobody who uses it loses anything by it.
+//! hold its socket. No client loses anything by it.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -85,10 +85,10 @@ fn loses_nothing_and_nobody_over_restarts_under_load() {
             service.resume();
         }
         stop.store(true, Ordering::SeqCst);
-        stored.extend(writers.into_iter().map(|writer| writer.join().expect("nobody fails for good")));
+        stored.extend(writers.into_iter().map(|writer| writer.join().expect("no request fails for good")));
         api.create_key(&waited_for, "master_ready", "192.0.2.1");
         for waiter in waiters {
-            assert_eq!(waiter.join().expect("nobody fails for good"), 200);
+            assert_eq!(waiter.join().expect("no request fails for good"), 200);
         }
     });
     for (pin, count) in pins.iter().zip(stored) {
@@ -159,7 +159,7 @@ fn takes_a_new_certificate_on_sighup_and_keeps_its_connections() {
     assert!(answers(&mut before));
 }
 
-/// A service on a socket that somebody else holds, as systemd hands it over (sd_listen_fds(3)).
+/// A service on a socket that another process holds, as systemd hands it over (sd_listen_fds(3)).
 fn activated(socket: &TcpListener, data: &Path) -> Process {
     let handed = OwnedFd::from(socket.try_clone().expect("a socket can be shared"));
     let mut command = Command::new("sh");
@@ -185,7 +185,7 @@ fn serves_on_the_socket_that_systemd_holds_and_a_restart_refuses_nobody() {
     service.terminate();
     assert!(service.wait().success());
 
-    // Nobody is there, and yet somebody connects.
+    // A client connects before the service has started.
     let mut early = TcpStream::connect(address).expect("systemd holds the socket");
     let _service = activated(&socket, dir.path());
     assert!(answers(&mut early));

@@ -51,7 +51,7 @@ fn a_person_makes_a_pin_and_sees_the_cluster_come_up_and_end() {
     waiting.finish().expect(0);
     browser.wait_for("stage-ready", "since");
     browser.wait_for("stage-slaves", "none is waiting any more");
-    until("nobody waits", || (state_of(&browser, "stage-slaves") == "done").then_some(()));
+    until("no slave waits", || (state_of(&browser, "stage-slaves") == "done").then_some(()));
     assert!(slave.context().contains(&format!("my_master_ip={ADDRESS}\n")));
 
     browser.tab_to("summary");

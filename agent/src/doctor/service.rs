@@ -66,7 +66,7 @@ pub(super) fn examine(
     }
 }
 
-/// Why a service is not reached: that there is no way to its host is told from that nobody answers there.
+/// Why a service is not reached: tells a host without a route from a host on which no program answers.
 fn unreachable(failure: Failure, url: &ServiceUrl, tried: Duration) -> Finding {
     if matches!(failure.kind, Kind::Connect | Kind::Timeout)
         && let Ok(addresses) = (url.host(), url.port()).to_socket_addrs()

@@ -5,7 +5,7 @@
 //!
 //! - Where only root can change the file, the placeholders that the entry names are replaced wherever they stand.
 //! - Elsewhere only what cloud-init wrote is replaced: the entry's content as a whole, or its lines as they were. The file
-//!   must belong to root or to the user whom the entry names, and others may not read more of it than the entry allows.
+//!   must belong to root or to the user that the entry names, and others may not read more of it than the entry allows.
 //! - A file that is empty or was cut off by a power cut is written again, as long as the instance never had a success.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -149,7 +149,7 @@ impl Document {
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // Before it is opened: opening a pipe that nobody writes to would wait for ever.
+    // Before it is opened: opening a pipe without a writer would block.
     if !path.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }

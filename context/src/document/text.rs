@@ -42,7 +42,7 @@ pub(super) enum Content {
     Plain,
     /// It can be read once decoded.
     Encoded(Codec, Box<Text>),
-    /// It claims an encoding that it does not have, or one that nobody uses: why it is taken as it lies there.
+    /// It claims an encoding that it does not have, or one that is not in use: why it is taken as it lies there.
     Opaque(String),
 }
 

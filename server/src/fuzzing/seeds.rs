@@ -57,7 +57,7 @@ fn repeated(parts: &[Value]) -> Option<Vec<u8>> {
     Some(parts.collect::<Option<Vec<_>>>()?.concat().into_bytes())
 }
 
-/// The first pin of a record is ours; the others are known to nobody.
+/// The first pin of a record is ours; the others are unknown.
 fn fill(text: &str) -> String {
     let text = text.replace("{{pin}}", PIN);
     (2..=5).fold(text, |text, number| {

@@ -144,7 +144,7 @@ pub(super) fn find(path: &str) -> Option<Target<'_>> {
 pub(super) fn all() -> impl Iterator<Item = (&'static Route, String)> {
     ROUTES.iter().map(|route| (route, route.allow()))
 }
-/// The path with the percent-encoding of unreserved characters undone, as RFC 3986 section 6.2.2.2 lets anybody do
+/// The path with the percent-encoding of unreserved characters undone, as RFC 3986 section 6.2.2.2 allows
 /// on the way. Everything else stays encoded, so that no `%2F` becomes a slash; no route has a `%`.
 pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {

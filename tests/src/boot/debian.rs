@@ -34,7 +34,7 @@ impl Release {
     }
 }
 
-/// A cached root, which nobody changes: a machine lays an overlay over it.
+/// A cached root, which does not change: a machine lays an overlay over it.
 #[derive(Debug, Clone)]
 pub struct Debian {
     dir: PathBuf,

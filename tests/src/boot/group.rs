@@ -51,7 +51,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let began = Instant::now();
         for path in self.paths() {
-            // Whoever was killed a moment ago is still in it.
+            // A process that was killed a moment ago is still in it.
             while let Err(err) = remove(path) {
                 if began.elapsed() > PATIENCE {
                     println!("the control group {} stays: {err}", path.display());

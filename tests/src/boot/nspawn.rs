@@ -24,7 +24,7 @@ ExecStart=/bin/sh -c 'echo \"This machine has booted.\" >/dev/console'
 WantedBy=multi-user.target
 ";
 
-/// A static address, since nobody serves DHCP on the bridge.
+/// A static address, since there is no DHCP on the bridge.
 const NETWORK: &str = "\
 version: 1
 config:

@@ -97,7 +97,7 @@ fn takes_one_request_for_one() {
             keys(&pin)
         )
     };
-    // Whoever takes the body for shorter than it is finds this in it, and deletes the key that is there.
+    // A server that takes the body for shorter than it is finds this in it and deletes the key.
     let hidden = format!("DELETE {} HTTP/1.1\r\nHost: x\r\n\r\n", key_path(&pin, "witness"));
     let whole = hidden.len();
     api.create_key(&pin, "witness", "1");

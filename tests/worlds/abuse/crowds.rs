@@ -121,7 +121,7 @@ fn lets_an_address_make_so_many_pins_and_believes_only_the_proxies_it_was_told_o
     for _ in 0..3 {
         assert_eq!(create(&plain, "192.0.2.1").status, 201);
     }
-    // Somebody who only says that he is somebody else.
+    // A client that claims another address.
     let refused = create(&plain, "192.0.2.2");
     assert_eq!(refused.status, 429);
     let seconds: u64 = refused.headers.get("Retry-After").expect("it says when").parse().expect("in seconds");
@@ -158,7 +158,7 @@ fn makes_pins_for_those_who_have_the_token() {
         assert_eq!(refused.status, 401, "{wrong:?}");
         assert_eq!(refused.headers.get("WWW-Authenticate").as_deref(), Some("Bearer"));
     }
-    // Whoever has a pin needs no token.
+    // A client with a pin needs no token.
     let pin = made.json()["pin"].as_str().expect("a pin").to_owned();
     service.api().create_key(&pin, "a", "1");
     assert!(!service.log().contains("correct-horse"));

@@ -99,7 +99,7 @@ fn a_service_has_so_many_pins() {
     let _third = counted.api().new_pin();
 }
 
-/// Without the room that they leave, the master would be refused like anybody else, and they would wait for nothing.
+/// Without the room that they leave, the master would be refused too, and the slaves would wait for nothing.
 #[test]
 fn those_who_wait_leave_room_for_the_master() {
     let counted = Counted::with(&["--max-connections", "64"]);
@@ -184,7 +184,7 @@ fn an_address_has_so_many_creations_and_a_creator_a_token() {
     let counted = Counted::with(&["--max-creations-per-hour", "1", "--create-token-file", path]);
     let token = "Making a cluster takes the token that the service's admin has given out";
     counted.refused(&create(), "token", 401, token, None);
-    // Whoever has no token uses up nobody's creations.
+    // A client without a token uses up no creations.
     let with_token = || create().header("Authorization", "Bearer correct-horse-battery");
     assert_eq!(counted.api().ask(&with_token()).status, 201);
     let answer = counted.api().ask(&with_token().header("Accept", "application/json"));
@@ -210,7 +210,7 @@ fn a_service_has_so_many_connections_and_tells_so_many_others() {
 
     // Sixty-four who ask nothing keep everybody else from being told; the door is closed to those, and counted.
     let mut silent = Vec::new();
-    until("somebody finds the door closed", || {
+    until("a connection is refused", || {
         silent.extend((0..64).map(|_| Raw::connect(counted.service.address())));
         let mut late = TcpStream::connect(counted.service.address()).expect("the kernel accepts");
         let _ = late.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -248,7 +248,7 @@ fn a_forwarded_address_counts_where_a_proxy_is_trusted_and_nowhere_else() {
     // A machine's whole /64 counts as one.
     assert_eq!(create(&behind, "2001:db8::1").status, 201);
     assert_eq!(create(&behind, "2001:db8::ffff:2").status, 429);
-    // Its connections are nobody's: more of them than one address may have.
+    // Its connections count for no address: more of them than one address may have.
     let crowded = Counted::with(&[
         "--max-connections",
         "9",

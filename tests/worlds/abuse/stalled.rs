@@ -109,7 +109,7 @@ fn cuts_off_those_who_watch_and_do_not_read_and_tells_the_others_everything() {
     until("they are cut off", || (watching() == 1).then_some(()));
     // With the last who watches goes what is kept for those who are behind.
     drop(reading);
-    until("nobody watches", || (watching() == 0).then_some(()));
+    until("no stream is open", || (watching() == 0).then_some(()));
     // An allocator may keep what it is given back, but the next crowd finds it.
     let next = stall(api, &pin);
     let again = memory(&service).saturating_sub(before);

@@ -107,7 +107,7 @@ fn a_cluster_boots_and_boots_again(release: Release) {
     let pin = service.new_pin();
     service.stop();
 
-    // The slaves come first, and find nobody.
+    // The slaves come first, and find no service.
     let slaves_section = section(&service.url(), &pin, "");
     let context = consumers::slave(&slaves_section);
     let mut slave = machine(&lab, &debian, "slave", SLAVE);

@@ -1,6 +1,6 @@
 //! Greetings made by hand: no library offers any more what is looked for here.
 //!
-//! A ClientHello is as in RFC 5246, section 7.4.1.2, with the extensions without which nobody would answer it.
+//! A ClientHello is as in RFC 5246, section 7.4.1.2, with the extensions without which no server answers it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -57,7 +57,7 @@ fn those_who_wait_over_tls_are_told_also_after_a_restart() {
     let waiting = slave.start(&["contextualize"]);
     let getting = slave.start(&["get", "rack", "--wait"]);
     Events::of(&service, &certified, &pin).tell("\"waiting\":2");
-    // In good order: those who wait are told to come again, and find nobody for a moment.
+    // In good order: the waits are answered with 503, and connections are refused for a moment.
     assert!(service.stop().success());
     service.resume();
     let mut events = Events::of(&service, &certified, &pin);

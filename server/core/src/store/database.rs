@@ -1,7 +1,7 @@
 //! The open database: a commit of redb's, and what it came to. What is in the tables is `layout`'s.
 //!
 //! A commit is redb's of one phase: one sync, and checksums that tell at the next opening whether it was whole. They
-//! are not cryptographic: redb's design document tells how somebody who chooses both the values and the moment of a
+//! are not cryptographic: redb's design document tells how an attacker who chooses both the values and the moment of a
 //! power cut might pass off half a commit as a whole one. Against that, a second sync for each write is too dear.
 
 use std::collections::BTreeMap;
@@ -206,7 +206,7 @@ impl Records {
     }
 
     /// Compares every page with its checksum, which redb does by itself only for a file that was not closed. For a
-    /// million pins it takes a third of a second; without it, damage would be read as what somebody has written.
+    /// million pins it takes a third of a second; without it, damage would be read as data.
     fn check_integrity(&mut self) -> Result<(), Refused> {
         match self.database.as_mut().map(Database::check_integrity) {
             Some(Ok(false)) => log::warn!("{}: the file was damaged, and could be repaired", self.name),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
 
-/// What redb makes of an empty file has 1.5 MiB. A larger one that begins with zeros is somebody else's.
+/// What redb makes of an empty file has 1.5 MiB. A larger one that begins with zeros belongs to another program.
 const UNFINISHED_BYTES: u64 = 4 << 20;
 
 /// A disk that is opened once, and given to redb as often as it needs to be opened.
@@ -41,7 +41,7 @@ impl Device {
     }
 }
 
-/// Locks are not passed on: whoever opened the disk holds its lock, also between two openings of the database.
+/// Locks are not passed on: the process that opened the disk holds its lock, also between two openings of the database.
 impl StorageBackend for Device {
     fn len(&self) -> io::Result<u64> {
         self.disk.len()

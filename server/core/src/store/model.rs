@@ -202,8 +202,8 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
     let now = fixture.store().now();
     assert!(now >= fixture.clock.now());
     model.expire(now);
-    let nobody = Pin::parse("enico1qq0oey").unwrap();
-    let pin = |back: usize| pins.iter().rev().nth(back).unwrap_or(&nobody);
+    let unknown = Pin::parse("enico1qq0oey").unwrap();
+    let pin = |back: usize| pins.iter().rev().nth(back).unwrap_or(&unknown);
     let store = fixture.store();
     let key = |answer: Result<Arc<Key>, Refused>| answer.map(|key| Said::Key(Key::clone(&key)));
     let (said, expected) = match *step {

@@ -34,7 +34,7 @@ struct Known {
     perhaps: Option<Keys>,
 }
 
-/// Whom the store told of a change since the last look.
+/// The pins that the store has reported as changed since the last look.
 #[derive(Default)]
 struct Told(Mutex<HashSet<Pin>>);
 

@@ -1,6 +1,6 @@
 //! The store as it was at one moment, while writes go on: what a backup is made of.
 //!
-//! It is a read transaction of redb's, so nobody waits for anybody; the pages that it sees are not used again while it
+//! It is a read transaction of redb's, so no reader waits for a writer, nor a writer for a reader; the pages that it sees are not used again while it
 //! lives, and the file grows by what is written meanwhile.
 
 use std::sync::Weak;

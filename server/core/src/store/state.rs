@@ -99,7 +99,7 @@ const SHARDS: usize = 256;
 
 type Shard = HashMap<PinKey, Entry, BuildHasherDefault<PinHasher>>;
 
-/// Spreads pins. They are random, and nobody but us chooses those that are in the map, so it takes no more than to
+/// Spreads pins. They are random, and only the service chooses those in the map, so it takes no more than to
 /// bring their bytes together.
 #[derive(Default)]
 struct PinHasher(u64);

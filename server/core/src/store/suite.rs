@@ -265,7 +265,7 @@ pub(super) fn changes_values_and_names_and_keeps_what_is_not_named<P: Place>() {
         ("other", Some("third"), Some("both"), ("third", "both"), true),
         ("third", Some("third"), None, ("third", "both"), true),
         ("third", Some("third"), Some("newer"), ("third", "newer"), true),
-        // Nothing was set, so nothing was modified and nobody needs to hear of it.
+        // Nothing was set, so nothing was modified, and there is no change to report.
         ("third", None, None, ("third", "newer"), false),
     ]
     .into_iter()
