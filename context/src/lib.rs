@@ -8,5 +8,6 @@ pub mod document;
 pub mod nearest;
 pub mod placeholder;
 pub mod settings;
+mod shell_words;
 pub mod value;
 pub mod yaml;

@@ -135,6 +135,13 @@ impl Error {
         Self::new(status, format!("the value of '{key}' {problem}"), next)
     }
 
+    /// A value that the service gave and that does not fit where its placeholder stands. `problem` does not show it.
+    #[must_use]
+    pub fn unfit_value(place: impl Into<String>, key: &str, problem: &str, next: &'static str) -> Self {
+        let what = format!("the value of '{key}' {problem}");
+        Self { place: Some(place.into()), ..Self::new(Status::Nonsense, what, next) }
+    }
+
     /// No service of the context could be reached, for this last cause.
     #[must_use]
     pub fn unreachable(

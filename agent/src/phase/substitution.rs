@@ -3,6 +3,7 @@
 //! The files are read before the wait only to learn which keys to wait for. After it each is read again, substituted and
 //! replaced in one step, so that what has changed a file meanwhile is kept.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -136,9 +137,13 @@ impl<'a> Substitution<'a> {
         }
     }
 
-    /// Puts the values into every file.
+    /// Puts the values into every file, or into none when one does not fit where its placeholder stands.
     pub(super) fn substitute(&mut self, values: &BTreeMap<String, String>) {
         let targets = std::mem::take(&mut self.targets);
+        if let Some(error) = self.unfit(&targets, values) {
+            self.failed(error);
+            return;
+        }
         // First: a run that is cut off after the others must not make the next one believe that only this had one.
         if let Some(copy) = &targets.copy {
             match substitute_in(self.root, copy, values) {
@@ -160,6 +165,23 @@ impl<'a> Substitution<'a> {
                 Err(error) => self.failed(error),
             }
         }
+    }
+
+    /// What a value would break, before anything is written.
+    fn unfit(&self, targets: &Targets, values: &BTreeMap<String, String>) -> Option<Error> {
+        let is_unfit = |error: &Error| error.status() == Status::Nonsense;
+        let in_file = |file: &PathBuf| document(self.root, file).ok()?.substitute(values).err();
+        let in_written = |file: &WrittenFile| file.try_values(self.root, values).err();
+        let files = targets.files.iter().chain(&targets.configurations);
+        let encoded = |file: &PathBuf| {
+            let content = files::read(self.root, file).ok()?;
+            edited_encoded(&file.display().to_string(), str::from_utf8(&content.bytes).ok()?, values).err()
+        };
+        files
+            .filter_map(in_file)
+            .chain(targets.configurations.iter().filter_map(encoded))
+            .chain(targets.written.iter().filter_map(in_written))
+            .find(is_unfit)
     }
 
     /// Why a run that failed in nothing has not done what the context asks for: only the copy for people had
@@ -254,14 +276,9 @@ impl<'a> Substitution<'a> {
         let name = file.display().to_string();
         let mut placeholders = BTreeSet::new();
         files::edit(self.root, file, |content| {
-            let Ok(dump) = std::str::from_utf8(&content.bytes) else { return Ok(None) };
-            placeholders.clear();
-            let edited = write_files::edit_encoded(&name, dump, |path, content| {
-                let document = Document::parse(&path.display().to_string(), content.to_vec())?;
-                let substituted = document.substitute(values)?;
-                placeholders.extend(substituted.replaced.iter().cloned());
-                Ok((!substituted.replaced.is_empty()).then_some(substituted.bytes))
-            })?;
+            let Ok(dump) = str::from_utf8(&content.bytes) else { return Ok(None) };
+            let (edited, replaced) = edited_encoded(&name, dump, values)?;
+            placeholders = replaced;
             Ok(Some(edited.into_owned().into_bytes().into()))
         })?;
         self.replaced.extend(placeholders);
@@ -275,6 +292,22 @@ impl<'a> Substitution<'a> {
             self.trouble = Some(error);
         }
     }
+}
+
+/// A dump with the values in the contents that it has in base64, and what was replaced there.
+fn edited_encoded<'d>(
+    name: &str,
+    dump: &'d str,
+    values: &BTreeMap<String, String>,
+) -> Result<(Cow<'d, str>, BTreeSet<Placeholder>), Error> {
+    let mut replaced = BTreeSet::new();
+    let edited = write_files::edit_encoded(name, dump, |path, content| {
+        let document = Document::parse(&path.display().to_string(), content.to_vec())?;
+        let substituted = document.substitute(values)?;
+        replaced.extend(substituted.replaced.iter().cloned());
+        Ok((!substituted.replaced.is_empty()).then_some(substituted.bytes))
+    })?;
+    Ok((edited, replaced))
 }
 
 fn document(root: &Root, file: &Path) -> Result<Document, Error> {

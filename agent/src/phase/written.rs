@@ -86,6 +86,19 @@ impl WrittenFile {
         Ok(done)
     }
 
+    /// Whether the values fit into the entry's content.
+    ///
+    /// # Errors
+    /// Those of [`Document::substitute`].
+    pub(super) fn try_values(&self, root: &Root, values: &BTreeMap<String, String>) -> Result<(), Error> {
+        let path = root.path(&self.path);
+        let content = match &self.content {
+            Content::Known(content) => content.clone(),
+            Content::Unknown => files::read(root, &path).map(|file| file.bytes).unwrap_or_default(),
+        };
+        rendered(&path, content, values).map(drop)
+    }
+
     /// The placeholders that the context may mean in this file.
     fn names(&self, file: &files::Content) -> BTreeSet<Placeholder> {
         match &self.content {

@@ -11,6 +11,7 @@ mod base64;
 mod cloud_init;
 mod codec;
 mod edit;
+mod fit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod gzip;
@@ -19,6 +20,7 @@ mod quoted_printable;
 mod section;
 mod substitute;
 mod text;
+mod yaml_fit;
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,10 +1,10 @@
 //! Putting values in the place of placeholders.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::codec::Codec;
 use super::edit::{self, Edit};
+use super::fit::{self, Insertion, Language, Unfit};
 use super::mime::{self, Leaf, TooManyParts};
 use super::text::{Content, Text};
 use super::{Document, MAX_DECODED_BYTES};
@@ -24,9 +24,13 @@ pub struct Substituted {
 
 impl Document {
     /// Puts the values of `values`, by key, in the place of their placeholders, in one pass: a placeholder in a value
-    /// is text. Whatever is outside the placeholders stays as it is, also where it must be encoded again.
+    /// is text. Whatever is outside the placeholders stays as it is, also where it must be encoded again; but a YAML
+    /// scalar that a value would make no text of is quoted.
     ///
     /// # Errors
+    /// [`Status::Nonsense`](protocol::error::Status::Nonsense), with part and line, when a value would mean more than a
+    /// text where its placeholder stands.
+    ///
     /// `Context`, with part and line, when the values would make the context larger than any needs to be.
     pub fn substitute(&self, values: &BTreeMap<String, String>) -> Result<Substituted, Error> {
         let mut pass =
@@ -51,18 +55,26 @@ impl<'v> Pass<'v> {
         let mut edits = Vec::new();
         let mut from = 0;
         for leaf in &text.leaves {
-            self.plain(text, from..leaf.span.start, &mut edits)?;
+            self.plain(text, from..leaf.span.start, Language::Other, &mut edits)?;
             match &leaf.content {
                 Content::Encoded(codec, inner) => {
                     let inside = self.edits(inner)?;
                     let made = codec.edits(&text.bytes[leaf.span.clone()], &inner.bytes, &inside);
                     edits.extend(made.into_iter().map(|edit| edit.shifted(leaf.span.start)));
                 }
-                Content::Plain | Content::Opaque(_) => self.plain(text, leaf.span.clone(), &mut edits)?,
+                Content::Plain | Content::Opaque(_) => {
+                    let language =
+                        Language::of(&text.bytes[leaf.span.clone()], Some(&leaf.headers), &text.name);
+                    self.plain(text, leaf.span.clone(), language, &mut edits)?;
+                }
             }
             from = leaf.span.end;
         }
-        self.plain(text, from..text.bytes.len(), &mut edits)?;
+        let language = match text.leaves.as_slice() {
+            [] => Language::of(&text.bytes, None, &text.name),
+            _ => Language::Other,
+        };
+        self.plain(text, from..text.bytes.len(), language, &mut edits)?;
         keeps_its_parts(text, &edits)?;
         Ok(edits)
     }
@@ -72,27 +84,37 @@ impl<'v> Pass<'v> {
         &mut self,
         text: &Text,
         span: std::ops::Range<usize>,
+        language: Language,
         edits: &mut Vec<Edit<'v>>,
     ) -> Result<(), Error> {
-        for found in placeholder::find(&text.bytes[span.clone()]) {
-            let Some(value) = self.values.get(&found.placeholder.key()) else {
+        let bytes = &text.bytes[span.clone()];
+        let mut insertions = Vec::new();
+        for found in placeholder::find(bytes) {
+            let key = found.placeholder.key();
+            let Some(value) = self.values.get(&key) else {
                 self.left.insert(found.placeholder);
                 continue;
             };
-            let at = Edit { span: found.span, with: Cow::Borrowed(value.as_bytes()) }.shifted(span.start);
             self.room = self.room.checked_sub(value.len()).ok_or_else(|| {
                 let most = MAX_DECODED_BYTES >> 20;
                 Error::context(
-                    text.place_at(at.span.start),
+                    text.place_at(span.start + found.span.start),
                     format!("with the values put in, the context grows by more than {most} MiB"),
                     "use fewer placeholders, or shorter values",
                 )
             })?;
-            edits.push(at);
+            insertions.push(Insertion { span: found.span, key, value });
             self.replaced.insert(found.placeholder);
         }
+        let made = fit::edits(language, bytes, &insertions)
+            .map_err(|unfit| unfit_value(&unfit, text.place_at(span.start + unfit.at)))?;
+        edits.extend(made.into_iter().map(|edit| edit.shifted(span.start)));
         Ok(())
     }
+}
+
+fn unfit_value(unfit: &Unfit, place: String) -> Error {
+    Error::unfit_value(place, &unfit.key, unfit.problem, unfit.next)
 }
 
 /// SECURITY: a value alone on its line can be a boundary, and one in a part's headers can end them. Then what follows
