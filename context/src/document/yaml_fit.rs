@@ -346,7 +346,7 @@ mod tests {
         "#cloud-config\na: {b: @, c: d}\n",
         "#cloud-config\na: \"@\"\nb: '@'\nc: |\n  @\nd: >-\n  x\n  @\n",
         "#cloud-config\n- @\n-   @\n  and @\n",
-        "#cloud-config\n@: x\n? @\n: y\n",
+        "#cloud-config\n@: first\n? @\n: last\n",
         "#cloud-config\na: &x @\nb: *x\n",
         "#cloud-config\n# @\na: x # @\n",
         "#cloud-config\nruncmd:\n- [echo, @]\n- [sh, -c, 'echo \"$1\"', x, '@']\n",

@@ -100,3 +100,35 @@ fn a_foreign_placeholder_is_named_and_everything_else_substituted() {
     assert_eq!(guest.context(), before.replace("###MASTER_IP_PLACEHOLDER###", "192.0.2.1"));
     assert_eq!(files(guest.root()), ["user-data"]);
 }
+
+/// Each file is right for a value of one word. The second would be changed if the first were not refused before.
+#[test]
+fn a_value_that_a_shell_would_take_apart_changes_no_file() {
+    let service = Service::start();
+    let pin = ready_cluster(&service);
+    service.api().create_key(&pin, "k3s_token", "x touch /tmp/p");
+    let context = fixtures::slave(&pin, &service.url());
+    let context = format!(
+        "#!/bin/sh\n# ###MASTER_IP_PLACEHOLDER###\n{context}TOKEN=###K3S_TOKEN_PLACEHOLDER### true\n"
+    );
+    let guest = Guest::new("slave", context.clone());
+    let line = context.lines().position(|line| line.contains("K3S_TOKEN")).unwrap() + 1;
+    let finished = guest.run(&["contextualize"]);
+    finished.expect(76).says("k3s_token").says(&format!("line {line}")).says("within quotes");
+    has_one_sentence(&finished);
+    assert_eq!(guest.context(), context);
+}
+
+#[test]
+fn a_value_that_yaml_would_take_for_a_mapping_arrives_as_a_text() {
+    let service = Service::start();
+    let pin = ready_cluster(&service);
+    service.api().create_key(&pin, "title", "Basic dXNlcjo6cGFzcw==: x");
+    let context = fixtures::cloud_config(&pin, &service.url());
+    let guest = Guest::new(
+        "slave",
+        format!("{context}\nfqdn: the ###TITLE_PLACEHOLDER###\n").replace("###K3S_TOKEN_PLACEHOLDER###", "x"),
+    );
+    guest.run(&["contextualize"]).expect(0);
+    assert!(guest.context().contains("\nfqdn: \"the Basic dXNlcjo6cGFzcw==: x\"\n"), "{}", guest.context());
+}
