@@ -86,12 +86,13 @@ pub struct NearMiss {
     pub meant: Option<Placeholder>,
 }
 
-/// The words with `PLACEHOLDER` in them, in any case, that have two hashes or more beside them and are no
-/// placeholder.
+/// The words that are no placeholder, and look like one: those with `PLACEHOLDER` in them, in any case, that have two
+/// hashes or more beside them; `MASTER_IP_PLACEHOLDER` without hashes outside a comment; `###MASTER_IP###`.
 pub fn near_misses(line: &[u8]) -> Vec<NearMiss> {
     let mut placeholders = find(line).map(|found| found.span).peekable();
     // Where the last placeholder ends: its hashes are not there for the next word.
     let mut taken = 0;
+    let is_comment = line.trim_ascii_start().starts_with(b"#");
     let mut misses = Vec::new();
     let mut from = 0;
     while let Some(length) = line[from..].iter().position(|b| is_word(*b)) {
@@ -100,38 +101,58 @@ pub fn near_misses(line: &[u8]) -> Vec<NearMiss> {
         while let Some(span) = placeholders.next_if(|span| span.start < from) {
             taken = span.end;
         }
-        let word = line[start..from].to_ascii_uppercase();
-        if taken > start || !word.windows(WORD.len()).any(|window| window == WORD) {
+        if taken > start {
             continue;
         }
+        let word = line[start..from].to_ascii_uppercase();
         let text = &line[start - hashes_before(&line[taken..start])..from + hashes_after(&line[from..])];
-        // One hash makes a comment.
-        if text.iter().filter(|b| **b == b'#').count() < 2 {
+        let is_named_so = word.windows(WORD.len()).any(|window| window == WORD);
+        let hashes = text.iter().filter(|b| **b == b'#').count();
+        let is_near = if is_named_so {
+            // One hash makes a comment.
+            hashes >= 2 || hashes == 0 && !is_comment && name_in(&line[start..from]).is_some()
+        } else {
+            is_in_hashes(line, start..from) && word.contains(&b'_')
+        };
+        if !is_near {
             continue;
         }
         let text = String::from_utf8_lossy(text).into_owned();
-        let name = String::from_utf8_lossy(&word).replace('-', "_");
+        let mut name = String::from_utf8_lossy(&word).replace('-', "_");
+        if !is_named_so {
+            name.push_str("_PLACEHOLDER");
+        }
         let meant = name_in(name.as_bytes()).map(|name| Placeholder(name.to_owned()));
         misses.push(NearMiss { text, meant });
     }
     misses
 }
 
+/// Whether a word has a placeholder's hashes right before and after it.
+fn is_in_hashes(line: &[u8], word: Range<usize>) -> bool {
+    line[..word.start].ends_with(HASHES) && line[word.end..].starts_with(HASHES)
+}
+
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
-/// How many of the last bytes are hashes, and the blanks between them and the end.
+fn is_between(byte: u8) -> bool {
+    byte == b' ' || byte == b'\\'
+}
+
+/// How many of the last bytes are hashes, escaped or not, and the blanks between them and the end.
 fn hashes_before(bytes: &[u8]) -> usize {
-    let blanks = bytes.iter().rev().take_while(|b| **b == b' ').count();
-    let hashes = bytes[..bytes.len() - blanks].iter().rev().take_while(|b| **b == b'#').count();
+    let blanks = bytes.iter().rev().take_while(|b| is_between(**b)).count();
+    let hashes =
+        bytes[..bytes.len() - blanks].iter().rev().take_while(|b| matches!(**b, b'#' | b'\\')).count();
     if hashes == 0 { 0 } else { blanks + hashes }
 }
 
 /// How many of the first bytes are hashes, and the blanks before them.
 fn hashes_after(bytes: &[u8]) -> usize {
-    let blanks = bytes.iter().take_while(|b| **b == b' ').count();
-    let hashes = bytes[blanks..].iter().take_while(|b| **b == b'#').count();
+    let blanks = bytes.iter().take_while(|b| is_between(**b)).count();
+    let hashes = bytes[blanks..].iter().take_while(|b| matches!(**b, b'#' | b'\\')).count();
     if hashes == 0 { 0 } else { blanks + hashes }
 }
 
@@ -229,6 +250,12 @@ mod tests {
         check("###A_PLACEHOLDER###B_PLACEHOLDER###", &[("B_PLACEHOLDER###", "###B_PLACEHOLDER###")]);
         check("###A_PLACEHOLDER### ####A_PLACEHOLDER####", &[]);
         check("# MASTER_IP_PLACEHOLDER is the master's", &[]);
+        check("h=###MASTER_IP###", &[("###MASTER_IP###", ip)]);
+        check("h=MASTER_IP_PLACEHOLDER", &[("MASTER_IP_PLACEHOLDER", ip)]);
+        check(r"h=\#\#\#MASTER_IP_PLACEHOLDER\#\#\#", &[(r"\#\#\#MASTER_IP_PLACEHOLDER\#\#\#", ip)]);
+        for text in ["### MASTER_IP ###", "###TODO###", "a MASTER_IP b", "the PLACEHOLDER", "###"] {
+            check(text, &[]);
+        }
     }
 
     #[test]

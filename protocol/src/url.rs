@@ -12,6 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const MAX_LENGTH: usize = 1024;
 /// Longest host name (RFC 1035 section 2.3.4), in bytes.
 const MAX_HOST: usize = 253;
+/// The path of the service's page.
+const PAGE: &str = "/cluster_pairing";
 /// Longest label of a host name (RFC 1035 section 2.3.4), in bytes.
 const MAX_LABEL: usize = 63;
 
@@ -50,6 +52,9 @@ impl ServiceUrl {
             return Err(
                 "has a query or a fragment ('?' or '#'), which a service's URL has no use for".to_owned()
             );
+        }
+        if rest.starts_with('/') {
+            return Err("has no host, or more slashes than two before it".to_owned());
         }
         let (authority, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
@@ -139,6 +144,12 @@ impl fmt::Display for ServiceUrl {
 /// Whether it is https, and what follows the scheme.
 fn scheme(text: &str, secured: bool) -> Result<(bool, &str), String> {
     let Some((scheme, rest)) = text.split_once("://") else {
+        if let Some(scheme) = ["https:", "http:"].iter().find(|scheme| {
+            text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+                && !text[scheme.len()..].bytes().next().is_some_and(|b| b.is_ascii_digit())
+        }) {
+            return Err(format!("begins with {scheme} without two slashes; write {scheme}//"));
+        }
         return Ok((secured, text));
     };
     if scheme.eq_ignore_ascii_case("https") {
@@ -221,7 +232,23 @@ fn read_path(path: &str) -> Result<String, String> {
     if !path.split('%').skip(1).all(escaped) {
         return Err("has a '%' in its path that no two hexadecimal digits follow".to_owned());
     }
-    Ok(path.trim_end_matches('/').to_owned())
+    let path = path.trim_end_matches('/');
+    if let Some(part) = path_of_service(path) {
+        return Err(format!(
+            "has the path {part} in it, which the agent puts there itself; leave out the path"
+        ));
+    }
+    Ok(path.to_owned())
+}
+
+/// The beginning of a path of the API, or the path of the page, at the end of a URL's path. A proxy may have the service
+/// below a path of its own.
+fn path_of_service(path: &str) -> Option<&str> {
+    let api = path.match_indices("/api").map(|(at, api)| &path[at..at + api.len()]).find(|part| {
+        let rest = &path[part.as_ptr().addr() - path.as_ptr().addr() + part.len()..];
+        rest.is_empty() || rest == "/v1" || rest.starts_with("/v1/")
+    });
+    api.or_else(|| [PAGE, "/pairing.js"].into_iter().find(|page| path.ends_with(page)))
 }
 
 #[cfg(test)]
@@ -261,6 +288,9 @@ mod tests {
         check("pair:8443", true, Ok("https://pair:8443"));
         check("[::1]:8000", false, Ok("http://[::1]:8000"));
         check("http", false, Ok("http://http"));
+        check("http:8000", false, Ok("http://http:8000"));
+        check("pair/apiary", false, Ok("http://pair/apiary"));
+        check("pair/api/v2", false, Ok("http://pair/api/v2"));
         check("https://pair", true, Ok("https://pair"));
         check("http://pair", true, Err("write https://"));
     }
@@ -299,6 +329,13 @@ mod tests {
             ("http://pair/a\\b", "path"),
             ("http://pair/%7", "'%'"),
             ("http://pair/%zz", "'%'"),
+            ("http://pair/api/v1", "leave out the path"),
+            ("http://pair/api/", "leave out the path"),
+            ("pair:8000/x/api/v1/clusters/ipfkrhe25pku", "leave out the path"),
+            ("https://pair/x/cluster_pairing", "leave out the path"),
+            ("https:/pair", "write https://"),
+            ("HTTP:pair", "write http://"),
+            ("https:///pair", "no host"),
         ] {
             check(text, false, Err(part));
         }

@@ -71,7 +71,14 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
             "compare it with the pin that you created",
         );
     }
-    if settings.services.iter().any(|service| !service.is_secure()) {
+    for service in settings.services.iter().filter(|service| service.is_loopback()) {
+        report.warning(
+            line_of(Setting::ServiceUrl),
+            format!("{service} leads every VM to itself"),
+            "write the URL by which the VMs reach the service",
+        );
+    }
+    if settings.services.iter().any(|service| !service.is_secure() && !service.is_loopback()) {
         report.warning(
             line_of(Setting::ServiceUrl),
             "the service is used over plain http: anyone on the network path sees the pin, and with it controls \

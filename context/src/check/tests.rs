@@ -107,6 +107,23 @@ fn compares_keys_with_placeholders() {
 }
 
 #[test]
+fn sees_a_url_that_no_vm_can_use() {
+    let section = |url: &str| {
+        format!(
+            "[ucernvm-begin]\ncvm_cluster_pin=ipfkrhe25pku\ncvm_service_url={url}\n[ucernvm-end]\nip=###MASTER_IP_PLACEHOLDER###\n"
+        )
+    };
+    for url in ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"] {
+        check(&section(url), &[&format!("f line 3: warning: {url} leads every VM to itself")]);
+    }
+    for url in ["https://pair/cluster_pairing", "https://pair/api/v1/clusters/ipfkrhe25pku"] {
+        let found = findings(section(url).as_bytes());
+        let error = found.iter().find(|finding| finding.severity == Severity::Error);
+        assert!(error.is_some_and(|error| error.to_string().contains("leave out the path")), "{found:?}");
+    }
+}
+
+#[test]
 fn sees_near_misses() {
     check(
         &format!("{GOOD}ip=###MASTER_IP_PLACEHOLDER##\n"),
