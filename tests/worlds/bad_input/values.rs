@@ -124,11 +124,9 @@ fn a_value_that_yaml_would_take_for_a_mapping_arrives_as_a_text() {
     let service = Service::start();
     let pin = ready_cluster(&service);
     service.api().create_key(&pin, "title", "Basic dXNlcjo6cGFzcw==: x");
-    let context = fixtures::cloud_config(&pin, &service.url());
-    let guest = Guest::new(
-        "slave",
-        format!("{context}\nfqdn: the ###TITLE_PLACEHOLDER###\n").replace("###K3S_TOKEN_PLACEHOLDER###", "x"),
-    );
+    let section: String =
+        fixtures::slave(&pin, &service.url()).lines().map(|line| format!("#{line}\n")).collect();
+    let guest = Guest::new("slave", format!("#cloud-config\n{section}fqdn: the ###TITLE_PLACEHOLDER###\n"));
     guest.run(&["contextualize"]).expect(0);
     assert!(guest.context().contains("\nfqdn: \"the Basic dXNlcjo6cGFzcw==: x\"\n"), "{}", guest.context());
 }
