@@ -78,10 +78,15 @@ pub enum Target {
         /// False with `--no-wait`: look once.
         wait: bool,
     },
-    /// For cloud-init's instance, with its section and cache.
+    /// In what cloud-init's later stages read.
     CloudInit {
-        /// The files of the early mode; empty: what cloud-init's later stages read.
+        /// Parts of the user-data, whatever the section says of early mode; empty: what the later stages read.
         files: Vec<PathBuf>,
+    },
+    /// In parts of the user-data that cloud-init has not looked at yet, where the section switches early mode on.
+    Early {
+        /// All parts.
+        parts: Vec<PathBuf>,
     },
     /// In the µCernVM boot loader's user-data.
     Bootloader,
@@ -121,6 +126,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
             Long("user-data") => words.user_data.push(parser.value().map_err(usage)?.into()),
             Long("verbose") | Short('v') => words.verbose = true,
             Long("cloud-init") => words.cloud_init = true,
+            Long("early") => words.early = true,
             Long("bootloader") => words.bootloader = true,
             Long("no-wait") => words.no_wait = true,
             Long("wait") => words.wait = true,
@@ -145,6 +151,7 @@ struct Words {
     user_data: Vec<PathBuf>,
     verbose: bool,
     cloud_init: bool,
+    early: bool,
     bootloader: bool,
     no_wait: bool,
     wait: bool,
@@ -198,13 +205,14 @@ impl Words {
     }
 
     fn target(&self, rest: &mut impl Iterator<Item = OsString>) -> Result<Target, Error> {
-        match (self.cloud_init, self.bootloader) {
-            (true, true) => Err(Error::usage("--cloud-init and --bootloader exclude each other")),
-            (true, false) => Ok(Target::CloudInit { files: rest.map(PathBuf::from).collect() }),
-            (false, true) => Ok(Target::Bootloader),
-            (false, false) => {
+        match (self.cloud_init, self.early, self.bootloader) {
+            (true, false, false) => Ok(Target::CloudInit { files: rest.map(PathBuf::from).collect() }),
+            (false, true, false) => Ok(Target::Early { parts: rest.map(PathBuf::from).collect() }),
+            (false, false, true) => Ok(Target::Bootloader),
+            (false, false, false) => {
                 Ok(Target::Files { files: rest.map(PathBuf::from).collect(), wait: !self.no_wait })
             }
+            _ => Err(Error::usage("--cloud-init, --early and --bootloader exclude each other")),
         }
     }
 
@@ -215,6 +223,7 @@ impl Words {
     fn only_where_they_belong(&self, command: &str) -> Result<(), Error> {
         for (given, option, homes) in [
             (self.cloud_init, "--cloud-init", &["contextualize"][..]),
+            (self.early, "--early", &["contextualize"]),
             (self.bootloader, "--bootloader", &["contextualize"]),
             (self.no_wait, "--no-wait", &["contextualize"]),
             (self.wait, "--wait", &["get"]),
@@ -261,11 +270,12 @@ fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathB
 }
 
 /// Every option, for a hint at the one that was meant.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "--root",
     "--user-data",
     "--verbose",
     "--cloud-init",
+    "--early",
     "--bootloader",
     "--no-wait",
     "--wait",
@@ -327,6 +337,8 @@ mod tests {
         };
         assert_eq!(command("contextualize --cloud-init"), cloud_init(&[]));
         assert_eq!(command("contextualize --cloud-init part"), cloud_init(&["part"]));
+        let early = Target::Early { parts: ["a", "b"].map(PathBuf::from).into() };
+        assert_eq!(command("contextualize --early a b"), Command::Contextualize(early));
         assert_eq!(command("contextualize --bootloader"), Command::Contextualize(Target::Bootloader));
         assert_eq!(command("master-ready"), Command::MasterReady { force: false });
         assert_eq!(command("master-ready --force"), Command::MasterReady { force: true });
@@ -373,6 +385,7 @@ mod tests {
             ("publish k v --force", "belongs to 'master-ready'"),
             ("master-ready --force --withdraw", "exclude each other"),
             ("contextualize --cloud-init --bootloader", "exclude each other"),
+            ("contextualize --cloud-init --early", "exclude each other"),
             ("contextualize --bootloader file", "does not take 'file'"),
             ("doctor now", "does not take 'now'"),
             ("--frob", "--frob"),

@@ -2,23 +2,26 @@
 
 cernvm-cluster-contextualization.service comes after cloud-init's network stage, so what that stage has acted upon by
 then (bootcmd, boothooks, part-handlers, users, and every placeholder that YAML took for a comment) it cannot reach.
-This part-handler can. It waits inside the network stage, which holds up sshd and, on Debian, all of sysinit, so it does
-nothing unless the ucernvm section says
+This part-handler can. It hands the parts to the agent, which waits inside the network stage if the ucernvm section says
 
     cvm_cluster_early=yes
 
-The unit stays as the safety net: where this fails, cloud-init goes on with the parts as they are.
+and else changes nothing. Waiting there holds up sshd and, on Debian, all of sysinit. The unit stays as the safety net:
+where this fails, cloud-init goes on with the parts as they are.
 
 The one thing that it relies on inside cloud-init is that `stages.py` calls `handlers.walk(message, callback, data)`
 after every handler has had its "__begin__"; so it is from 22.4 to 26.2. Changing the message itself would not be
 enough, since with a launch-index cloud-init walks over a copy.
+
+It is valid for Python 2.7, which cloud-init 18.5 of Enterprise Linux 7 runs on, and for Python 3.
 """
 
 import logging
 import os
-import re
+import shutil
 import subprocess
 import tempfile
+import threading
 
 from cloudinit import handlers, util
 
@@ -29,9 +32,6 @@ AGENT = "/usr/bin/cernvm-cluster-agent"
 TIMEOUT_S = 3900
 # On tmpfs, readable by root only: the parts hold secrets.
 SCRATCH = "/run"
-
-OPTED_IN = re.compile(rb"^[ \t]*#?[ \t]*cvm_cluster_early[ \t]*=[ \t]*(yes|on|true|1)[ \t\r]*$", re.I | re.M)
-PLACEHOLDER = re.compile(rb"###[A-Z][A-Z0-9_]*_PLACEHOLDER###")
 
 # What cloud-init asks of a part-handler. Called at every boot; no part has this type.
 handler_version = 2
@@ -73,40 +73,45 @@ def payloads(message):
 
 
 def substitutes_for(parts):
-    """What to hand out in place of each part that has a placeholder."""
-    if not any(OPTED_IN.search(as_bytes(part)) for part in parts):
+    """What to hand out in place of each part that the agent has changed."""
+    if not parts:
         return {}
-    wanting = [part for part in parts if PLACEHOLDER.search(as_bytes(part))]
-    if not wanting:
-        return {}
-    if not has_network():
-        LOG.warning("early cluster contextualization: there is no network yet (dsmode=local?)")
-        return {}
-    with tempfile.TemporaryDirectory(prefix="cernvm-cluster-", dir=SCRATCH) as scratch:
-        files = [os.path.join(scratch, str(number)) for number in range(len(wanting))]
-        for file, part in zip(files, wanting):
+    scratch = tempfile.mkdtemp(prefix="cernvm-cluster-", dir=SCRATCH)
+    try:
+        files = [os.path.join(scratch, str(number)) for number in range(len(parts))]
+        for file, part in zip(files, parts):
             util.write_file(file, as_bytes(part), mode=0o600)
-        # Its messages go where cloud-init's go, to the console and cloud-init-output.log, not straight to the journal.
+        run([AGENT, "contextualize", "--early"] + files)
         # Where it fails it may still have substituted some of the values.
-        environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
-        command = [AGENT, "contextualize", "--cloud-init", *files]
-        subprocess.run(command, env=environment, timeout=TIMEOUT_S, check=False)
-        return {part: like(part, read(file)) for file, part in zip(files, wanting)}
+        contents = [read(file) for file in files]
+        return dict((part, like(part, new)) for part, new in zip(parts, contents) if new != as_bytes(part))
+    finally:
+        shutil.rmtree(scratch)
 
 
-def has_network():
-    """Whether there is a route, or a global IPv6 address: in the local stage there is neither."""
-    routes = read("/proc/net/route").splitlines()[1:]
-    addresses = read("/proc/net/if_inet6").splitlines() if os.path.exists("/proc/net/if_inet6") else []
-    return bool(routes) or any(address.split()[3] == b"00" for address in addresses)
+def run(command):
+    # Its messages go where cloud-init's go, to the console and cloud-init-output.log, not straight to the journal.
+    environment = dict((name, value) for name, value in os.environ.items() if name != "JOURNAL_STREAM")
+    process = subprocess.Popen(command, env=environment)
+    # Python 2.7 waits without a timeout.
+    timer = threading.Timer(TIMEOUT_S, process.kill)
+    timer.start()
+    try:
+        process.wait()
+    finally:
+        timer.cancel()
 
 
 def as_bytes(part):
-    return part if isinstance(part, bytes) else part.encode("utf-8", "surrogateescape")
+    return part if isinstance(part, bytes) else part.encode("utf-8", ERRORS)
 
 
 def like(part, content):
-    return content if isinstance(part, bytes) else content.decode("utf-8", "surrogateescape")
+    return content if isinstance(part, bytes) else content.decode("utf-8", ERRORS)
+
+
+# Python 2.7 has no surrogates for bytes that are no UTF-8; a part with such bytes is no text there.
+ERRORS = "strict" if str is bytes else "surrogateescape"
 
 
 def read(path):

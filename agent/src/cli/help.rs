@@ -21,7 +21,7 @@ pub struct CommandHelp {
 pub const COMMANDS: &[CommandHelp] = &[
     CommandHelp {
         name: "contextualize",
-        usage: &["[--no-wait] [FILE]...", "--cloud-init [FILE]...", "--bootloader"],
+        usage: &["[--no-wait] [FILE]...", "--cloud-init [FILE]...", "--early PART...", "--bootloader"],
         summary: "push (master) or await (slave) the values, and substitute the placeholders",
         details: "\
 A master stores its address under the pin. A slave waits until its master is
@@ -30,6 +30,8 @@ user-data files themselves.
 
   --cloud-init     substitute in what cloud-init's later stages read; FILEs are
                    parts of the user-data that cloud-init has not looked at yet
+  --early          substitute in these parts of cloud-init's user-data, if the
+                   section says cvm_cluster_early=yes
   --bootloader     substitute in the user-data of the µCernVM boot loader
   --no-wait        a slave looks once and does not wait
 ",

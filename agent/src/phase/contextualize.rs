@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::recorded::RecordedRun;
 use super::substitution::{Substitution, Targets, replaced};
-use super::{Guest, bootloader, cloud_init, obtain};
+use super::{Guest, bootloader, cloud_init, early, obtain};
 use crate::cli::Target;
 use crate::root::Root;
 use context::settings::{Found, Role};
@@ -21,6 +21,7 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: Target) -> Resu
             let files = if files.is_empty() { guest.user_data.clone() } else { below(root, &files) };
             run(root, &guest, files.into(), wait)
         }
+        Target::Early { parts } => early::contextualize(root, &parts),
         Target::CloudInit { files } => match cloud_init::guest(root)? {
             Some(guest) if files.is_empty() => run(root, &guest, cloud_init::targets(root), true),
             Some(guest) => run(root, &Guest { records: false, ..guest }, below(root, &files).into(), true),
@@ -37,11 +38,11 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: Target) -> Resu
     }
 }
 
-fn below(root: &Root, files: &[PathBuf]) -> Vec<PathBuf> {
+pub(super) fn below(root: &Root, files: &[PathBuf]) -> Vec<PathBuf> {
     files.iter().map(|file| root.path(file)).collect()
 }
 
-fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> Result<String, Error> {
+pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> Result<String, Error> {
     let settings = match guest.settings()? {
         Found::Cluster(settings) => settings,
         Found::NoPin { place } => {

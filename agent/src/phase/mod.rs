@@ -4,6 +4,7 @@
 mod bootloader;
 mod cloud_init;
 mod contextualize;
+mod early;
 mod obtain;
 mod once;
 mod original;
