@@ -183,7 +183,16 @@ fn check_near_misses(run: &Run<'_>, report: &mut Report) {
 
 fn check_part(part: &Part<'_>, sections: &[Section], is_early: bool, report: &mut Report) {
     match part.kind {
-        Kind::CloudConfig => cloud_config::check(part, sections, is_early, report),
+        Kind::CloudConfig => {
+            if let Some(number) = part.text.lines().position(|line| line.starts_with("## template:")) {
+                report.error(
+                    part.place(number),
+                    "this line makes a template only where it comes first, so that nothing is rendered here",
+                    "put it before all other lines",
+                );
+            }
+            cloud_config::check(part, sections, is_early, report);
+        }
         Kind::Early(name) if !is_early => {
             each_placeholder(part, report, |report, place, placeholder| {
                 report.warning(
@@ -243,6 +252,13 @@ fn check_include(part: &Part<'_>, report: &mut Report) {
 }
 
 fn check_jinja(part: &Part<'_>, is_early: bool, report: &mut Report) {
+    if !part.text.trim_start().to_ascii_lowercase().starts_with("## template:") {
+        report.error(
+            part.place(0),
+            "this part has the type of a template and does not begin with ## template: jinja; cloud-init drops it",
+            "begin it with that line",
+        );
+    }
     for (number, line) in part.text.lines().enumerate() {
         if line.contains("{###") && !is_early {
             report.error(
@@ -265,14 +281,11 @@ fn check_jinja(part: &Part<'_>, is_early: bool, report: &mut Report) {
 fn check_script(part: &Part<'_>, report: &mut Report) {
     let first = part.text.lines().next().unwrap_or_default();
     if !first.starts_with("#!") {
-        let has_later = part.text.trim_start().starts_with("#!");
-        if has_later {
-            report.error(
-                part.place(0),
-                "something stands before #!, so that the kernel finds no interpreter",
-                "begin the script with #!, in its first column",
-            );
-        }
+        report.error(
+            part.place(0),
+            "this script does not begin with #!, so that the kernel finds no interpreter",
+            "begin it with #!/bin/sh, in the first column of the first line",
+        );
     } else if !first[2..].trim_start().starts_with('/') {
         report.error(
             part.place(0),

@@ -195,6 +195,11 @@ impl<'a> Reading<'a> {
             },
             Content::Plain | Content::Opaque(_) => (&text.name, text.line_at(leaf.span.start), raw, None),
         };
+        if matches!(leaf.content, Content::Plain | Content::Opaque(_))
+            && self.is_lost_8bit(name, line, bytes, declared)
+        {
+            return;
+        }
         if !GZIP_TYPES.contains(&declared) {
             if packed.is_some() && kind_of("", Some(declared)) != Kind::Unknown {
                 return self.lose(
@@ -219,6 +224,27 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Whether a part that stands there unencoded is lost for a character that is not ASCII: Python's
+    /// `get_payload(decode=True)` makes Latin-1 of those up to U+00FF, and escapes of the others.
+    fn is_lost_8bit(&mut self, name: &str, line: usize, bytes: &[u8], declared: &str) -> bool {
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        let kind = kind_of(without_mark(text), Some(declared));
+        if kind == Kind::Unknown {
+            return false;
+        }
+        if text.starts_with('\u{feff}') {
+            self.byte_order_mark(name);
+            return true;
+        }
+        let Some(at) = text.find(|c| ('\u{80}'..='\u{ff}').contains(&c)) else { return false };
+        self.lose(
+            format!("{name} line {}", line + text[..at].matches('\n').count()),
+            "a character here is not ASCII, and cloud-init drops a MIME part with one in it that is not encoded",
+            "give the part Content-Transfer-Encoding: base64, as cloud-init's make-mime does",
+        );
+        true
+    }
+
     /// A part as it is decoded; `declared` is its MIME type.
     fn payload(&mut self, name: &str, line: usize, bytes: &'a [u8], declared: Option<&str>) {
         let is_vague = declared.is_none_or(|declared| VAGUE.contains(&declared));
@@ -227,37 +253,38 @@ impl<'a> Reading<'a> {
         }
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) if kind_of(&String::from_utf8_lossy(bytes), declared) != Kind::Unknown => {
-                return self.not_utf8(name, line, bytes, error.valid_up_to());
-            }
-            Err(_) => {
-                if let Some(at) = bytes.windows(3).take(64).position(|window| window == b"\x1f\x8b\x08")
-                    && bytes[..at].trim_ascii().is_empty()
-                {
-                    self.lose(
-                        name,
-                        "something stands before the gzip data, so that cloud-init does not unpack it",
-                        "begin the file with the gzip data",
-                    );
-                }
-                return;
-            }
+            Err(error) => return self.no_text(name, line, bytes, declared, error.valid_up_to()),
         };
-        if is_vague
-            && let Some(rest) = text.strip_prefix('\u{feff}')
-            && of_text(rest) != Kind::Unknown
-        {
+        if is_vague && text.starts_with('\u{feff}') && of_text(without_mark(text)) != Kind::Unknown {
             return self.byte_order_mark(name);
         }
         let kind = kind_of(text, declared);
         if kind == Kind::Archive {
             return self.archive(name, line, text);
         }
-        if kind == Kind::Unknown && is_vague {
-            self.unknown(name, line, text);
+        if kind == Kind::Unknown {
+            self.unknown(name, line, text, declared);
         }
         let text = Cow::Borrowed(text);
         self.parts.push(Part { name: name.to_owned(), text, line, kind, is_on_one_line: false });
+    }
+
+    /// A payload that is not UTF-8.
+    fn no_text(&mut self, name: &str, line: usize, bytes: &[u8], declared: Option<&str>, at: usize) {
+        let lossy = String::from_utf8_lossy(bytes);
+        if kind_of(without_mark(&lossy), declared) != Kind::Unknown {
+            return self.not_utf8(name, line, bytes, at);
+        }
+        if let Some(at) = bytes.windows(3).take(64).position(|window| window == b"\x1f\x8b\x08")
+            && bytes[..at].trim_ascii().is_empty()
+        {
+            return self.lose(
+                name,
+                "something stands before the gzip data, so that cloud-init does not unpack it",
+                "begin the file with the gzip data",
+            );
+        }
+        self.unknown(name, line, &lossy, declared);
     }
 
     /// `_explode_archive`.
@@ -336,12 +363,31 @@ impl<'a> Reading<'a> {
     }
 
     /// A text that cloud-init does not know, which may have been meant for it.
-    fn unknown(&mut self, name: &str, line: usize, text: &str) {
+    fn unknown(&mut self, name: &str, line: usize, text: &str, declared: Option<&str>) {
+        if let Some(declared) = declared.filter(|declared| !VAGUE.contains(declared)) {
+            let is_meant =
+                declared == "application/octet-stream" && placeholder::find(text.as_bytes()).next().is_some();
+            if is_meant || of_text(without_mark(text)) != Kind::Unknown {
+                self.lose(
+                    format!("{name} line {line}"),
+                    format!(
+                        "cloud-init does not know the type {declared}, and does not look at how this part begins"
+                    ),
+                    "give the part the type of what it is: text/x-shellscript, text/cloud-config, …",
+                );
+            }
+            return;
+        }
+        let text = without_mark(text);
         if let Ok(decoded) = base64::decode(text.as_bytes()) {
+            let lossy = String::from_utf8_lossy(&decoded);
             let is_context = Codec::of(&decoded).is_some()
-                || std::str::from_utf8(&decoded).is_ok_and(|text| {
-                    of_text(text) != Kind::Unknown || text.to_ascii_lowercase().contains("mime-version:")
-                });
+                || of_text(without_mark(&lossy)) != Kind::Unknown
+                || ["mime-version:", "[ucernvm-begin]"]
+                    .iter()
+                    .any(|sign| lossy.to_ascii_lowercase().contains(sign))
+                || begins_with_boundary(&lossy)
+                || placeholder::find(&decoded).next().is_some();
             if is_context {
                 self.lose(
                     name,
@@ -355,15 +401,26 @@ impl<'a> Reading<'a> {
             let line = line.to_ascii_lowercase();
             line.starts_with("content-type:") || line.starts_with("mime-version:")
         };
-        if let Some(number) = text.lines().take(20).position(is_header) {
+        let header = text.lines().take(20).position(is_header);
+        if let Some(number) = header.or_else(|| begins_with_boundary(text).then_some(0)) {
             self.lose(
                 format!("{name} line {}", line + number),
-                "MIME headers stand here, but not from the file's first line on, so that cloud-init sees no part",
+                "this is MIME, but its headers are not the file's first lines, so that cloud-init sees no part",
                 "begin the file with MIME-Version and Content-Type, without a blank line before or between them",
             );
             return;
         }
         for (number, said) in text.lines().enumerate() {
+            let before_is_comment =
+                || text.lines().take(number).all(|line| line.is_empty() || line.starts_with('#'));
+            if said.starts_with("#!/") && before_is_comment() {
+                self.lose(
+                    format!("{name} line {}", line + number),
+                    "cloud-init takes this for no script, since something stands before #!",
+                    "begin it with #!, in the first column of the first line",
+                );
+                return;
+            }
             if is_nearly_cloud_config(said) {
                 self.lose(
                     format!("{name} line {}", line + number),
@@ -374,6 +431,11 @@ impl<'a> Reading<'a> {
             }
         }
     }
+}
+
+/// A text without the byte order marks that it may begin with.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
 }
 
 /// What cloud-init takes a payload for.
@@ -414,6 +476,12 @@ pub(crate) fn of_text(text: &str) -> Kind {
     ];
     let start = text.trim_start().chars().take(30).collect::<String>().to_lowercase();
     PREFIXES.iter().find(|(prefix, _)| start.starts_with(prefix)).map_or(Kind::Unknown, |(_, kind)| *kind)
+}
+
+/// Whether a text begins with a boundary of MIME parts, and not with YAML's document start.
+fn begins_with_boundary(text: &str) -> bool {
+    let first = text.trim_start().lines().next().unwrap_or_default();
+    first.starts_with("--") && first.trim() != "---" && !first.starts_with("--- ")
 }
 
 /// Whether a line was probably meant to make a cloud-config of its file: `# cloud-config`, `#cloud_config`, or
@@ -488,7 +556,7 @@ mod tests {
         );
         lost(
             "\nContent-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\n\n#!/bin/sh\n",
-            "first line on",
+            "the file's first lines",
         );
         lost("MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n#!/bin/sh\n", "names no boundary");
         lost("Content-Type: multipart/mixed; boundary=b\n\n--b\n\n#!/bin/sh\n", "no MIME-Version");

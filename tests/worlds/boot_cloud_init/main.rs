@@ -1,0 +1,106 @@
+//! `check` beside the real cloud-init of three releases: what cloud-init drops or does not see is an error to `check`,
+//! and what it takes passes.
+//!
+//! A context is made of parts of known kinds, in shapes that people and tools write, each with a mistake or none. The
+//! seed is fixed. Others, as root:
+//!
+//!     SEED=7 CONTEXTS=5000 cargo test -p cernvm-cluster-tests --test boot_cloud_init -- --ignored --nocapture
+
+mod shapes;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use context::check::{self, Severity};
+use serde_json::Value;
+use worlds::boot::debian::{Debian, Release};
+
+/// Runs cloud-init's own `UserDataProcessor`; says what it reads and writes.
+const DRIVER: &str = include_str!("parts.py");
+
+/// How many contexts, and from which seed, when the environment names none.
+const CONTEXTS: usize = 600;
+const SEED: u64 = 9;
+
+#[test]
+#[ignore = "needs root: makes Debian roots"]
+fn check_says_what_cloud_init_drops_and_passes_what_it_takes() {
+    let number = |name: &str| std::env::var(name).ok().map(|said| said.parse().expect("a number"));
+    let contexts = shapes::make(
+        number("SEED").unwrap_or(SEED),
+        number("CONTEXTS").and_then(|n| usize::try_from(n).ok()).unwrap_or(CONTEXTS),
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let says: Vec<bool> =
+        contexts.iter().map(|context| has_error(&directory.path().join("f"), &context.bytes)).collect();
+    let mut differing = Vec::new();
+    for release in [Release::Bookworm, Release::Trixie, Release::Sid] {
+        let taken = cloud_init(&Debian::root_of(release).root(), contexts.iter().map(|c| c.bytes.as_slice()));
+        assert_eq!(taken.len(), contexts.len(), "{release:?}");
+        let mut table = BTreeMap::<(bool, bool), usize>::new();
+        for ((context, kinds), says) in contexts.iter().zip(&taken).zip(&says) {
+            let is_whole = kinds.as_ref() == Some(&context.kinds);
+            *table.entry((is_whole, *says)).or_default() += 1;
+            if is_whole == *says {
+                differing.push(format!(
+                    "{release:?}: {}: meant {:?}, cloud-init takes {kinds:?}, check says an error: {says}\n{}",
+                    context.shape,
+                    context.kinds,
+                    String::from_utf8_lossy(&context.bytes)
+                ));
+            }
+        }
+        let of = |is_whole, says| table.get(&(is_whole, says)).copied().unwrap_or(0);
+        println!(
+            "{release:?}: taken and passed {}, dropped and said {}, taken but said {}, dropped but passed {}",
+            of(true, false),
+            of(false, true),
+            of(true, true),
+            of(false, false)
+        );
+        assert!(of(true, false) > 0 && of(false, true) > 0, "{release:?}: both happen");
+    }
+    assert!(
+        differing.is_empty(),
+        "{} differ; the first: {}",
+        differing.len(),
+        differing[..differing.len().min(5)].join("\n----\n")
+    );
+}
+
+fn has_error(path: &Path, bytes: &[u8]) -> bool {
+    fs::write(path, bytes).expect("a file can be written");
+    check::check(&[path])
+        .expect("the file can be read")
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
+}
+
+/// The kinds of the parts that this root's cloud-init takes of each context; `None` where it gives up.
+fn cloud_init<'a>(root: &Path, contexts: impl Iterator<Item = &'a [u8]>) -> Vec<Option<Vec<String>>> {
+    let lines: String = contexts.map(|bytes| STANDARD.encode(bytes) + "\n").collect();
+    let mut python = Command::new("chroot")
+        .arg(root)
+        .args(["python3", "-c", DRIVER])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("chroot starts");
+    let mut input = python.stdin.take().expect("it is piped");
+    let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
+    let output = python.wait_with_output().expect("python3 runs");
+    writer.join().expect("the writer does not panic").expect("the driver reads its input");
+    assert!(output.status.success(), "{}", output.status);
+    let kinds = |line: &str| {
+        let parts: Value = serde_json::from_str(line).expect("the driver writes JSON");
+        parts.as_array().map(|parts| {
+            parts.iter().map(|part| part[0].as_str().expect("a kind").to_owned()).collect::<Vec<_>>()
+        })
+    };
+    String::from_utf8(output.stdout).expect("JSON is UTF-8").lines().map(kinds).collect()
+}
