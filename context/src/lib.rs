@@ -10,4 +10,5 @@ pub mod placeholder;
 pub mod settings;
 mod shell_words;
 pub mod value;
+pub mod write;
 pub mod yaml;

@@ -120,7 +120,7 @@ pub enum Error {
     #[error("this is not a pin: {0}")]
     Pin(InvalidPin),
 
-    /// A request to a service failed.
+    /// A request to a service failed, or a context cannot be written into.
     #[error(transparent)]
     Request(#[from] protocol::error::Error),
 }

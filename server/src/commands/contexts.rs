@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use context::settings::Role;
+use context::write::{Cluster, Trust};
 use protocol::Pin;
 use protocol::url::ServiceUrl;
 
@@ -26,12 +28,43 @@ pub struct Contexts {
     /// How the service is known; goes into the contexts.
     #[command(flatten)]
     access: Access,
+    /// A context of yours, which both contexts are made from.
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
+    from: Option<PathBuf>,
+    /// A shipped example that the contexts are made from.
+    #[arg(long, value_enum)]
+    template: Option<Template>,
     /// File for the master's context.
     #[arg(long, value_name = "FILE", default_value = "master-context.txt")]
     master: PathBuf,
     /// File for the slaves' context.
     #[arg(long, value_name = "FILE", default_value = "slave-context.txt")]
     slave: PathBuf,
+}
+
+/// The examples of `cloud-init/examples`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Template {
+    /// A k3s server and its agents.
+    K3s,
+    /// A Slurm controller and its nodes.
+    Slurm,
+}
+
+impl Template {
+    /// The master's context, and the slaves'.
+    fn contexts(self) -> [&'static str; 2] {
+        match self {
+            Self::K3s => [
+                include_str!("../../../cloud-init/examples/k3s-master.yaml"),
+                include_str!("../../../cloud-init/examples/k3s-slave.yaml"),
+            ],
+            Self::Slurm => [
+                include_str!("../../../cloud-init/examples/slurm-master.mime"),
+                include_str!("../../../cloud-init/examples/slurm-slave.mime"),
+            ],
+        }
+    }
 }
 
 impl Contexts {
@@ -55,40 +88,52 @@ impl Contexts {
             return Err(Error::Loopback { url: public.to_string() });
         }
         let trust = self.trust()?;
+        let contexts = self.templates()?;
         let pin = self.access.service(url)?.create()?;
-        write_new(&self.master, &master_context(&pin, &public, &trust))?;
-        write_new(&self.slave, &slave_context(&pin, &public, &trust))?;
+        let [master, slave] = made_of(&contexts, &pin, &public, &trust)?;
+        write_new(&self.master, &master)?;
+        write_new(&self.slave, &slave)?;
         Ok(format!("wrote {} and {}", self.master.display(), self.slave.display()))
     }
 
-    /// The line that has the agents trust the service in the same way.
-    fn trust(&self) -> Result<String, Error> {
+    /// How the agents are to know the service.
+    fn trust(&self) -> Result<Trust, Error> {
         match (&self.access.fingerprint, &self.access.ca) {
-            (Some(fingerprint), _) => Ok(format!("cvm_service_fingerprint={fingerprint}\n")),
+            (Some(fingerprint), _) => Ok(Trust::Fingerprint(fingerprint.to_string())),
             (None, Some(path)) => {
                 let pem = fs::read(path).map_err(|err| Error::file("read", path, err))?;
-                Ok(format!("cvm_service_ca={}\n", STANDARD.encode(pem)))
+                Ok(Trust::Ca(STANDARD.encode(pem)))
             }
-            (None, None) => Ok(String::new()),
+            (None, None) => Ok(Trust::Public),
         }
+    }
+
+    /// What the contexts of master and slaves are made from: their names and texts.
+    fn templates(&self) -> Result<[(String, String); 2], Error> {
+        if let Some(path) = &self.from {
+            let text = fs::read_to_string(path).map_err(|err| Error::file("read", path, err))?;
+            let named = (path.display().to_string(), text);
+            return Ok([named.clone(), named]);
+        }
+        let [master, slave] = self.template.map_or(["", SLAVE], Template::contexts);
+        Ok([("master".to_owned(), master.to_owned()), ("slave".to_owned(), slave.to_owned())])
     }
 }
 
-fn master_context(pin: &Pin, url: &ServiceUrl, trust: &str) -> String {
-    format!("[ucernvm-begin]\ncvm_cluster_master=yes\n{}[ucernvm-end]\n", common(pin, url, trust))
-}
-
 /// The address goes where the placeholder is, which is for the user to move.
-fn slave_context(pin: &Pin, url: &ServiceUrl, trust: &str) -> String {
-    let common = common(pin, url, trust);
-    format!(
-        "[example_section]\nmy_master_ip=###MASTER_IP_PLACEHOLDER###\n\n[ucernvm-begin]\n{common}[ucernvm-end]\n"
-    )
-}
+const SLAVE: &str = "[example_section]\nmy_master_ip=###MASTER_IP_PLACEHOLDER###\n";
 
-/// What master and slaves have in common.
-fn common(pin: &Pin, url: &ServiceUrl, trust: &str) -> String {
-    format!("cvm_cluster_pin={}\ncvm_service_url={url}\n{trust}", pin.reveal())
+/// The contexts of master and slaves.
+fn made_of(
+    templates: &[(String, String); 2],
+    pin: &Pin,
+    service: &ServiceUrl,
+    trust: &Trust,
+) -> Result<[String; 2], Error> {
+    let cluster = Cluster { pin, service, trust: trust.clone() };
+    let write = |name: &str, text: &str, role| cluster.write(name, text, role).map_err(Error::Request);
+    let [master, slave] = templates;
+    Ok([write(&master.0, &master.1, Role::Master)?, write(&slave.0, &slave.1, Role::Slave)?])
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), Error> {
@@ -109,14 +154,22 @@ mod tests {
     #[test]
     fn writes_what_the_documentation_shows() {
         let pin = Pin::parse("enico1qq0oey").unwrap();
-        let url = |text| ServiceUrl::parse(text, false).unwrap();
+        let service = ServiceUrl::parse("https://pair.example.org", false).unwrap();
+        let templates = [("m".to_owned(), String::new()), ("s".to_owned(), SLAVE.to_owned())];
+        let trust = Trust::Fingerprint(format!("sha256:{}", "ab".repeat(32)));
+        let [master, _] = made_of(&templates, &pin, &service, &trust).unwrap();
+        let digest = "ab".repeat(32);
         assert_eq!(
-            master_context(&pin, &url("https://pair.example.org"), "cvm_service_fingerprint=sha256:00\n"),
-            "[ucernvm-begin]\ncvm_cluster_master=yes\ncvm_cluster_pin=enico1qq0oey\n\
-             cvm_service_url=https://pair.example.org\ncvm_service_fingerprint=sha256:00\n[ucernvm-end]\n"
+            master,
+            format!(
+                "[ucernvm-begin]\ncvm_cluster_master=yes\ncvm_cluster_pin=enico1qq0oey\n\
+             cvm_service_url=https://pair.example.org\ncvm_service_fingerprint=sha256:{digest}\n[ucernvm-end]\n"
+            )
         );
+        let service = ServiceUrl::parse("http://pair.example.org:8000", false).unwrap();
+        let [_, slave] = made_of(&templates, &pin, &service, &Trust::Public).unwrap();
         assert_eq!(
-            slave_context(&pin, &url("http://pair.example.org:8000"), ""),
+            slave,
             "[example_section]\nmy_master_ip=###MASTER_IP_PLACEHOLDER###\n\n[ucernvm-begin]\n\
              cvm_cluster_pin=enico1qq0oey\ncvm_service_url=http://pair.example.org:8000\n[ucernvm-end]\n"
         );
