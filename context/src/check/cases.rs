@@ -123,20 +123,20 @@ const CASES: &[(&str, bool, &[&str])] = &[
     (
         "23a-gzip-two-members.gz",
         true,
-        &["f (unpacked) line 4: warning: the service is used over plain http: anyone on t"],
+        &["f (unpacked) line 4: warning: http://127.0.0.1:44629 leads every VM to itself"],
     ),
     (
         "23b-gzip-trailing-newline.gz",
         false,
         &[
             "f: error: something follows the gzip data, and Python's gz",
-            "f (unpacked) line 4: warning: the service is used over plain http: anyone on t",
+            "f (unpacked) line 4: warning: http://127.0.0.1:44629 leads every VM to itself",
         ],
     ),
     (
         "23c-gzip-trailing-zeros.gz",
         true,
-        &["f (unpacked) line 4: warning: the service is used over plain http: anyone on t"],
+        &["f (unpacked) line 4: warning: http://127.0.0.1:44629 leads every VM to itself"],
     ),
     ("23e-gzip-after-blank-line.gz", false, &["f: error: something stands before the gzip data, so that c"]),
     ("34-master.txt", true, &[]),
