@@ -67,7 +67,7 @@ pub(crate) const RETRY_AFTER_SHUTDOWN: u8 = 1;
 /// The service's `BATCH` (server/core/src/store/writer.rs): writes of one commit.
 pub(crate) const BATCH: usize = 1024;
 
-/// The agent's `CONNECT_LIMIT` (client/src/http.rs).
+/// The agent's `CONNECT_LIMIT` (client/src/connection.rs).
 pub(crate) const CONNECT_LIMIT: Micros = 10 * SECOND;
 /// When curl gives a connection up: with the kernel, after six SYNs (net.ipv4.tcp_syn_retries).
 pub(crate) const CONNECT_LIMIT_SHELL: Micros = 127 * SECOND;
@@ -200,7 +200,7 @@ mod tests {
         let listen = include_str!("../../../../server/src/listen.rs");
         let refusal = include_str!("../../../../server/src/http/refusal.rs");
         let writer = include_str!("../../../../server/core/src/store/writer.rs");
-        let client = include_str!("../../../../client/src/http.rs");
+        let client = include_str!("../../../../client/src/connection.rs");
         for (source, words) in [
             (held, "FREE: usize = 32;"),
             (connection_server, "MAX_REJECTIONS: usize = 64;"),
