@@ -69,5 +69,5 @@ fn those_who_wait_over_tls_are_told_also_after_a_restart() {
     assert_eq!(getting.finish().expect(0).stdout.trim_end(), "7");
     waiting.finish().expect(0);
     assert!(slave.context().contains(&format!("my_master_ip={MASTER}\n")), "{}", slave.context());
-    events.tell("\"served\":1");
+    events.tell("\"waiting\":0");
 }
