@@ -19,6 +19,7 @@ mod proxy;
 mod redirect;
 #[cfg(test)]
 pub(crate) mod scripted;
+pub mod seal;
 mod system_roots;
 mod tls;
 

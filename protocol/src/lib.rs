@@ -8,12 +8,14 @@ pub mod key;
 pub mod limits;
 mod network;
 mod pin;
+mod secret;
 mod trust;
 pub mod url;
 pub mod wait;
 
 pub use network::Network;
 pub use pin::{InvalidPin, Pin};
+pub use secret::{InvalidSecret, Secret};
 pub use trust::{Fingerprint, Trust};
 
 /// What `--version` says of both programs: the version, and the commit that a release was built from.
