@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protocol::limits::BYTES_PER_PIN;
 use serde::{Deserialize, Serialize};
@@ -78,9 +78,9 @@ impl Cache {
             values: BTreeMap::new(),
             master: Record::default(),
         };
-        let found = binding.and_then(|binding| Content::read(&binding.file)?.for_context(&empty));
-        let file = binding.map(|binding| binding.file.clone());
-        Self { file, root: root.clone(), content: found.unwrap_or(empty) }
+        let found = binding.and_then(|binding| Content::read(&binding.file));
+        let content = found.and_then(|found| found.for_context(&empty)).unwrap_or(empty);
+        Self { file: binding.map(|binding| binding.file.clone()), root: root.clone(), content }
     }
 
     /// The values by their keys, each as safe as one that comes from the service.
@@ -108,6 +108,12 @@ impl Cache {
     }
 }
 
+/// The instance that a cache file belongs to.
+#[must_use]
+pub fn instance(file: &Path) -> Option<String> {
+    Content::read(file).map(|content| content.instance)
+}
+
 impl Memory for Cache {
     fn record(&self) -> &Record {
         &self.content.master
@@ -120,7 +126,7 @@ impl Memory for Cache {
 }
 
 impl Content {
-    fn read(file: &std::path::Path) -> Option<Self> {
+    fn read(file: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
         File::open(file).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
         serde_json::from_slice(&bytes).ok()
@@ -135,7 +141,11 @@ impl Content {
             _ => false,
         };
         let same_service = self.services.iter().any(|service| empty.services.contains(service));
-        let counts = role_fits && self.instance == empty.instance && self.pin == empty.pin && same_service;
+        let counts = role_fits && self.pin == empty.pin && same_service;
+        if counts && self.instance != empty.instance {
+            // Another machine's, of which this one has the disk.
+            return Some(Self { master: Record::of_clone(), ..empty.clone() });
+        }
         self.values.retain(|key, value| value::check(key, value, Origin::Received).is_ok());
         counts.then(|| Self { values: self.values, master: self.master, ..empty.clone() })
     }
@@ -232,6 +242,22 @@ mod tests {
             assert_eq!(disk.open("i-1", &other).values(), &nothing, "{what}");
         }
         assert!(Cache::open(&Root::default(), None, &ours()).values().is_empty());
+    }
+
+    #[test]
+    fn tells_a_master_that_it_is_a_clone_of_the_clusters() {
+        let disk = Disk::new();
+        let master = settings(Role::Master, PIN, &[URL]);
+        disk.open("i-1", &master).keep(Record::default());
+        assert_eq!(disk.open("i-1", &master).record(), &Record::default());
+        assert_eq!(disk.open("i-2", &master).record(), &Record::of_clone());
+        // It stays one when it keeps something itself.
+        let mut clone = disk.open("i-2", &master);
+        let record = clone.record().clone();
+        clone.keep(record);
+        assert_eq!(disk.open("i-2", &master).record(), &Record::of_clone());
+        let other = settings(Role::Master, "enico1qq0oez", &[URL]);
+        assert_eq!(disk.open("i-3", &other).record(), &Record::default(), "another cluster");
     }
 
     #[test]

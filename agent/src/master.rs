@@ -156,9 +156,7 @@ impl Master<'_> {
                     self.withdraw_earlier_ready(session, deadline)?;
                     return self.finish_push(session, address, deadline);
                 }
-                Claim::Others(other) if self.was_replaced() => {
-                    return Err(replaced(session, address, &other));
-                }
+                Claim::Others(other) if self.yields() => return Err(self.taken(session, address, &other)),
                 Claim::OursBefore(other) => {
                     log::info!("master_ip was {}, this machine's too: it is now {address}", shown(&other));
                     self.note_original_ready(session, &other, deadline)?;
@@ -268,10 +266,11 @@ impl Master<'_> {
         there.parse().is_ok_and(|there| self.machine.contains(&there) || self.memory.record().is_own(there))
     }
 
-    /// Whether another address under the pin means that a later master has replaced this one: only then can it have come
-    /// after this master's.
-    fn was_replaced(&self) -> bool {
-        !self.force && self.memory.record().was_confirmed()
+    /// Whether this master leaves the cluster to another one whose address is there. That one came later if the service
+    /// has confirmed this one's address before. A clone does not replace its original.
+    fn yields(&self) -> bool {
+        let record = self.memory.record();
+        !self.force && (record.was_confirmed() || record.cloned)
     }
 
     /// A `master_ready` that this master set at an earlier boot, and could not withdraw at its end, is not true now.
@@ -340,8 +339,12 @@ impl Master<'_> {
 
     /// Another master's address is where this one's should be.
     fn taken<S: Service, C: Clock>(&self, session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
-        if self.was_replaced() {
+        let record = self.memory.record();
+        if !self.force && record.was_confirmed() {
             return replaced(session, address, other);
+        }
+        if !self.force && record.cloned {
+            return clone_of_master(session, address, other);
         }
         let problem = format!("that master_ip is {}, while this master's address is {address}", shown(other));
         let next = "another master has this pin: give this one a pin of its own, or take its place with \
@@ -370,6 +373,18 @@ fn replaced<S: Service, C: Clock>(session: &Session<S, C>, address: IpAddr, othe
         session.service_name()
     );
     let next = "shut this VM down, or take the cluster back with `cernvm-cluster-agent master-ready --force`";
+    Error::new(Status::Nonsense, what, next)
+}
+
+/// This machine has the disk of a master of this cluster, and was given no context of its own.
+fn clone_of_master<S: Service, C: Clock>(session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
+    let what = format!(
+        "this machine, {address}, is a clone of a master, and {} is the master of the cluster at {}: this one stays away",
+        shown(other),
+        session.service_name()
+    );
+    let next = "give this VM user-data of its own, or have it take the cluster over with \
+                `cernvm-cluster-agent master-ready --force`";
     Error::new(Status::Nonsense, what, next)
 }
 

@@ -74,10 +74,14 @@ fn a_cluster_boots_and_boots_again_without_a_service() {
         assert!(console.contains("check"), "{console}");
         assert!(!console.contains(&pin), "the console shows the pin");
         assert_knows(machine, MASTER);
-        assert_eq!(machine.mode(AMICONFIG), 0o600);
+        for secret in [AMICONFIG, USER_DATA, "context/ucontext", "context/cernvm-cluster-user-data"] {
+            assert_eq!(machine.mode(secret), 0o600, "{secret}");
+        }
         let log = machine.read(LOG).expect("the boot loader has a log");
         assert!(log.contains("the master, 10.77.0.11, is ready"), "{log}");
     }
+
+    assert_eq!(injected.mode("context/extra-ucontext"), 0o600);
 
     // Again without a service, with the cloud's user-data and without: there is no pin in it for the second slave.
     service.stop();
@@ -130,6 +134,50 @@ fn a_reboot_finds_a_replaced_master_and_a_clone_does_not_inherit() {
     assert!(console.contains("failed"), "{console}");
     let user_data = slave.read(USER_DATA).expect("it was there at the first boot");
     assert!(user_data.contains("my_master_ip=###MASTER_IP_PLACEHOLDER###"), "{user_data}");
+
+    // Given user-data of no cluster it has nothing left of one, at a boot that fetches none either.
+    slave.seed("[amiconfig]\nplugins=cernvm\n");
+    for words in [ASK_ALWAYS, ""] {
+        slave.boot(words);
+        slave.boot_ends();
+        let user_data = slave.read(USER_DATA).expect("the boot loader keeps it");
+        assert_eq!(user_data, "[amiconfig]\nplugins=cernvm\n", "{words:?}");
+        for file in [AMICONFIG, "context/cernvm-cluster-user-data", "context/cernvm-cluster.json"] {
+            assert_eq!(slave.read(file), None, "{words:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root: boots machines"]
+fn a_clone_with_user_data_of_its_own_does_not_obey_what_was_injected_into_its_original() {
+    let lab = Lab::new();
+    let image = Image::build(&lab, &Debian::root_of(Release::Bookworm), &binaries::static_agent());
+    let service = LabService::up(&lab);
+    let (old, new) = (service.new_pin(), service.new_pin());
+    let url_line = format!("cvm_service_url={}", service.url());
+    let section_of = |pin: &str| section(&[&format!("cvm_cluster_pin={pin}"), &url_line]);
+    service.ask(|api| {
+        for (pin, master) in [(&old, MASTER), (&new, OTHER_MASTER)] {
+            for key in ["master_ip", "master_ready"] {
+                api.create_key(pin, key, &master.to_string());
+            }
+        }
+    });
+    let mut machine = MicroVm::new(&lab, &image, "slave", SLAVE);
+    machine.seed(slave_context(""));
+    machine.inject(section_of(&old));
+    machine.boot("");
+    machine.boot_ends();
+    assert_knows(&machine, MASTER);
+
+    machine.become_a_clone();
+    machine.seed(slave_context(&section_of(&new)));
+    machine.boot(ASK_ALWAYS);
+    machine.boot_ends();
+    assert_knows(&machine, OTHER_MASTER);
+    let kept = machine.read("context/extra-ucontext").expect("the file itself is the boot loader's");
+    assert!(!kept.contains("CVM_CLUSTER"), "{kept}");
 }
 
 #[test]

@@ -167,6 +167,18 @@ pub fn remove(root: &Root, path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Gives a file these permissions.
+///
+/// # Errors
+/// `File`, as [`read`] or when the system cannot.
+pub fn set_mode(root: &Root, path: &Path, mode: u32) -> Result<(), Error> {
+    let set = || {
+        let (fd, _) = Location::find(root, path, Missing::Refuse)?.open(OFlags::RDONLY)?;
+        Ok(rustix::fs::fchmod(fd, rustix::fs::Mode::from_raw_mode(mode))?)
+    };
+    set().map_err(|source: io::Error| failed("write", path, source))
+}
+
 /// Makes sure that a file, as something else has written it, outlives a power cut.
 ///
 /// # Errors

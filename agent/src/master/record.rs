@@ -21,9 +21,17 @@ pub struct Record {
     pub(super) ready_in: Option<String>,
     /// The original's unit said that it is ready, and that is to be said again for another address.
     pub(super) original_ready: bool,
+    /// This machine has the disk of one that was a master under this pin, and no user-data of its own.
+    pub(super) cloned: bool,
 }
 
 impl Record {
+    /// What the clone of a master knows.
+    #[must_use]
+    pub fn of_clone() -> Self {
+        Self { cloned: true, ..Self::default() }
+    }
+
     /// Whether the service has ever confirmed an address of this master.
     #[must_use]
     pub fn was_confirmed(&self) -> bool {

@@ -6,7 +6,8 @@
 //!
 //! Most releases fetch `/user-data` at the first boot only, and later boots go on with the copy in the read-write area.
 //! That copy has no placeholder any more, so the agent keeps one as it came, and renders the other from it anew: a
-//! master that was replaced meanwhile is found at a reboot, and a clone does not go on with the original's.
+//! master that was replaced meanwhile is found at a reboot, and a clone does not go on with the original's. What is kept
+//! is `kept.rs`.
 
 use std::path::Path;
 
@@ -14,9 +15,12 @@ use super::Guest;
 use crate::cache::Binding;
 use crate::files;
 use crate::root::Root;
-use context::document::{Document, Section};
+use context::document::Document;
 use context::settings::Found;
+use kept::{Kept, Owner};
 use protocol::error::Error;
+
+mod kept;
 
 /// Where the boot loader's scripts log in plain lines.
 pub const LOG: &str = "/var/log/context.log";
@@ -26,13 +30,6 @@ const USER_DATA: &str = "/user-data";
 const EXTRA_USER_DATA: &str = "/extra-user-data";
 /// In the read-write area: what `13context_epilog` has copied there, and what amiconfig gets in the end.
 const COPY: &str = "context/user-data";
-/// In the read-write area: the user-data of a cluster as it came. Its presence also tells `21clustercontext` that this
-/// machine belongs to one.
-const PRISTINE: &str = "context/cernvm-cluster-user-data";
-/// Secrets are in it.
-const PRISTINE_MODE: u32 = 0o600;
-/// Its settings as `parse_user_data` writes them, kept by `13context_epilog`.
-const EXTRA_UCONTEXT: &str = "context/extra-ucontext";
 /// Where the initramfs mounts the read-write area: `ROOT_RW` of its scripts.
 const ROOT_RW: &str = "/root.rw";
 /// The same area in the booted system (`20aufs`).
@@ -48,28 +45,60 @@ const PRODUCT_UUID: &str = "/sys/class/dmi/id/product_uuid";
 /// # Errors
 /// A file cannot be read, or a section never ends.
 pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
-    let rw = root.path(ROOT_RW);
-    let (fetched, pristine, copy) = (root.path(USER_DATA), rw.join(PRISTINE), rw.join(COPY));
-    let (source, user_data, to_make) =
-        if fetched.exists() { (&fetched, &fetched, &pristine) } else { (&pristine, &copy, &copy) };
-    if !source.exists() {
+    let kept = Kept::new(root, root.path(ROOT_RW), machine(root));
+    if root.path(USER_DATA).exists() { fetched(root, &kept).map(Some) } else { kept_only(root, &kept) }
+}
+
+/// The guest of the user-data that this boot has fetched: what is kept of other user-data goes.
+fn fetched(root: &Root, kept: &Kept<'_>) -> Result<Guest, Error> {
+    if kept.owner() != Owner::ThisMachine {
+        const WHY: &str = "since this machine has fetched user-data of its own, and did not keep that";
+        kept.remove(WHY);
+        kept.remove_extra_settings(WHY);
+    }
+    let guest = read(root, kept, &root.path(USER_DATA)).map(|(guest, document)| {
+        let is_of_cluster = matches!(guest.settings(), Ok(Found::Cluster(_)));
+        (guest, is_of_cluster.then_some(document))
+    });
+    match &guest {
+        Ok((_, Some(document))) => {
+            kept.put(&kept.pristine(), document.bytes());
+            kept.own();
+            kept.restrict();
+        }
+        _ => kept.remove("since the user-data of this boot is of no cluster"),
+    }
+    guest.map(|(guest, _)| guest)
+}
+
+/// The guest of a boot that has fetched nothing: its user-data is the one that an earlier boot has kept, perhaps in
+/// another machine.
+fn kept_only(root: &Root, kept: &Kept<'_>) -> Result<Option<Guest>, Error> {
+    if !kept.pristine().exists() {
         return Ok(None);
     }
-    let document = Document::read(source)?;
+    let (guest, document) = read(root, kept, &kept.pristine())?;
+    if kept.owner() != Owner::ThisMachine {
+        log::warn!("this machine is a clone and has fetched no user-data: it goes on with its original's");
+        kept.own();
+    }
+    let copy = root.path(ROOT_RW).join(COPY);
+    kept.put(&copy, document.bytes());
+    kept.restrict();
+    Ok(Some(Guest { user_data: vec![copy], ..guest }))
+}
+
+/// A guest with this user-data, and with the extra user-data of this boot or of an earlier one.
+fn read(root: &Root, kept: &Kept<'_>, user_data: &Path) -> Result<(Guest, Document), Error> {
+    let document = Document::read(user_data)?;
     let mut sections: Vec<_> = document.section()?.into_iter().collect();
     let extra = root.path(EXTRA_USER_DATA);
     sections.extend(match extra.exists() {
         true => Document::read(&extra)?.section()?,
-        false => kept_extra_section(&rw)?,
+        false => kept.extra_section()?,
     });
-    let guest = Guest { binding: binding(root, &rw), ..Guest::of_files(sections, vec![user_data.clone()]) };
-    if matches!(guest.settings(), Ok(Found::Cluster(_))) {
-        // The boot goes on without: with what is there, or with the next boot's user-data as it is now.
-        if let Err(error) = files::create(root, to_make, document.bytes(), PRISTINE_MODE) {
-            log::warn!("{error}");
-        }
-    }
-    Ok(Some(guest))
+    let guest = Guest::of_files(sections, vec![user_data.to_path_buf()]);
+    Ok((Guest { binding: binding(root, kept), ..guest }, document))
 }
 
 /// The guest in the system that the boot loader has booted; `None` when it was not booted so.
@@ -77,14 +106,16 @@ pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
 /// # Errors
 /// As [`guest`].
 pub(super) fn booted_guest(root: &Root) -> Result<Option<Guest>, Error> {
-    let rw = root.path(BOOTED_RW);
-    let user_data = rw.join(COPY);
+    let kept = Kept::new(root, root.path(BOOTED_RW), machine(root));
+    let user_data = root.path(BOOTED_RW).join(COPY);
     if !user_data.exists() {
         return Ok(None);
     }
     let mut sections: Vec<_> = Document::read(&user_data)?.section()?.into_iter().collect();
-    sections.extend(kept_extra_section(&rw)?);
-    Ok(Some(Guest { binding: binding(root, &rw), ..Guest::of_files(sections, vec![user_data]) }))
+    if kept.owner() != Owner::AnotherMachine {
+        sections.extend(kept.extra_section()?);
+    }
+    Ok(Some(Guest { binding: binding(root, &kept), ..Guest::of_files(sections, vec![user_data]) }))
 }
 
 /// Leaves the original's marker, success or not.
@@ -92,23 +123,13 @@ pub(super) fn mark(root: &Root) -> Result<(), Error> {
     files::create(root, &root.path(MARKER), b"", 0o644)
 }
 
-/// The section of the extra user-data that an earlier boot saw: lines `_UCONTEXT_CVM_CLUSTER_PIN=…`, in which yes is 1
-/// and nothing is quoted.
-fn kept_extra_section(rw: &Path) -> Result<Option<Section>, Error> {
-    let file = rw.join(EXTRA_UCONTEXT);
-    if !file.exists() {
-        return Ok(None);
-    }
-    let kept = Document::read(&file)?;
-    let text = String::from_utf8_lossy(kept.bytes());
-    let settings: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("_UCONTEXT_")).collect();
-    let section = format!("[ucernvm-begin]\n{}\n[ucernvm-end]\n", settings.join("\n"));
-    Document::parse(kept.name(), section.into_bytes())?.section()
+fn machine(root: &Root) -> Option<String> {
+    let uuid = std::fs::read_to_string(root.path(PRODUCT_UUID)).ok()?;
+    let machine = uuid.trim().to_ascii_lowercase();
+    (!machine.is_empty()).then_some(machine)
 }
 
 /// Without a product_uuid (no DMI) there is no telling a clone, so there is no cache.
-fn binding(root: &Root, rw: &Path) -> Option<Binding> {
-    let uuid = std::fs::read_to_string(root.path(PRODUCT_UUID)).ok()?;
-    let instance = uuid.trim().to_ascii_lowercase();
-    (!instance.is_empty()).then(|| Binding { file: rw.join("context/cernvm-cluster.json"), instance })
+fn binding(root: &Root, kept: &Kept<'_>) -> Option<Binding> {
+    machine(root).map(|instance| Binding { file: kept.cache(), instance })
 }
