@@ -43,34 +43,14 @@ put_units() {
     done
 }
 
-# The original agent's half for cloud-init, as CernVM 4 and 5 have it: units of two generations, which start scripts in
-# /etc/cernvm/service.d. Two halves on one machine get into each other's way, so all of it goes: what has our names is
-# replaced (a copy in /etc, which would take precedence, is moved aside), the rest is disabled and masked.
-replace_original() {
-    etc=$destdir/etc/systemd/system
-    for unit in cernvm-cluster-contextualization cernvm-cluster-master-ready cernvm-master-ready; do
-        if [ -f "$etc/$unit.service" ] && [ ! -L "$etc/$unit.service" ]; then
-            mv "$etc/$unit.service" "$etc/$unit.service.replaced"
-        fi
-    done
-    for script in cernvm-cluster-contextualization cernvm-cluster-master-ready cernvm-contextualization cernvm-master-ready; do
-        if [ -f "$destdir/etc/cernvm/service.d/$script" ]; then found=yes; fi
-    done
-    [ "${found:-no}" = yes ] || [ -f "$destdir$units/cernvm-contextualization.service" ] || return 0
-    echo "$0: replacing the original cluster contextualization of cernvm-config" >&2
-    # The original ran from multi-user.target; ours is wanted by cloud-init.target.
-    rm -f "$etc"/*.wants/cernvm-contextualization.service "$etc"/*.wants/cernvm-cluster-contextualization.service \
-        "$etc"/*.wants/cernvm-master-ready.service
-    mkdir -p "$etc"
-    ln -sfn /dev/null "$etc/cernvm-contextualization.service"
-}
-
 # Enable with: systemctl enable cernvm-cluster-contextualization cernvm-cluster-master-ready
 install_agent() {
     put 755 "$1" /usr/bin/cernvm-cluster-agent
-    replace_original
+    put 755 "$here/packaging/replace-original" /usr/lib/cernvm-cluster/replace-original
+    DESTDIR=$destdir "$here/packaging/replace-original"
     put_units cernvm-cluster-contextualization.service cernvm-cluster-master-ready.service
     put_pages 1 cernvm-cluster-agent
+    put_completions cernvm-cluster-agent
     # The unit's name in CernVM's documentation.
     ln -sfn cernvm-cluster-master-ready.service "$destdir$units/cernvm-master-ready.service"
     put 644 "$here/cloud-init/early/cernvm_cluster_early.py" /usr/lib/cernvm-cluster/cernvm_cluster_early.py
@@ -88,18 +68,21 @@ put_pages() { # SECTION, NAME: the man pages NAME and NAME-COMMAND
     done
 }
 
+put_completions() { # NAME
+    [ -n "$assets" ] || return 0
+    put 644 "$assets/completions/$1.bash" "/usr/share/bash-completion/completions/$1"
+    put 644 "$assets/completions/_$1" "/usr/share/zsh/vendor-completions/_$1"
+    put 644 "$assets/completions/$1.fish" "/usr/share/fish/vendor_completions.d/$1.fish"
+}
+
 # Enable with: systemctl enable cernvm-pairing-server.service (or .socket)
 install_server() {
     put 755 "$1" /usr/bin/cernvm-pairing-server
     put_units cernvm-pairing-server.service cernvm-pairing-server.socket
     put_pages 8 cernvm-pairing-server
+    put_completions cernvm-pairing-server
     if [ -n "$assets" ]; then
         put 644 "$assets/default/cernvm-pairing-server" /etc/default/cernvm-pairing-server
-        put 644 "$assets/completions/cernvm-pairing-server.bash" \
-            /usr/share/bash-completion/completions/cernvm-pairing-server
-        put 644 "$assets/completions/_cernvm-pairing-server" /usr/share/zsh/vendor-completions/_cernvm-pairing-server
-        put 644 "$assets/completions/cernvm-pairing-server.fish" \
-            /usr/share/fish/vendor_completions.d/cernvm-pairing-server.fish
     fi
     for alerts in "$here"/packaging/prometheus/*; do
         put 644 "$alerts" "/usr/share/doc/cernvm-pairing-server/examples/${alerts##*/}"

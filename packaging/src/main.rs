@@ -4,6 +4,7 @@
 //!
 //! Makes `DIR/man/`, `DIR/completions/` and `DIR/default/`. The same sources give the same bytes.
 
+mod agent;
 mod default;
 mod man;
 
@@ -33,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&completions)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut service.clone(), SERVICE, &completions)?;
+        clap_complete::generate_to(shell, &mut agent::command_line(), agent::NAME, &completions)?;
     }
 
     let default = directory.join("default");

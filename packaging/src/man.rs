@@ -7,6 +7,8 @@ use cluster_agent::cli::help::{COMMANDS, CommandHelp, OPTIONS};
 use protocol::error::Status;
 use roff::{Roff, bold, roman};
 
+use crate::agent::NAME;
+
 /// Section of the service's pages: commands for administrators (man-pages(7)).
 const SECTION: &str = "8";
 
@@ -49,7 +51,6 @@ fn page(name: &str, command: Command) -> io::Result<Page> {
 
 /// The page of the agent: section 1, since users run it too (`check`, `get`).
 pub(crate) fn agent_page() -> Page {
-    const NAME: &str = "cernvm-cluster-agent";
     let mut page = Roff::new();
     let version = format!("cernvm-cluster {}", env!("CARGO_PKG_VERSION"));
     page.control("TH", [NAME, "1", "", version.as_str(), "cernvm-cluster"]);

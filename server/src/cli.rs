@@ -58,6 +58,8 @@ pub enum Command {
     /// Copy the store to a file, while the service runs or while it does not.
     #[command(after_help = RESTORE)]
     Backup(Backup),
+    /// Say whether the service of a data directory is ready: exit status 0, or 69 and the reason.
+    Health(Health),
     /// Show how much is in the store of a service that does not run.
     Stats(Stats),
     /// Delete expired and oversized pins from the store of a service that does not run.
@@ -169,6 +171,14 @@ pub struct Backup {
     /// File for the copy, readable for this user alone; an earlier copy of that name is replaced.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// Which service to ask.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Directory with the service's data.
+    #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
+    pub data_dir: PathBuf,
 }
 
 /// Which store to look at.

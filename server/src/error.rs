@@ -71,6 +71,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// The service of a data directory is not ready.
+    #[error("the service at {} is not ready: {problem}", socket.display())]
+    NotReady {
+        /// Its socket.
+        socket: PathBuf,
+        /// What it said, or why it said nothing.
+        problem: String,
+    },
+
     /// A key or certificate that is no use.
     #[error("{place}: {problem}")]
     Tls {
@@ -150,6 +159,9 @@ impl Error {
             Self::InUse { .. } => "give another name; a store that a service has open must stay where it is",
             Self::Taken { .. } => "give a name that is free, or that of an earlier backup",
             Self::Copy(_) => "look whether the disk has room; what was there under that name is still there",
+            Self::NotReady { .. } => {
+                "look at the service's log; with --in-memory there is no socket: use /readyz on --metrics-listen"
+            }
             Self::Handed { .. } => "look at the service's log, then try again",
             Self::Tls { .. } => {
                 "give the certificate with its chain and the key that belongs to it, in PEM, or use --tls-self-signed"
@@ -179,7 +191,7 @@ impl Error {
             // EX_NOINPUT
             Self::NoStore { .. } => 66,
             // EX_UNAVAILABLE
-            Self::Handed { .. } => 69,
+            Self::Handed { .. } | Self::NotReady { .. } => 69,
             // EX_OSERR
             Self::Listen { .. } | Self::System(_) => 71,
             // EX_CANTCREAT

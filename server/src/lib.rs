@@ -29,6 +29,7 @@ pub mod environment;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod health;
 mod held_requests;
 mod http;
 pub mod listen;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use pairing_server::cli::{Cli, Command, Serve};
 use pairing_server::console::Reader;
-use pairing_server::{Error, Server, backup, console, environment, listen, maintenance, system};
+use pairing_server::{Error, Server, backup, console, environment, health, listen, maintenance, system};
 use protocol::error::Status;
 use tokio::runtime::Runtime;
 
@@ -45,6 +45,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Delete(args) => args.run()?,
         Command::Contexts(args) => args.run()?,
         Command::Backup(args) => backup::write(&args.data_dir, &args.file)?.to_string(),
+        Command::Health(args) => health::check(&args.data_dir)?,
         Command::Stats(args) => maintenance::stats(&args.data_dir)?,
         Command::Purge(args) => maintenance::purge(&args.data_dir, args.larger_than)?,
         Command::Check(args) => {

@@ -1,4 +1,5 @@
-//! Where the binaries under test are: beside the running test, since both come out of one `cargo build`.
+//! Where the binaries under test are: beside the running test, since both come out of one `cargo build`, or in the
+//! directory that the environment variable `PROGRAMS` names, as for those of a package.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -51,7 +52,10 @@ fn find_static(name: &str, sources: &[&str]) -> PathBuf {
 
 /// `cargo test` builds the binaries of its own package only, so these may be missing, or old, which is worse.
 fn find(name: &str, sources: &[&str]) -> PathBuf {
-    find_built_by("cargo build --workspace", name, sources)
+    match std::env::var_os("PROGRAMS") {
+        Some(dir) => Path::new(&dir).join(name),
+        None => find_built_by("cargo build --workspace", name, sources),
+    }
 }
 
 fn find_built_by(build: &str, name: &str, sources: &[&str]) -> PathBuf {

@@ -3,6 +3,7 @@
 //!
 //! The packages are those of `packaging/packages`, which `tests/scripts/boot` makes of the programs under test.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use worlds::api::{Api, key_path};
 use worlds::boot::debian::{Debian, Release};
 use worlds::boot::lab::Lab;
 use worlds::boot::nspawn::Machine;
+use worlds::boot::root::Root;
 use worlds::http::Request;
 use worlds::process::Process;
 use worlds::wait::until;
@@ -62,6 +64,7 @@ fn the_image_runs_with_a_read_only_root_and_keeps_its_data_in_its_volume() {
         pin
     };
     let _container = Container::start(&lab, &bundle);
+    lab.sh("runc exec image /cernvm-pairing-server health", &[]);
     let kept = lab.connected(|| Api(CONTAINER).value(&pin, "a"));
     assert_eq!(kept.as_deref(), Some("1"), "another container on the same volume has the data");
 }
@@ -142,6 +145,47 @@ fn the_rpms_hold_what_they_should() {
     assert_eq!(installed.lines().count(), 2, "{installed}");
 }
 
+/// The .rpm installed, upgraded and removed with its scriptlets, in a root that has a shell and systemctl.
+#[test]
+#[ignore = "needs root: installs into a root"]
+fn the_rpms_keep_settings_over_an_upgrade() {
+    let lab = Lab::new();
+    let root = Root::new(&lab, &Debian::root_of(Release::Trixie), "rpm");
+    let rpm = |what: &[&str], package: &OsStr| {
+        let mut command = lab.command("rpm");
+        command.arg("--root").arg(root.path()).arg("--nodeps").args(what).arg(package);
+        run(&mut command);
+    };
+    for (part, name, unit) in [
+        ("agent", "cernvm-cluster-agent", "cernvm-cluster-contextualization.service"),
+        ("server", "cernvm-pairing-server", "cernvm-pairing-server.service"),
+    ] {
+        let package = built(|file| file.contains(&format!("/{name}-")) && file.ends_with(".x86_64.rpm"));
+        rpm(&["--install"], package.as_os_str());
+        assert_eq!(root.sh(&format!("systemctl is-enabled {unit}")).trim(), "enabled");
+        root.sh("test ! -e /etc/default/cernvm-pairing-server ||
+            echo CERNVM_PAIRING_ACCESS_LOG=true >>/etc/default/cernvm-pairing-server");
+
+        let newer = lab.dir().join(format!("{name}-999.rpm"));
+        run(Command::new(".cache/packaging-tools/bin/cargo-generate-rpm")
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+            .args(["generate-rpm", "--package", part, "--target", "x86_64-unknown-linux-musl"])
+            .args(["--auto-req", "disabled", "--set-metadata", "version = \"999.0.0\"", "--output"])
+            .arg(lab.outside(&newer)));
+        rpm(&["--upgrade"], newer.as_os_str());
+        assert_eq!(root.sh(&format!("systemctl is-enabled {unit}")).trim(), "enabled");
+        if part == "server" {
+            let settings = root.read("/etc/default/cernvm-pairing-server").expect("the settings are there");
+            assert!(settings.ends_with("\nCERNVM_PAIRING_ACCESS_LOG=true\n"), "the upgrade lost a setting");
+        }
+
+        rpm(&["--erase"], name.as_ref());
+        root.sh(&format!(
+            "test ! -e /usr/bin/{name} && test ! -L /etc/systemd/system/multi-user.target.wants/{unit}"
+        ));
+    }
+}
+
 fn printed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -165,6 +209,47 @@ fn packages_come_and_go(release: Release) {
     the_service_is_installed_upgraded_and_purged(&lab, &machine, &packages);
     the_agent_is_enabled_and_not_started(&machine);
     assert_eq!(files_of_ours(&machine), "", "files are left after the purge");
+    the_tarballs_are_installed_and_removed(&machine);
+    assert_eq!(files_of_ours(&machine), "", "files are left after the removal");
+}
+
+/// The tarballs' own script, on the same machine: with a package in the way, on a full disk, and as it should be.
+fn the_tarballs_are_installed_and_removed(machine: &Machine<'_>) {
+    for name in ["cernvm-cluster-agent", "cernvm-pairing-server"] {
+        let tarball =
+            built(|file| file.contains(&format!("/{name}-")) && file.ends_with("-linux-amd64.tar.gz"));
+        let bytes = std::fs::read(&tarball).unwrap_or_else(|e| panic!("{}: {e}", tarball.display()));
+        machine.root().write(&format!("/srv/{name}.tar.gz"), bytes);
+        machine.sh(&format!("mkdir /srv/{name}; tar -xzf /srv/{name}.tar.gz -C /srv/{name}"));
+        let install = machine.sh(&format!("ls /srv/{name}/*/install.sh")).trim().to_owned();
+
+        apt(machine, &format!("install {name}"));
+        let refused = machine.sh(&format!("{install} 2>&1 || echo \"status $?\""));
+        assert!(
+            refused.contains("belongs to an installed package") && refused.contains("status 1"),
+            "{refused}"
+        );
+        apt(machine, &format!("purge {name}"));
+
+        machine.sh("mkdir -p /srv/small/usr; mount -t tmpfs -o size=64k tmpfs /srv/small/usr");
+        let full = machine.sh(&format!("DESTDIR=/srv/small {install} 2>&1 || echo \"status $?\""));
+        assert!(full.contains("Next: make room") && full.contains("status 1"), "{full}");
+        let left = machine.sh("find /srv/small ! -type d; umount /srv/small/usr; rm -r /srv/small");
+        assert_eq!(left, "", "a refused installation left files");
+
+        machine.sh(&format!("mkdir -p /usr/local/bin; cp /bin/true /usr/local/bin/{name}"));
+        let installed = machine.sh(&format!("{install} 2>&1; rm /usr/local/bin/{name}"));
+        assert!(installed.contains("comes first in PATH"), "{installed}");
+        machine.sh(&format!("{name} --version"));
+    }
+    machine.sh("systemctl enable --now cernvm-pairing-server.service");
+    machine
+        .sh("systemctl enable cernvm-cluster-contextualization.service cernvm-cluster-master-ready.service");
+    for name in ["cernvm-cluster-agent", "cernvm-pairing-server"] {
+        machine.sh(&format!("/srv/{name}/*/install.sh remove"));
+    }
+    machine.sh("rm -r /etc/default/cernvm-pairing-server /var/lib/private/cernvm-pairing-server \
+                /var/lib/cernvm-pairing-server");
 }
 
 fn the_service_is_installed_upgraded_and_purged(lab: &Lab, machine: &Machine<'_>, packages: &[PathBuf]) {

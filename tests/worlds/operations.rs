@@ -257,3 +257,21 @@ fn ends_soon_beside_clients_that_do_nothing() {
     assert!(service.stop().success());
     assert!(!service.log().contains("did not end in"), "{}", service.log());
 }
+
+/// What a container's health check asks, whatever TLS and addresses the service has.
+#[test]
+fn health_says_whether_the_service_is_ready() {
+    let mut service = Service::with(&["--tls-self-signed"]);
+    let data = service.data_dir();
+    let health = || {
+        let mut command = Command::new(binaries::server());
+        let output = command.arg("health").arg("--data-dir").arg(&data).output().expect("it starts");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    assert_eq!(health(), (Some(0), "ready\n".to_owned()));
+    service.kill();
+    let (code, said) = health();
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("is not ready: no service listens"), "{said}");
+}

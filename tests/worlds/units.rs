@@ -155,6 +155,8 @@ fn the_original_half_is_replaced_as_a_whole() {
         write(&format!("usr/lib/systemd/system/{unit}.service"), old);
     }
     write("etc/systemd/system/cernvm-cluster-master-ready.service", old);
+    let own = "etc/systemd/system/cernvm-cluster-contextualization.service";
+    write(own, "[Service]\nExecStart=/usr/bin/cernvm-cluster-agent --verbose contextualize --cloud-init\n");
     write("etc/cernvm/service.d/cernvm-cluster-master-ready", "#!/bin/sh\n");
     let wants = "etc/systemd/system/multi-user.target.wants";
     write(&format!("{wants}/cernvm-contextualization.service"), old);
@@ -165,6 +167,7 @@ fn the_original_half_is_replaced_as_a_whole() {
         !path("etc/systemd/system/cernvm-cluster-master-ready.service").exists(),
         "it would win over ours"
     );
+    assert!(path(own).exists(), "a unit that the administrator wrote for our agent is gone");
     let ours = read(&path("usr/lib/systemd/system/cernvm-cluster-master-ready.service"));
     assert!(ours.contains("ExecStart=/usr/bin/cernvm-cluster-agent"), "{ours}");
     assert_eq!(read(&path("usr/lib/systemd/system/cernvm-master-ready.service")), ours);

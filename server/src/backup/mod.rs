@@ -60,7 +60,7 @@ pub fn write(data_dir: &Path, file: &Path) -> Result<Backup, Error> {
 }
 
 /// The service, if one runs.
-fn connect(socket: &Path) -> Result<Option<UnixStream>, Error> {
+pub(crate) fn connect(socket: &Path) -> Result<Option<UnixStream>, Error> {
     match UnixStream::connect(socket) {
         Ok(service) => Ok(Some(service)),
         // The last is a name that is too long for a socket, so there is none.
@@ -79,7 +79,7 @@ fn connect(socket: &Path) -> Result<Option<UnixStream>, Error> {
 fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Contents, Timestamp), Error> {
     let broken = |problem: String| Error::Handed { socket: socket.to_owned(), problem };
     service.set_read_timeout(Some(PATIENCE)).map_err(Error::System)?;
-    let (mut reader, taken) = ask(service).and_then(Reader::begin).map_err(broken)?;
+    let (mut reader, taken) = ask(service, "/backup").and_then(Reader::begin).map_err(broken)?;
     let mut copy = copy_into(target)?;
     while let Some((id, bytes)) = reader.next().map_err(broken)? {
         copy.add(id, &bytes).map_err(Error::Copy)?;
@@ -87,10 +87,13 @@ fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Conte
     Ok((copy.finish().map_err(Error::Copy)?, taken))
 }
 
-/// Asks the service for a backup, and reads the head of its answer. HTTP/1.0, so the body is what comes up to the end.
-fn ask(mut service: UnixStream) -> Result<BufReader<UnixStream>, String> {
+/// Sends a GET to the service, and reads the head of its answer. HTTP/1.0, so the body is what comes up to the end.
+///
+/// # Errors
+/// The service does not answer, or refuses: in words.
+pub(crate) fn ask(mut service: UnixStream, path: &str) -> Result<BufReader<UnixStream>, String> {
     // A service that is busy or of another release may have answered and closed by now; its answer says more than this.
-    let asked = service.write_all(b"GET /backup HTTP/1.0\r\n\r\n");
+    let asked = service.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
     let mut answer = BufReader::new(service);
     let mut status = String::new();
     let read = answer.read_line(&mut status);
