@@ -45,6 +45,9 @@ static: ## both programs for x86_64 musl and the agent for aarch64, checked and 
 packages: ## .deb, .rpm, tarball and OCI image of both programs for amd64 and arm64, in target/packages/out
 	packaging/packages $(ARGS)
 
+reproduce: ## the packages twice, in two directories: the same bytes?
+	packaging/reproduce $(ARGS)
+
 install: ## the static programs, units and examples below DESTDIR
 	packaging/install.sh agent target/x86_64-unknown-linux-musl/agent/cernvm-cluster-agent
 	packaging/install.sh server target/x86_64-unknown-linux-musl/release/cernvm-pairing-server
@@ -59,4 +62,4 @@ capacity: ## how far one service goes: a simulation of 10,000 and 100,000 VMs; A
 	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- \
 		--results docs/performance/results.json $(ARGS)
 
-.PHONY: help build demo test races boot-full boot-times lint static packages install fuzz bench capacity
+.PHONY: help build demo test races boot-full boot-times lint static packages reproduce install fuzz bench capacity

@@ -64,7 +64,9 @@ install_agent() {
 put_pages() { # SECTION, NAME: the man pages NAME and NAME-COMMAND
     [ -n "$assets" ] || return 0
     for page in "$assets/man/$2.$1" "$assets/man/$2"-*."$1"; do
-        [ ! -e "$page" ] || put 644 "$page" "/usr/share/man/man$1/${page##*/}"
+        [ -e "$page" ] || continue
+        put 644 "$page" "/usr/share/man/man$1/${page##*/}"
+        gzip --no-name --best --force "$destdir/usr/share/man/man$1/${page##*/}"
     done
 }
 
