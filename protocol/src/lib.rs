@@ -7,6 +7,7 @@ pub mod error;
 pub mod key;
 pub mod limits;
 mod network;
+pub mod node;
 mod pin;
 mod secret;
 mod trust;

@@ -12,9 +12,10 @@ use crate::store::{OfflineStats, Purged};
 /// # Errors
 /// There is no store, a service has it open, or it cannot be read.
 pub fn stats(data_dir: &Path) -> Result<String, Error> {
-    let OfflineStats { pins, keys, bytes, largest, expired } = open(data_dir)?.stats(SystemClock.now())?;
+    let OfflineStats { pins, keys, nodes, bytes, largest, expired } =
+        open(data_dir)?.stats(SystemClock.now())?;
     Ok(format!(
-        "pins {pins}, keys {keys}, bytes in memory {bytes}, largest pin {largest}, expired pins {expired}"
+        "pins {pins}, keys {keys}, nodes {nodes}, bytes in memory {bytes}, largest pin {largest}, expired pins {expired}"
     ))
 }
 
@@ -53,7 +54,7 @@ mod tests {
         drop(store);
         assert_eq!(
             stats(dir.path()).unwrap(),
-            "pins 1, keys 1, bytes in memory 402, largest pin 402, expired pins 0"
+            "pins 1, keys 1, nodes 0, bytes in memory 402, largest pin 402, expired pins 0"
         );
         assert_eq!(purge(dir.path(), None).unwrap(), "deleted 0 expired and 0 oversized pins");
         assert_eq!(purge(dir.path(), Some(100)).unwrap(), "deleted 0 expired and 1 oversized pins");

@@ -17,6 +17,8 @@ pub(crate) enum RouteLabel {
     Cluster,
     Keys,
     Key,
+    Nodes,
+    Node,
     Events,
     Description,
     Page,
@@ -25,11 +27,13 @@ pub(crate) enum RouteLabel {
 }
 
 impl RouteLabel {
-    pub(crate) const ALL: [(Self, &'static str); 9] = [
+    pub(crate) const ALL: [(Self, &'static str); 11] = [
         (Self::Clusters, "clusters"),
         (Self::Cluster, "cluster"),
         (Self::Keys, "keys"),
         (Self::Key, "key"),
+        (Self::Nodes, "nodes"),
+        (Self::Node, "node"),
         (Self::Events, "events"),
         (Self::Description, "openapi"),
         (Self::Page, "page"),
@@ -43,6 +47,7 @@ impl RouteLabel {
 pub(crate) enum Cause {
     UnknownPin,
     UnknownKey,
+    UnknownNode,
     KeyExists,
     Malformed,
     /// A head that hyper answered by itself: no HTTP, too long, or too many headers.
@@ -62,9 +67,10 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    const ALL: [(Self, &'static str); 17] = [
+    const ALL: [(Self, &'static str); 18] = [
         (Self::UnknownPin, "unknown_pin"),
         (Self::UnknownKey, "unknown_key"),
+        (Self::UnknownNode, "unknown_node"),
         (Self::KeyExists, "key_exists"),
         (Self::Malformed, "malformed"),
         (Self::Head, "head"),

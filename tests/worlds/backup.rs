@@ -155,7 +155,7 @@ fn copies_a_stopped_service_and_one_that_was_killed() {
     let file = service.data_dir().join("copy.redb");
     let check = |service: &Service, keys: usize| {
         let said = backup(&service.data_dir(), &file).made();
-        let begins = format!("wrote {}: pins 1, keys {keys}, as of 20", file.display());
+        let begins = format!("wrote {}: pins 1, keys {keys}, nodes 0, as of 20", file.display());
         assert!(said.starts_with(&begins), "{said}");
         assert_eq!(fs::metadata(&file).expect("it was made").permissions().mode() & 0o7777, 0o600);
         let (_home, restored) = restore(&file);
@@ -265,7 +265,7 @@ fn is_not_held_up_by_somebody_who_reads_nothing() {
     service.resume();
     let file: PathBuf = service.data_dir().join("copy.redb");
     let said = backup(&service.data_dir(), &file).made();
-    assert!(said.contains(": pins 101, keys 116, as of "), "{said}");
+    assert!(said.contains(": pins 101, keys 116, nodes 0, as of "), "{said}");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn serves_all_the_same_where_the_socket_cannot_be_made() {
     let file = home.path().join("copy.redb");
     backup(home.path(), &file).refused(74, "another process has it open; if the service is just");
     assert!(service.stop().success());
-    assert!(backup(home.path(), &file).made().contains(": pins 1, keys 0, as of "));
+    assert!(backup(home.path(), &file).made().contains(": pins 1, keys 0, nodes 0, as of "));
     let (_home, restored) = restore(&file);
     assert_eq!(stored(restored.api(), &pin), 0);
     assert!(socket.is_dir(), "a directory of another program was removed");

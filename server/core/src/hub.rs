@@ -9,7 +9,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ use subscription::Subscribers;
 pub use subscription::{HubEvent, Subscription};
 
 use crate::Refused;
-use crate::store::{Change, Key, Observer};
+use crate::store::{Change, Key, NodeCounts, NodesWanted, Observer};
 
 /// The hub. It works under one lock, for a few hundred nanoseconds at a time. Under the lock it wakes nothing but the
 /// few subscribers of a pin.
@@ -51,14 +51,17 @@ struct Watched {
     /// By the name of the key. No entry is empty.
     keys: HashMap<Box<str>, Waiters>,
     waiters: usize,
+    /// What each barrier waits for.
+    barriers: BTreeMap<u64, (NodesWanted, oneshot::Sender<Wake>)>,
     subscribers: Option<Box<Subscribers>>,
 }
 
-/// A place among those that wait for a key; dropping it gives the place up.
+/// A place among those that wait for a key, or for nodes; dropping it gives the place up.
 pub struct Waiter<'a> {
     hub: &'a Hub,
     pin: &'a Pin,
-    key: &'a str,
+    /// `None`: it waits for nodes.
+    key: Option<&'a str>,
     id: u64,
     wake: oneshot::Receiver<Wake>,
     /// A waiter that is woken has no place any more.
@@ -88,7 +91,21 @@ impl Hub {
         watched.waiters += 1;
         watched.keys.entry(key.into()).or_default().insert(id, sender);
         watched.recount();
-        Ok(Waiter { hub: self, pin, key, id, wake, woken: false })
+        Ok(Waiter { hub: self, pin, key: Some(key), id, wake, woken: false })
+    }
+
+    /// Takes a place among those that wait for nodes. It is woken by the next change after which there are enough.
+    ///
+    /// # Errors
+    /// [`Refused::TooManyWaiters`] or [`Refused::ShuttingDown`].
+    pub fn wait_for_nodes<'a>(&'a self, pin: &'a Pin, wanted: NodesWanted) -> Result<Waiter<'a>, Refused> {
+        let mut state = self.state();
+        self.admit(&state, pin)?;
+        let id = state.next_id();
+        state.waiters += 1;
+        let (sender, wake) = oneshot::channel();
+        state.pins.entry(pin.clone()).or_default().barriers.insert(id, (wanted, sender));
+        Ok(Waiter { hub: self, pin, key: None, id, wake, woken: false })
     }
 
     /// Whether there is room for one more waiter or subscription.
@@ -96,8 +113,7 @@ impl Hub {
         if state.closed {
             return Err(Refused::ShuttingDown);
         }
-        let crowded =
-            |watched: &Watched| watched.waiters.saturating_add(watched.subscriptions()) >= self.per_pin;
+        let crowded = |watched: &Watched| watched.held() >= self.per_pin;
         if state.pins.get(pin).is_some_and(crowded) {
             return Err(Refused::TooManyWaiters);
         }
@@ -110,7 +126,7 @@ impl Hub {
         state.closed = true;
         state.waiters = 0;
         for (_, watched) in state.pins.drain() {
-            self.wake(watched.keys.into_values(), &Wake::ShuttingDown);
+            self.wake(watched.into_waiters(), &Wake::ShuttingDown);
         }
     }
 
@@ -140,12 +156,28 @@ impl Hub {
         }
     }
 
+    /// There are so many nodes: wakes the barriers that have waited for so many.
+    fn nodes(&self, pin: &Pin, counts: &NodeCounts) {
+        let mut state = self.state();
+        let Some(watched) = state.pins.get_mut(pin) else { return };
+        let met: Waiters = watched
+            .barriers
+            .extract_if(.., |_, (wanted, _)| wanted.are_met(counts))
+            .map(|(id, (_, waiter))| (id, waiter))
+            .collect();
+        if !met.is_empty() {
+            state.waiters -= met.len();
+            state.drop_if_idle(pin);
+            self.wake([met], &Wake::Nodes);
+        }
+    }
+
     /// The pin is gone: wakes all its waiters, and ends its subscriptions.
     fn gone(&self, pin: &Pin) {
         let mut state = self.state();
         if let Some(watched) = state.pins.remove(pin) {
-            state.waiters -= watched.waiters + watched.subscriptions();
-            self.wake(watched.keys.into_values(), &Wake::Gone);
+            state.waiters -= watched.held();
+            self.wake(watched.into_waiters(), &Wake::Gone);
         }
     }
 
@@ -181,8 +213,14 @@ impl State {
     }
 
     /// Takes one waiter out, if it is still there.
-    fn forget(&mut self, pin: &Pin, key: &str, id: u64) -> Option<oneshot::Sender<Wake>> {
+    fn forget(&mut self, pin: &Pin, key: Option<&str>, id: u64) -> Option<oneshot::Sender<Wake>> {
         let watched = self.pins.get_mut(pin)?;
+        let Some(key) = key else {
+            let (_, waiter) = watched.barriers.remove(&id)?;
+            self.waiters -= 1;
+            self.drop_if_idle(pin);
+            return Some(waiter);
+        };
         let waiters = watched.keys.get_mut(key)?;
         let waiter = waiters.remove(&id)?;
         self.waiters -= 1;
@@ -205,7 +243,18 @@ impl State {
 
 impl Watched {
     fn is_idle(&self) -> bool {
-        self.keys.is_empty() && self.subscribers.is_none()
+        self.keys.is_empty() && self.barriers.is_empty() && self.subscribers.is_none()
+    }
+
+    /// How many requests are held for the pin.
+    fn held(&self) -> usize {
+        self.waiters.saturating_add(self.barriers.len()).saturating_add(self.subscriptions())
+    }
+
+    /// All that wait.
+    fn into_waiters(self) -> impl Iterator<Item = Waiters> {
+        let barriers = self.barriers.into_iter().map(|(id, (_, waiter))| (id, waiter)).collect();
+        self.keys.into_values().chain([barriers])
     }
 
     fn subscriptions(&self) -> usize {
@@ -226,6 +275,7 @@ impl Observer for Hub {
         match change {
             Change::KeySet(key) | Change::KeyRenamed { key, .. } => self.set(pin, key),
             Change::Deleted | Change::Expired => self.gone(pin),
+            Change::NodeSet { counts, .. } | Change::NodeDeleted { counts, .. } => self.nodes(pin, counts),
             Change::KeyDeleted(_) => {}
         }
     }

@@ -9,6 +9,9 @@ pub enum Refused {
     /// The pin exists, the key does not.
     #[error("the key is unknown")]
     UnknownKey,
+    /// The pin exists, the node does not.
+    #[error("the node is unknown")]
+    UnknownNode,
     /// The key, or the name that it should get, exists.
     #[error("the key exists")]
     KeyExists,
@@ -18,6 +21,12 @@ pub enum Refused {
     /// The pin would have more than [`Limits::bytes_per_pin`](crate::store::Limits) bytes.
     #[error("too many bytes under this pin")]
     TooManyBytes,
+    /// The pin has [`Limits::nodes_per_pin`](crate::store::Limits) nodes.
+    #[error("too many nodes under this pin")]
+    TooManyNodes,
+    /// The nodes of the pin would have more than [`Limits::node_bytes_per_pin`](crate::store::Limits) bytes.
+    #[error("too many bytes of nodes under this pin")]
+    TooManyNodeBytes,
     /// There are [`Limits::pins`](crate::store::Limits) live pins.
     #[error("too many pins")]
     TooManyPins,

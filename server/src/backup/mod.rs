@@ -40,8 +40,13 @@ pub struct Backup {
 
 impl fmt::Display for Backup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Contents { pins, keys } = self.held;
-        write!(f, "wrote {}: pins {pins}, keys {keys}, as of {}", self.file.display(), self.taken)
+        let Contents { pins, keys, nodes } = self.held;
+        write!(
+            f,
+            "wrote {}: pins {pins}, keys {keys}, nodes {nodes}, as of {}",
+            self.file.display(),
+            self.taken
+        )
     }
 }
 

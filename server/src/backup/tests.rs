@@ -75,8 +75,8 @@ async fn a_stopped_store_is_copied_whole() {
     let (cluster, keys) = (store.cluster(&pin).await, store.keys(&pin).await);
     drop(store);
     let made = world.write().unwrap();
-    assert_eq!(made.held, Contents { pins: 1, keys: 2 });
-    let said = format!("wrote {}: pins 1, keys 2, as of {}", world.backup().display(), made.taken);
+    assert_eq!(made.held, Contents { pins: 1, keys: 2, nodes: 0 });
+    let said = format!("wrote {}: pins 1, keys 2, nodes 0, as of {}", world.backup().display(), made.taken);
     assert_eq!(made.to_string(), said);
     let mode = world.backup().metadata().unwrap().permissions().mode();
     assert_eq!((world.names(), mode & 0o7777), (vec!["copy.redb".to_owned()], 0o600));
@@ -91,7 +91,7 @@ async fn a_stopped_store_is_copied_whole() {
 async fn an_empty_store_and_one_of_many_batches_are_copied() {
     let world = Harness::new();
     drop(world.open());
-    assert_eq!(world.write().unwrap().held, Contents { pins: 0, keys: 0 });
+    assert_eq!(world.write().unwrap().held, Contents { pins: 0, keys: 0, nodes: 0 });
     world.restore().1.create_cluster().await.unwrap();
 
     let store = world.open();
@@ -101,7 +101,7 @@ async fn an_empty_store_and_one_of_many_batches_are_copied() {
     }
     drop(store);
     // An earlier backup makes room.
-    assert_eq!(world.write().unwrap().held, Contents { pins: 60, keys: 120 });
+    assert_eq!(world.write().unwrap().held, Contents { pins: 60, keys: 120, nodes: 0 });
     let (_dir, restored) = world.restore();
     for pin in &pins {
         assert_eq!(restored.key(pin, "c").await.unwrap().value.len(), 60_000);
@@ -122,7 +122,7 @@ async fn a_running_store_hands_over_what_it_has_at_that_moment() {
     let serving = tokio::spawn(async move { listen::accept(&listener, &server).await });
 
     let world = tokio::task::spawn_blocking(move || {
-        assert_eq!(world.write().unwrap().held, Contents { pins: 1, keys: 2 });
+        assert_eq!(world.write().unwrap().held, Contents { pins: 1, keys: 2, nodes: 0 });
         world
     })
     .await

@@ -9,11 +9,13 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use pairing_core::store;
 use protocol::bodies::{Cluster, KeyValue};
+use protocol::node;
 use serde::Serialize;
 
 use super::answer_body::{AnswerBody, PIECE};
 use super::body::MEDIA_TYPES;
 use super::negotiation::Format;
+use super::nodes::Nodes;
 use super::pieces;
 use super::refusal::Refusal;
 
@@ -31,8 +33,10 @@ pub(super) enum Reply {
     Key(Arc<store::Key>),
     /// What happens to a cluster, as it happens.
     Events(AnswerBody),
-    /// What was there is there no more.
-    Deleted,
+    /// Nodes of a cluster.
+    Nodes(Box<Nodes>),
+    /// It is done: what was to be there is there, or what was there is there no more.
+    Done,
     /// What can be asked for: the answer to OPTIONS.
     Options(&'static [Format]),
 }
@@ -44,6 +48,7 @@ const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// As the original has it; `Cookie` is what remains of its sessions.
 const VARIES_WITH: HeaderValue = HeaderValue::from_static("Accept, Cookie");
+const FEATURES: HeaderName = HeaderName::from_static(node::FEATURES);
 /// What a pin stands for changes at any moment, and is a secret.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -56,13 +61,16 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    /// For an endpoint with these methods.
-    pub(super) fn new(methods: &str) -> Self {
-        let alone = HeaderMap::from_iter([
+    /// For an endpoint with these methods; one of a cluster tells what clusters have besides keys.
+    pub(super) fn new(methods: &str, of_cluster: bool) -> Self {
+        let mut alone = HeaderMap::from_iter([
             (ALLOW, HeaderValue::from_str(methods).expect("the names of methods make a header")),
             (VARY, VARIES_WITH),
             (CACHE_CONTROL, NO_STORE),
         ]);
+        if of_cluster {
+            alone.insert(FEATURES, HeaderValue::from_static(node::FEATURE));
+        }
         let with = |content_type| {
             let mut headers = alone.clone();
             headers.insert(CONTENT_TYPE, content_type);
@@ -140,10 +148,13 @@ impl Reply {
     fn status(&self) -> StatusCode {
         match self {
             Self::ClusterCreated(_) | Self::KeyCreated(_) => StatusCode::CREATED,
-            Self::Cluster(_) | Self::Keys(_) | Self::Key(_) | Self::Events(_) | Self::Options(_) => {
-                StatusCode::OK
-            }
-            Self::Deleted => StatusCode::NO_CONTENT,
+            Self::Cluster(_)
+            | Self::Keys(_)
+            | Self::Key(_)
+            | Self::Nodes(_)
+            | Self::Events(_)
+            | Self::Options(_) => StatusCode::OK,
+            Self::Done => StatusCode::NO_CONTENT,
         }
     }
 
@@ -178,7 +189,8 @@ impl Reply {
                 pin: cluster.pin.reveal().into(),
                 creation_time: cluster.created.to_string().into(),
             }),
-            (Self::Options(_), Format::Text) | (Self::Deleted, _) => Vec::new(),
+            (Self::Nodes(nodes), _) => return nodes.into_body(),
+            (Self::Options(_), Format::Text) | (Self::Done, _) => Vec::new(),
             (Self::Options(formats), _) => to_json(&Options::of(formats)),
         };
         bytes.into()

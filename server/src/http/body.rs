@@ -41,7 +41,7 @@ pub(super) const MEDIA_TYPES: [&str; 3] = [JSON, FORM, MULTIPART];
 
 /// Reads and decodes what a client sent. A request without a body, whatever its type, has no fields.
 pub(crate) async fn decode(headers: &HeaderMap, body: impl RequestBody) -> Result<Fields, Refusal> {
-    let bytes = read(body).await?;
+    let bytes = read(body, MAX_BYTES).await?;
     if bytes.is_empty() {
         return Ok(Fields::default());
     }
@@ -60,26 +60,27 @@ pub(crate) async fn decode(headers: &HeaderMap, body: impl RequestBody) -> Resul
     }
 }
 
-/// Reads a body into one buffer, so that it takes no more memory than it has bytes, however many frames it comes in.
-async fn read(body: impl RequestBody) -> Result<BytesMut, Refusal> {
+/// Reads a body of at most so many bytes into one buffer, so that it takes no more memory than it has bytes, however
+/// many frames it comes in.
+pub(super) async fn read(body: impl RequestBody, max_bytes: usize) -> Result<BytesMut, Refusal> {
     if body.is_end_stream() {
         return Ok(BytesMut::new());
     }
-    if body.size_hint().lower() > MAX_BYTES as u64 {
-        return Err(Refusal::BodyTooLarge(MAX_BYTES));
+    if body.size_hint().lower() > max_bytes as u64 {
+        return Err(Refusal::BodyTooLarge(max_bytes));
     }
-    timeout(MAX_TIME, collect(body)).await.unwrap_or(Err(Refusal::BodyTooSlow(MAX_TIME.as_secs())))
+    timeout(MAX_TIME, collect(body, max_bytes)).await.unwrap_or(Err(Refusal::BodyTooSlow(MAX_TIME.as_secs())))
 }
 
-async fn collect(body: impl RequestBody) -> Result<BytesMut, Refusal> {
+async fn collect(body: impl RequestBody, max_bytes: usize) -> Result<BytesMut, Refusal> {
     let mut body = pin!(body);
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|err| Refusal::BrokenBody(err.into().to_string()))?;
         // Trailers say nothing of a key.
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.remaining() > MAX_BYTES {
-            return Err(Refusal::BodyTooLarge(MAX_BYTES));
+        if bytes.len() + data.remaining() > max_bytes {
+            return Err(Refusal::BodyTooLarge(max_bytes));
         }
         bytes.extend_from_slice(&data);
     }

@@ -37,5 +37,5 @@ pub(super) async fn show(service: &Service, pin: &Pin) -> Result<Reply, Refusal>
 
 pub(super) async fn delete(service: &Service, pin: &Pin) -> Result<Reply, Refusal> {
     service.store.delete_cluster(pin).await?;
-    Ok(Reply::Deleted)
+    Ok(Reply::Done)
 }

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,10 +18,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use pairing_core::clock::Timestamp;
 use pairing_core::hub::{HubEvent, Subscription};
-use pairing_core::store::{Change, Cluster, Key, Store};
+use pairing_core::store::{Change, Cluster, Key, Node, NodeClass, Store};
 use protocol::Pin;
 use protocol::key::MASTER_IP;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
 use super::answer_body::AnswerBody;
@@ -32,14 +34,21 @@ use crate::service::Service;
 
 /// Between two comments, which keep middleboxes from closing a connection that looks idle; they do so after 60 s.
 const COMMENT: Duration = Duration::from_secs(15);
-/// Between two `counts`: ten thousand slaves that come at once are not ten thousand events.
+/// Between two `counts`, and two looks at what nodes have reported: ten thousand slaves that come at once are not ten
+/// thousand events.
 const COUNTS: Duration = Duration::from_millis(250);
+/// Nodes that are told of in one piece.
+const NODES_AT_ONCE: usize = 64;
 
 /// What a subscriber is still going to be told.
 struct Feed {
     subscription: Subscription,
     _hold: HoldPermit,
     store: Arc<Store>,
+    pin: Pin,
+    /// Nodes that have reported and were not told of yet, and the version up to which they are known.
+    reported: VecDeque<Arc<Node>>,
+    node_version: Option<u64>,
     expires: Timestamp,
     comment: Interval,
     counts_from: Instant,
@@ -73,6 +82,17 @@ struct Changed<'a> {
     key: Shown<'a>,
 }
 
+/// What has become of a node.
+#[derive(Serialize)]
+struct ChangedNode<'a> {
+    change: &'static str,
+    id: &'a str,
+    reported: String,
+    /// Not there where the report is sealed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<&'a RawValue>,
+}
+
 /// Why there is nothing more to tell.
 #[derive(Serialize)]
 struct Gone {
@@ -92,6 +112,9 @@ pub(super) async fn watch(service: &Service, client: IpAddr, pin: &Pin) -> Resul
         subscription,
         _hold: hold,
         store: service.store.clone(),
+        pin: pin.clone(),
+        reported: VecDeque::new(),
+        node_version: None,
         expires: cluster.expires,
         comment,
         counts_from: Instant::now(),
@@ -108,6 +131,12 @@ impl Feed {
             return None;
         }
         let bytes = loop {
+            if self.node_version.is_none() {
+                self.read_nodes().await;
+            }
+            if !self.reported.is_empty() {
+                break self.nodes();
+            }
             let left = self.expires.since(self.store.now());
             tokio::select! {
                 biased;
@@ -116,6 +145,10 @@ impl Feed {
                     HubEvent::Waiting(waiting) => {
                         self.counts_from = Instant::now() + COUNTS;
                         break event_bytes("counts", &Counts { waiting });
+                    }
+                    HubEvent::Reports => {
+                        self.counts_from = Instant::now() + COUNTS;
+                        self.read_nodes().await;
                     }
                     HubEvent::Lagged => {
                         log::debug!("events: a client is too far behind");
@@ -140,10 +173,38 @@ impl Feed {
             Change::KeySet(key) => ("set", None, key),
             Change::KeyRenamed { from, key } => ("renamed", Some(from.as_str()), key),
             Change::KeyDeleted(key) => ("deleted", None, key),
+            // Reports are not told one by one.
+            Change::NodeSet { .. } => return Bytes::new(),
+            Change::NodeDeleted { node, .. } => {
+                self.reported.retain(|reported| reported.id != node.id);
+                return event_bytes("node", &ChangedNode::of("deleted", node));
+            }
             Change::Deleted => return self.gone("deleted"),
             Change::Expired => return self.gone("expired"),
         };
         event_bytes("key", &Changed { change, from, key: Shown::of(key) })
+    }
+
+    /// Looks what nodes have reported since the last look.
+    async fn read_nodes(&mut self) {
+        let Ok(listing) = self.store.nodes(&self.pin, self.node_version).await else {
+            // The pin is gone, which is told in its turn.
+            self.node_version.get_or_insert_default();
+            return;
+        };
+        if listing.whole {
+            self.reported.clear();
+        }
+        self.node_version = Some(listing.version);
+        self.reported.extend(listing.nodes);
+    }
+
+    /// Some of the nodes that have reported.
+    fn nodes(&mut self) -> Bytes {
+        let some = self.reported.drain(..self.reported.len().min(NODES_AT_ONCE));
+        let events: Vec<Bytes> =
+            some.map(|node| event_bytes("node", &ChangedNode::of("set", &node))).collect();
+        events.concat().into()
     }
 
     fn gone(&mut self, reason: &'static str) -> Bytes {
@@ -160,6 +221,17 @@ impl<'a> Shown<'a> {
             modified: key.modified.to_string(),
             value: (key.name == MASTER_IP).then_some(&key.value),
         }
+    }
+}
+
+impl<'a> ChangedNode<'a> {
+    fn of(change: &'static str, node: &'a Node) -> Self {
+        let report = match node.class {
+            NodeClass::Sealed => None,
+            // It was checked when it came.
+            NodeClass::Clear(..) => serde_json::from_str(&node.report).ok(),
+        };
+        Self { change, id: &node.id, reported: node.reported.to_string(), report }
     }
 }
 

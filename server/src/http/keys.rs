@@ -93,5 +93,5 @@ async fn update(
 
 pub(super) async fn delete(service: &Service, pin: &Pin, name: &str) -> Result<Reply, Refusal> {
     service.store.delete_key(pin, name).await?;
-    Ok(Reply::Deleted)
+    Ok(Reply::Done)
 }

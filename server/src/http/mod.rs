@@ -12,6 +12,7 @@ mod events;
 mod fields;
 mod keys;
 mod negotiation;
+mod nodes;
 mod openapi;
 pub(crate) mod page;
 mod pieces;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
+use protocol::Pin;
 
 pub(crate) use answer_body::AnswerBody;
 pub(crate) use body::RequestBody;
@@ -70,7 +72,8 @@ pub(crate) async fn answer(
     };
     let (route, headers) = (target.route(), target.headers());
     let handler = route.handler(&head.method);
-    let wait = Wait::asked_for(&head).filter(|_| handler == Some(Handler::ShowKey));
+    let waits = matches!(handler, Some(Handler::ShowKey | Handler::ListNodes));
+    let wait = Wait::asked_for(&head).filter(|_| waits);
     let (format, mut outcome) = match negotiation::negotiate(&head.headers, route.formats) {
         None => (route.formats[0], Err(Refusal::NotAcceptable)),
         Some(format) => (format, perform(service, client, &head, body, handler, &target).await),
@@ -78,11 +81,10 @@ pub(crate) async fn answer(
     // The client's time to send a body, and the delay of a creation, say nothing of the service.
     let mut took = (!matches!(handler, Some(Handler::CreateCluster)))
         .then(|| begun.elapsed().saturating_sub(waited.time()));
-    if let (Err(Refusal::UnknownKey), Some(wait), Some(pin)) = (&outcome, wait, &target.pin) {
-        let (pin, key) = (pin.clone(), Box::from(target.key));
+    if let (Some(wait), Some(awaited)) = (wait, Awaited::after(&outcome, &target)) {
         // The buffer that the head came in would be most of what a waiter takes.
         drop(head);
-        outcome = Box::pin(wait::for_key(service, client, pin, key, wait)).await.map(Reply::Key);
+        outcome = awaited.wait(service, client, wait).await;
         took = None;
     }
     if let Err(Refusal::UnknownPin) = outcome {
@@ -97,6 +99,34 @@ pub(crate) async fn answer(
     }
     service.metrics.answered(label, answer.status(), took);
     answer
+}
+
+/// What a request is held for, if it asks to wait.
+enum Awaited {
+    Key(Pin, Box<str>),
+    Nodes(Pin, nodes::Query),
+}
+
+impl Awaited {
+    fn after(outcome: &Result<Reply, Refusal>, target: &Target<'_>) -> Option<Self> {
+        let pin = target.pin.as_ref()?;
+        match outcome {
+            Err(Refusal::UnknownKey) => Some(Self::Key(pin.clone(), target.key.into())),
+            Ok(Reply::Nodes(found)) => found.unmet.map(|query| Self::Nodes(pin.clone(), query)),
+            _ => None,
+        }
+    }
+
+    async fn wait(self, service: &Service, client: IpAddr, wait: Wait) -> Result<Reply, Refusal> {
+        match self {
+            Self::Key(pin, key) => {
+                Box::pin(wait::for_key(service, client, pin, key, wait)).await.map(Reply::Key)
+            }
+            Self::Nodes(pin, query) => {
+                Box::pin(nodes::wait(service, client, pin, query, wait)).await.map(Reply::Nodes)
+            }
+        }
+    }
 }
 
 /// The answer to a request that is refused before it is looked at.
@@ -145,6 +175,9 @@ async fn perform(
         (Some(Handler::ShowKey), Some(pin)) => keys::show(service, pin, target.key).await,
         (Some(Handler::ShowCluster), Some(pin)) => clusters::show(service, pin).await,
         (Some(Handler::ListKeys), Some(pin)) => keys::list(service, pin).await,
+        (Some(Handler::ListNodes), Some(pin)) => {
+            Box::pin(nodes::list(service, pin, head.uri.query().unwrap_or_default())).await
+        }
         (Some(Handler::WatchCluster), Some(pin)) => Box::pin(events::watch(service, client, pin)).await,
         (None, _) if head.method == Method::OPTIONS => Ok(Reply::Options(target.route().formats)),
         (None, _) => Err(Refusal::MethodNotAllowed(head.method.clone())),
@@ -172,6 +205,8 @@ async fn write(
         (Handler::ReplaceKey, Some(pin)) => keys::replace(service, client, pin, key, headers, body).await,
         (Handler::ChangeKey, Some(pin)) => keys::change(service, client, pin, key, headers, body).await,
         (Handler::DeleteKey, Some(pin)) => keys::delete(service, pin, key).await,
+        (Handler::PutNode, Some(pin)) => nodes::put(service, client, pin, key, headers, body).await,
+        (Handler::DeleteNode, Some(pin)) => nodes::delete(service, pin, key).await,
         _ => Err(Refusal::MethodNotAllowed(method.clone())),
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     UnknownPin,
     #[error("Not found.")]
     UnknownKey,
+    #[error("Not found.")]
+    UnknownNode,
     #[error("Could not satisfy the request Accept header.")]
     NotAcceptable,
     #[error("Method \"{0}\" not allowed.")]
@@ -46,6 +48,14 @@ pub(crate) enum Refusal {
     TooManyKeys,
     #[error("The keys and values of this cluster would be longer, all together, than they may be.")]
     TooManyBytes,
+    #[error("This cluster has as many nodes as one may have.")]
+    TooManyNodes,
+    #[error("The reports of this cluster's nodes would be longer, all together, than they may be.")]
+    TooManyNodeBytes,
+    #[error("{0}")]
+    Node(String),
+    #[error("{0}")]
+    Query(String),
     #[error("The service has as many clusters as it may have. Try again later.")]
     TooManyPins,
     #[error("This address has made as many clusters as it may for now. Try again in {0} seconds.")]
@@ -97,10 +107,14 @@ impl Refusal {
             | Self::NotAnObject(_)
             | Self::Fields(_)
             | Self::BrokenBody(_)
+            | Self::Node(_)
+            | Self::Query(_)
+            | Self::TooManyNodes
+            | Self::TooManyNodeBytes
             // Not 409, which tells an agent that its key is there.
             | Self::TooManyKeys
             | Self::TooManyBytes => StatusCode::BAD_REQUEST,
-            Self::UnknownPin | Self::UnknownKey => StatusCode::NOT_FOUND,
+            Self::UnknownPin | Self::UnknownKey | Self::UnknownNode => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
@@ -127,6 +141,7 @@ impl Refusal {
         match self {
             Self::UnknownPin => Cause::UnknownPin,
             Self::UnknownKey => Cause::UnknownKey,
+            Self::UnknownNode => Cause::UnknownNode,
             Self::KeyExists | Self::NameTaken => Cause::KeyExists,
             Self::NotAcceptable
             | Self::HostMissing
@@ -138,8 +153,12 @@ impl Refusal {
             | Self::Fields(_)
             | Self::BrokenBody(_)
             | Self::BodyTooLarge(_)
+            | Self::Node(_)
+            | Self::Query(_)
             | Self::BodyTooSlow(_) => Cause::Malformed,
-            Self::TooManyKeys | Self::TooManyBytes => Cause::PinFull,
+            Self::TooManyKeys | Self::TooManyBytes | Self::TooManyNodes | Self::TooManyNodeBytes => {
+                Cause::PinFull
+            }
             Self::TooManyPins => Cause::PinsFull,
             Self::TooManyCreations(_) => Cause::Creations,
             Self::TokenMissing | Self::TooManyTokens(_) => Cause::Token,
@@ -194,6 +213,9 @@ impl From<Refused> for Refusal {
         match refused {
             Refused::UnknownPin => Self::UnknownPin,
             Refused::UnknownKey => Self::UnknownKey,
+            Refused::UnknownNode => Self::UnknownNode,
+            Refused::TooManyNodes => Self::TooManyNodes,
+            Refused::TooManyNodeBytes => Self::TooManyNodeBytes,
             Refused::KeyExists => Self::KeyExists,
             Refused::TooManyKeys => Self::TooManyKeys,
             Refused::TooManyBytes => Self::TooManyBytes,

@@ -31,6 +31,9 @@ pub(super) enum Handler {
     ReplaceKey,
     ChangeKey,
     DeleteKey,
+    ListNodes,
+    PutNode,
+    DeleteNode,
     /// `/healthz`: the process answers.
     Alive,
     /// `/readyz`: the store would take a write.
@@ -45,7 +48,7 @@ pub(super) enum Handler {
 
 /// What there is at a path.
 pub(super) struct Route {
-    /// With `{pin}` and `{key}` for what may stand there; a path that ends in a slash is another path.
+    /// With `{pin}`, `{key}` and `{id}` for what may stand there; a path that ends in a slash is another path.
     pub(super) path: &'static str,
     /// What its requests are counted as.
     pub(super) label: RouteLabel,
@@ -55,7 +58,7 @@ pub(super) struct Route {
 }
 
 #[rustfmt::skip]
-static ROUTES: [Route; 12] = {
+static ROUTES: [Route; 14] = {
     use Handler::*;
     const JSON: &[Format] = &[Format::Json];
     [
@@ -63,6 +66,8 @@ static ROUTES: [Route; 12] = {
             (Method::GET, ShowKey), (Method::PUT, ReplaceKey), (Method::PATCH, ChangeKey), (Method::DELETE, DeleteKey),
         ] },
         Route { path: "/api/v1/clusters/{pin}/keys", label: RouteLabel::Keys, formats: JSON, methods: &[(Method::GET, ListKeys), (Method::POST, CreateKey)] },
+        Route { path: "/api/v1/clusters/{pin}/nodes/{id}", label: RouteLabel::Node, formats: JSON, methods: &[(Method::PUT, PutNode), (Method::DELETE, DeleteNode)] },
+        Route { path: "/api/v1/clusters/{pin}/nodes", label: RouteLabel::Nodes, formats: JSON, methods: &[(Method::GET, ListNodes)] },
         Route { path: "/api/v1/clusters/{pin}/events", label: RouteLabel::Events, formats: &[Format::Events], methods: &[(Method::GET, WatchCluster)] },
         Route { path: "/api/v1/clusters/{pin}", label: RouteLabel::Cluster, formats: JSON, methods: &[(Method::GET, ShowCluster), (Method::DELETE, DeleteCluster)] },
         Route { path: CLUSTERS, label: RouteLabel::Clusters, formats: JSON, methods: &[(Method::POST, CreateCluster)] },
@@ -78,14 +83,14 @@ static ROUTES: [Route; 12] = {
 
 /// The headers of each route's answers, put together once.
 static HEADERS: LazyLock<[Headers; ROUTES.len()]> =
-    LazyLock::new(|| std::array::from_fn(|at| Headers::new(&ROUTES[at].allow())));
+    LazyLock::new(|| std::array::from_fn(|at| ROUTES[at].headers()));
 
 /// A route, and what its path names.
 pub(super) struct Target<'a> {
     at: usize,
     /// There on routes with `{pin}`.
     pub(super) pin: Option<Pin>,
-    /// Empty on routes without `{key}`.
+    /// The key, or the identifier of a node; empty on routes without.
     pub(super) key: &'a str,
 }
 
@@ -94,6 +99,10 @@ impl Route {
     pub(super) fn handler(&self, method: &Method) -> Option<Handler> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         self.methods.iter().find(|(known, _)| known == method).map(|(_, handler)| *handler)
+    }
+
+    fn headers(&self) -> Headers {
+        Headers::new(&self.allow(), self.path.starts_with(UNDER_PIN))
     }
 
     /// Its methods as `Allow` lists them.
@@ -129,6 +138,11 @@ pub(super) fn find(path: &str) -> Option<Target<'_>> {
             _ if !route.path.starts_with(UNDER_PIN) => continue,
             Some("/keys/{key}") => match rest.strip_prefix("/keys/") {
                 Some(key) if is_addressable(key) => key,
+                _ => continue,
+            },
+            // What an identifier may be is said to who gets it wrong.
+            Some("/nodes/{id}") => match rest.strip_prefix("/nodes/") {
+                Some(id) if !id.is_empty() && !id.contains('/') => id,
                 _ => continue,
             },
             Some(tail) if tail == rest => "",
@@ -185,11 +199,15 @@ mod tests {
     #[test]
     fn finds_every_route_and_what_its_path_names() {
         for (route, _) in all() {
-            let path = route.path.replace("{pin}", PIN).replace("{key}", "master_ip");
+            let path =
+                route.path.replace("{pin}", PIN).replace("{key}", "master_ip").replace("{id}", "master_ip");
             let found = find(&path).unwrap_or_else(|| panic!("there is no {path}"));
             assert_eq!(found.route().path, route.path);
             assert_eq!(found.pin.is_some(), route.path.contains("{pin}"), "{path}");
-            assert_eq!(found.key, if route.path.contains("{key}") { "master_ip" } else { "" });
+            assert_eq!(
+                found.key,
+                if route.path.ends_with("y}") || route.path.ends_with("d}") { "master_ip" } else { "" }
+            );
         }
         assert_eq!(find("/api/v1/clusters/enico1qq0oey/keys/keys").unwrap().key, "keys");
     }
@@ -211,6 +229,8 @@ mod tests {
             "/api/v1/clusters/enico1qq0oey/keys/",
             "/api/v1/clusters/enico1qq0oey/keys/{key}",
             "/api/v1/clusters/enico1qq0oey/keys/a.b",
+            "/api/v1/clusters/enico1qq0oey/nodes/",
+            "/api/v1/clusters/enico1qq0oey/nodes/a/b",
             "/api/v1/clusters/enico1qq0oey/keys/a%2Fb",
             "/api/v1/clusters/enico1qq0oey/keys/a/b",
             "/api/v1/clusters/enico1qq0oey/keys/a/b/c/d/e/f",

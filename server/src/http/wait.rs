@@ -1,4 +1,4 @@
-//! `Prefer: wait=N` on a GET of a key: the request is held until the key is there.
+//! `Prefer: wait=N` on a GET of a key: the request is held until the key is there. (On a list of nodes: `nodes.rs`.)
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +40,11 @@ impl Wait {
         Some(Self { seconds: seconds.min(wait::MAX_SECONDS) })
     }
 
+    /// How long the request may be held.
+    pub(super) fn longest(self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
     /// What `Preference-Applied` says.
     pub(super) fn granted(self) -> HeaderValue {
         HeaderValue::from_str(&wait::header_value(self.seconds)).expect("a word and digits make a header")
@@ -65,10 +70,10 @@ pub(super) async fn for_key(
         found => return Ok(found?),
     }
     let expires = service.store.cluster(&pin).await?.expires;
-    let longest = Duration::from_secs(wait.seconds).min(expires.since(service.store.now()));
+    let longest = wait.longest().min(expires.since(service.store.now()));
     match timeout(longest, waiter.woken()).await {
         Ok(Wake::Set(key)) => Ok(key),
-        Ok(Wake::Gone) | Err(_) => Err(Refusal::UnknownKey),
+        Ok(Wake::Gone | Wake::Nodes) | Err(_) => Err(Refusal::UnknownKey),
         Ok(Wake::ShuttingDown) => Err(Refusal::ShuttingDown),
     }
 }

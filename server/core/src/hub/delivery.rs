@@ -18,13 +18,15 @@ const BATCH: usize = 64;
 pub enum Wake {
     /// The key is there.
     Set(Arc<Key>),
+    /// There are enough nodes.
+    Nodes,
     /// The pin was deleted or has expired.
     Gone,
     /// The service ends.
     ShuttingDown,
 }
 
-/// The waiters of one key, in the order in which they came.
+/// The waiters of one key, or for nodes, in the order in which they came.
 pub(super) type Waiters = BTreeMap<u64, oneshot::Sender<Wake>>;
 
 /// Waiters, and what they are to be woken with.

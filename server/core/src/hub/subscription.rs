@@ -1,7 +1,8 @@
 //! Subscriptions to a pin: each hears of every change, and of how many wait.
 //!
 //! A change is sent to all of them at once, through a ring that holds the last [`BEHIND`]. A subscriber that has not
-//! read so far has missed something, and is told so instead. Of the number that wait only the latest is told.
+//! read so far has missed something, and is told so instead. Of the number that wait only the latest is told; of reports
+//! of nodes only that there were some, since thousands may come at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(super) struct Subscribers {
     ids: BTreeSet<u64>,
     changes: broadcast::Sender<Change>,
     waiting: watch::Sender<usize>,
+    reports: watch::Sender<()>,
 }
 
 /// A subscription to a pin; dropping it ends it.
@@ -33,6 +35,7 @@ pub struct Subscription {
     id: u64,
     changes: broadcast::Receiver<Change>,
     waiting: watch::Receiver<usize>,
+    reports: watch::Receiver<()>,
 }
 
 /// What a subscriber hears next.
@@ -42,6 +45,8 @@ pub enum HubEvent {
     Change(Change),
     /// So many requests wait under the pin now.
     Waiting(usize),
+    /// Nodes have reported.
+    Reports,
     /// The subscriber has missed changes: it is too far behind.
     Lagged,
     /// The service is shutting down, or the pin is gone and that was told before.
@@ -51,7 +56,7 @@ pub enum HubEvent {
 impl Subscribers {
     fn new(waiting: usize) -> Self {
         let (changes, waiting) = (broadcast::Sender::new(BEHIND), watch::Sender::new(waiting));
-        Self { ids: BTreeSet::new(), changes, waiting }
+        Self { ids: BTreeSet::new(), changes, waiting, reports: watch::Sender::new(()) }
     }
 
     /// How many there are.
@@ -83,17 +88,21 @@ impl Hub {
         let subscribers = watched.subscribers.get_or_insert_with(|| Box::new(Subscribers::new(waiting)));
         subscribers.ids.insert(id);
         let (changes, waiting) = (subscribers.changes.subscribe(), subscribers.waiting.subscribe());
-        Ok(Subscription { hub: self.clone(), pin: pin.clone(), id, changes, waiting })
+        let reports = subscribers.reports.subscribe();
+        Ok(Subscription { hub: self.clone(), pin: pin.clone(), id, changes, waiting, reports })
     }
 
     /// Tells the subscribers of a pin.
     pub(super) fn publish(&self, pin: &Pin, change: &Change) {
-        let changes = self
-            .state()
-            .pins
-            .get(pin)
-            .and_then(|watched| Some(watched.subscribers.as_ref()?.changes.clone()));
-        if let Some(changes) = changes {
+        let state = self.state();
+        let Some(subscribers) = state.pins.get(pin).and_then(|watched| watched.subscribers.as_ref()) else {
+            return;
+        };
+        if let Change::NodeSet { .. } = change {
+            subscribers.reports.send_replace(());
+        } else {
+            let changes = subscribers.changes.clone();
+            drop(state);
             // The last one may just have left.
             let _ = changes.send(change.clone());
         }
@@ -122,13 +131,18 @@ impl Subscription {
         *self.waiting.borrow_and_update()
     }
 
-    /// Waits for the next event. The number of those that wait is told once `counts_from` has come, and only the
-    /// latest. May be dropped at any time without a loss.
+    /// Waits for the next event. The number of those that wait, and that nodes have reported, is told once
+    /// `counts_from` has come, and only the latest. May be dropped at any time without a loss.
     pub async fn next(&mut self, counts_from: tokio::time::Instant) -> HubEvent {
-        let Self { changes, waiting, .. } = self;
+        let Self { changes, waiting, reports, .. } = self;
         let counted = async {
             tokio::time::sleep_until(counts_from).await;
-            waiting.changed().await.map(|()| *waiting.borrow_and_update())
+            tokio::select! {
+                changed = waiting.changed() => {
+                    changed.map(|()| HubEvent::Waiting(*waiting.borrow_and_update()))
+                }
+                changed = reports.changed() => changed.map(|()| HubEvent::Reports),
+            }
         };
         tokio::select! {
             biased;
@@ -137,7 +151,7 @@ impl Subscription {
                 Err(RecvError::Lagged(_)) => HubEvent::Lagged,
                 Err(RecvError::Closed) => HubEvent::Closed,
             },
-            Ok(waiting) = counted => HubEvent::Waiting(waiting),
+            Ok(event) = counted => event,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The hub, with every order in which a writer and those who wait can come.
 
 use std::pin::pin;
+
+use protocol::node::{NodeRole, NodeState};
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::store::{Node, NodeClass};
 
 const KEY: &str = "master_ip";
 
@@ -141,6 +144,70 @@ fn loses_no_wake_up_and_no_waiter_in_any_order() {
             played += 1;
         });
         assert!(played >= 200, "{played}");
+    }
+}
+
+/// A node that is ready; so many of them.
+fn nodes(count: usize) -> Change {
+    let class = NodeClass::Clear(NodeRole::Slave, NodeState::Ready);
+    let mut counts = NodeCounts::default();
+    (0..count).for_each(|_| counts.count(class));
+    let node = Node { id: "n".into(), report: "{}".into(), class, reported: Timestamp(0) };
+    Change::NodeSet { node: Arc::new(node), counts }
+}
+
+/// The writer sets two nodes, one after the other; the barrier wants both, and reads after it has registered.
+#[test]
+fn a_barrier_loses_no_wake_up_in_any_order() {
+    let mut played = 0;
+    interleavings(&mut [4, 2], &mut Vec::new(), &mut |order| {
+        let (hub, mut deliveries) = Hub::new(10);
+        let pin = pin();
+        let wanted = NodesWanted { at_least: 2, state: Some(NodeState::Joined), role: None };
+        let (mut stored, mut written, mut waiter, mut knows) = (0, 0, None, false);
+        for &actor in order {
+            match (actor, written, &waiter) {
+                (0, 0 | 2, _) => (stored, written) = (stored + 1, written + 1),
+                (0, ..) => {
+                    written += 1;
+                    hub.changed(&pin, &nodes(stored));
+                }
+                (_, _, None) => waiter = Some(hub.wait_for_nodes(&pin, wanted).unwrap()),
+                (_, _, Some(_)) => knows = stored == 2,
+            }
+        }
+        let mut waiter = waiter.unwrap();
+        while let Ok(delivery) = deliveries.try_recv() {
+            for (_, waiter) in delivery.waiters {
+                let _ = waiter.send(delivery.wake.clone());
+            }
+        }
+        assert!(knows || matches!(waiter.wake.try_recv(), Ok(Wake::Nodes)), "{order:?}");
+        drop(waiter);
+        assert_eq!((hub.waiters(), hub.state().pins.len()), (0, 0));
+        played += 1;
+    });
+    assert_eq!(played, 15);
+}
+
+#[test]
+fn a_barrier_is_woken_by_enough_nodes_by_the_end_of_the_pin_and_by_nothing_else() {
+    let wanted = NodesWanted { at_least: 2, state: None, role: Some(NodeRole::Slave) };
+    for (change, wakes) in [
+        (nodes(1), false),
+        (nodes(2), true),
+        (Change::KeySet(key()), false),
+        (Change::Deleted, true),
+        (Change::Expired, true),
+    ] {
+        let (hub, mut deliveries) = Hub::new(10);
+        let pin = pin();
+        let barrier = hub.wait_for_nodes(&pin, wanted).unwrap();
+        hub.changed(&pin, &change);
+        assert_eq!(deliveries.try_recv().is_ok(), wakes, "{change:?}");
+        assert_eq!(hub.waiters(), usize::from(!wakes));
+        drop(barrier);
+        assert_eq!((hub.waiters(), hub.state().pins.len()), (0, 0));
     }
 }
 

@@ -12,9 +12,10 @@ use std::time::Duration;
 use protocol::Pin;
 
 use super::machine::{MARK_AHEAD, Shared, sweep_time};
+use super::nodes::{ChangedNodes, NODE_BYTES, Node, NodeChanges, NodeClass, NumberedNode};
 use super::pins::{self, PinKey};
 use super::record::Record;
-use super::state::{CLUSTER_BYTES, Entry, Id, KEY_BYTES, NumberedKey, WriterState};
+use super::state::{CLUSTER_BYTES, Entry, Id, KEY_BYTES, Lookup, NumberedKey, WriterState};
 use super::{Change, Charge, Cluster, Key, Update};
 use crate::Refused;
 use crate::clock::Timestamp;
@@ -35,7 +36,7 @@ pub(super) const DOUBTED: Duration = Duration::from_secs(600);
 pub enum Operation {
     /// Makes a cluster under a pin that cannot be guessed and that no live cluster has.
     CreateCluster,
-    /// Deletes a cluster and its keys.
+    /// Deletes a cluster with its keys and nodes.
     DeleteCluster(Pin),
     /// Creates a key.
     CreateKey {
@@ -66,6 +67,26 @@ pub enum Operation {
         /// Its name.
         name: String,
     },
+    /// Keeps what a node reports, in the place of what it reported before.
+    PutNode {
+        /// Under which pin.
+        pin: Pin,
+        /// Its identifier.
+        id: Box<str>,
+        /// Its report.
+        report: Box<str>,
+        /// What the report says of role and state.
+        class: NodeClass,
+        /// What it costs the node.
+        charge: Option<Charge>,
+    },
+    /// Removes a node.
+    DeleteNode {
+        /// Under which pin.
+        pin: Pin,
+        /// Its identifier.
+        id: Box<str>,
+    },
     /// Removes clusters that have expired, and moves the high-water mark ahead.
     Sweep,
     /// Changes nothing, but makes a commit: shows whether a write would go through.
@@ -77,7 +98,10 @@ pub enum Operation {
 impl Operation {
     /// Whether it only takes away: what a full disk should not prevent.
     pub(super) fn frees(&self) -> bool {
-        matches!(self, Self::DeleteCluster(_) | Self::DeleteKey { .. } | Self::Sweep)
+        matches!(
+            self,
+            Self::DeleteCluster(_) | Self::DeleteKey { .. } | Self::DeleteNode { .. } | Self::Sweep
+        )
     }
 
     /// What it takes in memory while it waits, in bytes.
@@ -89,6 +113,8 @@ impl Operation {
                 name.len() + new.map(String::len).sum::<usize>()
             }
             Self::DeleteKey { name, .. } => name.len(),
+            Self::PutNode { id, report, .. } => id.len() + report.len(),
+            Self::DeleteNode { id, .. } => id.len(),
             _ => 0,
         };
         // Itself, the pin, and the place for the answer.
@@ -114,6 +140,8 @@ pub enum Outcome {
 pub struct Changes {
     /// What each cluster that the batch looked at has become; `None`: there is none.
     clusters: HashMap<PinKey, Option<Entry>>,
+    /// What it has changed of nodes.
+    nodes: ChangedNodes,
     /// What each record has become; `None`: it is deleted. Sorted, since neighbours are cheaper to write.
     records: BTreeMap<Id, Option<Record>>,
     events: Vec<(Pin, Change)>,
@@ -153,6 +181,14 @@ impl Changes {
         self.clusters.iter().map(|(pin, entry)| (*pin, entry.as_ref()))
     }
 
+    /// Which nodes have to become durable, or be deleted: of live clusters only; the nodes of a cluster that is gone go
+    /// with it.
+    pub fn nodes(&self) -> impl Iterator<Item = (PinKey, &str, Option<&Node>)> {
+        self.nodes.iter().flat_map(|(pin, changes)| {
+            changes.set.iter().map(|(id, node)| (*pin, &**id, node.as_ref().map(|numbered| &*numbered.node)))
+        })
+    }
+
     /// The new high-water mark of expiry, if it moves: no cluster that expires up to it is known after a restart.
     #[must_use]
     pub fn mark(&self) -> Option<Timestamp> {
@@ -164,6 +200,11 @@ impl Changes {
         writer.next_id = self.next_id;
         for (pin, entry) in self.clusters {
             shared.state.publish(writer, pin, entry);
+        }
+        for (pin, changes) in self.nodes {
+            for (id, node) in changes.set {
+                shared.state.publish_node(writer, pin, &id, node);
+            }
         }
         if let Some(mark) = self.mark {
             shared.move_mark(mark);
@@ -227,6 +268,10 @@ impl<'a> Batch<'a> {
                 self.update_key(pin, name, update, charge.as_ref()).map(Outcome::Key)
             }
             Operation::DeleteKey { pin, name } => self.delete_key(pin, name).map(|()| Outcome::Done),
+            Operation::PutNode { pin, id, report, class, charge } => {
+                self.put_node(pin, id, report, *class, charge.as_ref()).map(|()| Outcome::Done)
+            }
+            Operation::DeleteNode { pin, id } => self.delete_node(pin, id).map(|()| Outcome::Done),
             Operation::Sweep => Ok(Outcome::Next(self.sweep())),
             Operation::Probe => {
                 self.changes.probe = true;
@@ -359,6 +404,75 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    fn put_node(
+        &mut self,
+        pin: &Pin,
+        id: &str,
+        report: &str,
+        class: NodeClass,
+        charge: Option<&Charge>,
+    ) -> Result<(), Refused> {
+        let owner = self.live_pin(pin)?;
+        let limits = self.shared.limits;
+        let node = Arc::new(Node { id: id.into(), report: report.into(), class, reported: self.now });
+        let before = self.node(owner, id);
+        let mut size = self.node_changes(owner).size;
+        let memory = size.memory();
+        if let Some(before) = &before {
+            size.remove(&before.node);
+        }
+        size.add(&node);
+        // What a limit would refuse today may be there already, and then it may still say how it is.
+        if before.is_none() && size.counts.total() > limits.nodes_per_pin {
+            return Err(Refused::TooManyNodes);
+        }
+        if size.bytes > limits.node_bytes_per_pin {
+            return Err(Refused::TooManyNodeBytes);
+        }
+        if size.memory() > memory {
+            self.check_memory(size.memory() - memory)?;
+        }
+        self.memory = self.memory + size.memory() - memory;
+        let record = before.map_or(self.changes.next_id, |before| before.record);
+        self.changes.next_id += u64::from(record == self.changes.next_id);
+        self.changes.records.insert(record, Some(Record::Node { pin: owner, node: node.clone() }));
+        self.changes.events.push((pin.clone(), Change::NodeSet { node: node.clone(), counts: size.counts }));
+        let changes = self.node_changes(owner);
+        changes.size = size;
+        changes.set.insert(id.into(), Some(NumberedNode { record, node, charge: charge.cloned() }));
+        Ok(())
+    }
+
+    fn delete_node(&mut self, pin: &Pin, id: &str) -> Result<(), Refused> {
+        let owner = self.live_pin(pin)?;
+        let NumberedNode { record, node, .. } = self.node(owner, id).ok_or(Refused::UnknownNode)?;
+        self.memory -= NODE_BYTES + node.bytes();
+        let changes = self.node_changes(owner);
+        changes.size.remove(&node);
+        changes.set.insert(id.into(), None);
+        let counts = changes.size.counts;
+        self.changes.records.insert(record, None);
+        self.changes.events.push((pin.clone(), Change::NodeDeleted { node, counts }));
+        Ok(())
+    }
+
+    /// A node as the batch has left it.
+    fn node(&self, pin: PinKey, id: &str) -> Option<NumberedNode> {
+        match self.changes.nodes.get(&pin).and_then(|changes| changes.set.get(id)) {
+            Some(changed) => changed.clone(),
+            None => self.shared.state.read_nodes(pin, |nodes| nodes.get(id).cloned()).flatten(),
+        }
+    }
+
+    /// What the batch has changed of a cluster's nodes.
+    fn node_changes(&mut self, pin: PinKey) -> &mut NodeChanges {
+        let state = &self.shared.state;
+        self.changes.nodes.entry(pin).or_insert_with(|| {
+            let size = state.read_nodes(pin, |nodes| nodes.size()).unwrap_or_default();
+            NodeChanges { size, ..NodeChanges::default() }
+        })
+    }
+
     /// Removes a bounded number of clusters that have expired, moves the mark past those that are about to, and says
     /// when there is something to do again.
     fn sweep(&mut self) -> Option<Timestamp> {
@@ -410,6 +524,16 @@ impl<'a> Batch<'a> {
         self.cluster(pin).ok_or(Refused::UnknownPin)
     }
 
+    /// As [`Batch::live`], without a copy of a cluster that is only to be there.
+    fn live_pin(&mut self, pin: &Pin) -> Result<PinKey, Refused> {
+        let key = PinKey::of(pin).ok_or(Refused::UnknownPin)?;
+        let known = self.changes.clusters.contains_key(&key);
+        if known || !matches!(self.shared.state.read(key, self.now, |_| ()), Lookup::Live(())) {
+            self.live(pin)?;
+        }
+        Ok(key)
+    }
+
     fn remove_if_expired(&mut self, pin: &Pin) {
         let now = self.now;
         if self.cluster(pin).is_some_and(|entry| entry.expires <= now) {
@@ -445,15 +569,22 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Removes a cluster and its keys.
+    /// Removes a cluster with its keys and nodes.
     fn remove(&mut self, pin: &Pin, why: Change) {
         let Some(key) = PinKey::of(pin) else { return };
         let Some(entry) = self.changes.clusters.insert(key, None).flatten() else { return };
         self.changes.records.insert(entry.id, None);
         self.changes.records.extend(entry.keys.iter().map(|numbered| (numbered.id, None)));
+        let nodes = self.node_changes(key).size.memory();
+        let changed = self.changes.nodes.remove(&key).unwrap_or_default().set;
+        let changed = changed.values().flatten().map(|numbered| (numbered.record, None));
+        self.changes.records.extend(changed);
+        self.shared.state.read_nodes(key, |nodes| {
+            self.changes.records.extend(nodes.records().map(|record| (record, None)));
+        });
         self.changes.events.push((pin.clone(), why));
         self.population -= 1;
-        self.memory -= entry.memory();
+        self.memory -= entry.memory() + nodes;
     }
 
     /// Whether there is room for so many bytes more.

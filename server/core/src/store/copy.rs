@@ -33,6 +33,8 @@ pub struct Contents {
     pub pins: usize,
     /// Their keys.
     pub keys: usize,
+    /// Their nodes.
+    pub nodes: usize,
 }
 
 impl StoreCopy {
@@ -88,16 +90,17 @@ fn open(file: &File, name: &str) -> Result<Records, Refused> {
 
 fn count(records: &Records) -> Result<Contents, Refused> {
     let mut pins = HashSet::new();
-    let mut keys = 0;
+    let (mut keys, mut nodes) = (0, 0);
     records.load(|_, record| {
         match record {
             Record::Cluster { pin, .. } => drop(pins.insert(pin)),
             Record::Key { pin, .. } if pins.contains(&pin) => keys += 1,
-            Record::Key { .. } => return Err("its cluster is missing".to_owned()),
+            Record::Node { pin, .. } if pins.contains(&pin) => nodes += 1,
+            Record::Key { .. } | Record::Node { .. } => return Err("its cluster is missing".to_owned()),
         }
         Ok(())
     })?;
-    Ok(Contents { pins: pins.len(), keys })
+    Ok(Contents { pins: pins.len(), keys, nodes })
 }
 
 fn failed(name: &str, err: &std::io::Error) -> Refused {

@@ -14,7 +14,7 @@ use redb::{
 
 use super::device::Device;
 use super::journal::CommitError;
-use super::layout::{DAMAGED, FORMAT, MARK, META, RECORDS};
+use super::layout::{DAMAGED, FORMAT, MARK, META, RECORDS, WITHOUT_NODES};
 use super::record::Record;
 use super::snapshot::Snapshot;
 use super::state::Id;
@@ -36,6 +36,8 @@ pub(super) struct Records {
     /// Alive for as long as this opening of the database lasts.
     opening: Arc<()>,
     durability: Durability,
+    /// The version of the layout that the file has.
+    format: u64,
 }
 
 impl Records {
@@ -45,7 +47,8 @@ impl Records {
     /// # Errors
     /// A sentence for the operator, with the name.
     pub(super) fn open(name: String, device: Device, durability: Durability) -> Result<Self, Refused> {
-        let mut records = Self { name, device, database: None, opening: Arc::default(), durability };
+        let opening = Arc::default();
+        let mut records = Self { name, device, database: None, opening, durability, format: WITHOUT_NODES };
         records.reopen()?;
         records.check_integrity()?;
         records.check_format()?;
@@ -100,7 +103,12 @@ impl Records {
         records: &BTreeMap<Id, Option<Record>>,
         mark: Option<Timestamp>,
     ) -> Result<(), CommitError> {
-        let Err(err) = self.try_commit(records, mark) else { return Ok(()) };
+        let with_nodes = records.values().any(|record| matches!(record, Some(Record::Node { .. })));
+        let format = if with_nodes { FORMAT } else { self.format };
+        let Err(err) = self.try_commit(records, mark, format) else {
+            self.format = format;
+            return Ok(());
+        };
         let err = self.explain(&err);
         // Whatever went wrong, redb wants to be opened anew, and then shows whether the commit was the last thing
         // that succeeded.
@@ -185,15 +193,20 @@ impl Records {
         &self,
         records: &BTreeMap<Id, Option<Record>>,
         mark: Option<Timestamp>,
+        format: u64,
     ) -> Result<(), Error> {
         let mut transaction = self.database()?.begin_write()?;
         transaction.set_durability(self.durability)?;
         if let Some(mark) = mark {
             transaction.open_table(META)?.insert(MARK, mark.0)?;
         }
-        if records.is_empty() {
-            transaction.open_table(META)?.insert("format", FORMAT)?;
-        } else {
+        if records.is_empty() || format != self.format {
+            let mut table = transaction.open_table(META)?;
+            // After a commit that was in doubt the file may be further than is known here.
+            let kept = table.get("format")?.map_or(0, |kept| kept.value());
+            table.insert("format", format.max(kept))?;
+        }
+        if !records.is_empty() {
             let mut table = transaction.open_table(RECORDS)?;
             for (id, record) in records {
                 match record {
@@ -228,10 +241,15 @@ impl Records {
             Ok(Some(version.value()))
         };
         match read() {
-            Ok(Some(FORMAT)) => Ok(()),
-            Ok(None) => self.try_commit(&BTreeMap::new(), None).map_err(|err| self.explain(&err)),
+            Ok(Some(version @ WITHOUT_NODES..=FORMAT)) => {
+                self.format = version;
+                Ok(())
+            }
+            Ok(None) => {
+                self.try_commit(&BTreeMap::new(), None, self.format).map_err(|err| self.explain(&err))
+            }
             Ok(Some(version)) => Err(Refused::Failed(format!(
-                "{}: the file has format {version}, this release reads format {FORMAT}; \
+                "{}: the file has format {version}, this release reads formats up to {FORMAT}; \
                  run the release that wrote it, or move the file away to begin with an empty store",
                 self.name
             ))),

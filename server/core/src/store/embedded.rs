@@ -16,6 +16,7 @@ use super::file;
 use super::journal::{CommitError, Journal};
 use super::layout::guarded;
 use super::machine::Shared;
+use super::nodes::NumberedNode;
 use super::record::Record;
 use super::reserve::{RESERVE_NAME, Reserve};
 use super::snapshot::Snapshot;
@@ -98,7 +99,15 @@ impl Embedded {
                     let entry = Entry { id, created, expires, keys: Vec::new() };
                     shared.state.publish(&mut writer, pin, Some(entry));
                 }
-                Record::Key { pin, .. } if expired.contains(&pin) => writer.unloaded.push(id),
+                Record::Key { pin, .. } | Record::Node { pin, .. } if expired.contains(&pin) => {
+                    writer.unloaded.push(id);
+                }
+                Record::Node { pin, node } => {
+                    let numbered = NumberedNode { record: id, node: node.clone(), charge: None };
+                    if !shared.state.publish_node(&mut writer, pin, &node.id, Some(numbered)) {
+                        return Err("its cluster is missing".to_owned());
+                    }
+                }
                 Record::Key { pin, key } => {
                     if !shared.state.restore(&mut writer, pin, NumberedKey { id, key, charge: None }) {
                         return Err("its cluster is missing".to_owned());
@@ -159,11 +168,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use redb::ReadableDatabase as _;
+
+    use super::super::layout::{FORMAT, META, WITHOUT_NODES};
     use super::FILE_NAME;
     use crate::Refused;
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::store::batch::DOUBTED;
-    use crate::store::{Change, Cluster, Limits, Observer, Stats, Store, suite};
+    use crate::store::{Change, Cluster, Limits, NodeClass, Observer, Stats, Store, suite};
 
     struct Directory(tempfile::TempDir);
 
@@ -263,6 +275,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// An earlier release opens the file until the first node has reported; then it says by the format why it does not.
+    #[test]
+    fn a_file_has_the_later_format_from_its_first_node_on() {
+        let mut fixture = suite::Fixture::<Directory>::new(Limits::default());
+        let format = |fixture: &mut suite::Fixture<Directory>| {
+            fixture.close();
+            let file = redb::Database::open(fixture.place.0.path().join(FILE_NAME)).unwrap();
+            let table = file.begin_read().unwrap().open_table(META).unwrap();
+            let format = table.get("format").unwrap().unwrap().value();
+            drop((table, file));
+            fixture.reopen();
+            format
+        };
+        let pin = fixture.pin();
+        suite::wait(fixture.store().create_key(&pin, "a", "1")).unwrap();
+        assert_eq!(format(&mut fixture), WITHOUT_NODES);
+        let report = "v1.x".to_owned();
+        suite::wait(fixture.store().put_node(&pin, "n", report, NodeClass::Sealed, None)).unwrap();
+        assert_eq!(format(&mut fixture), FORMAT);
+        suite::wait(fixture.store().delete_cluster(&pin)).unwrap();
+        suite::wait(fixture.store().ready()).unwrap();
+        assert_eq!(format(&mut fixture), FORMAT);
     }
 
     #[test]

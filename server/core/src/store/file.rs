@@ -118,10 +118,10 @@ mod tests {
     #[test]
     fn refuses_a_format_that_it_does_not_know() {
         let newer =
-            |into: &WriteTransaction| drop(into.open_table(META).unwrap().insert("format", 2).unwrap());
+            |into: &WriteTransaction| drop(into.open_table(META).unwrap().insert("format", 3).unwrap());
         check_refused(
             |path| fill(path, newer),
-            "the file has format 2, this release reads format 1; run the release that wrote it, or move the file \
+            "the file has format 3, this release reads formats up to 2; run the release that wrote it, or move the file \
              away to begin with an empty store",
         );
     }
@@ -139,5 +139,6 @@ mod tests {
         check(b"", "it is cut short");
         check(b"\x09", "it is of kind 9, which this version does not know");
         check(&[b"\x02enico1qq0oey", [0; 18].as_slice()].concat(), "its cluster is missing");
+        check(&[b"\x03enico1qq0oey", [0; 11].as_slice()].concat(), "its cluster is missing");
     }
 }

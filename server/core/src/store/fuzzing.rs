@@ -5,6 +5,7 @@ use std::sync::Arc;
 use protocol::Pin;
 
 use super::Key;
+use super::nodes::{Node, NodeClass};
 use super::pins::PinKey;
 use super::record::{Malformed, Record};
 use crate::clock::Timestamp;
@@ -31,6 +32,7 @@ fn is_kept(record: &Record) {
         Record::Cluster { .. } => bytes.len(),
         // The value goes to the end, wherever that is.
         Record::Key { key, .. } => bytes.len() - key.value.len(),
+        Record::Node { node, .. } => bytes.len() - node.report.len(),
     };
     for cut in 0..fixed {
         assert_eq!(Record::decode(&bytes[..cut]), Err(Malformed::Short), "cut to {cut} bytes");
@@ -41,8 +43,8 @@ fn is_kept(record: &Record) {
     }
 }
 
-/// A cluster and a key with these bytes in their fields.
-fn written(bytes: &[u8]) -> Option<[Record; 2]> {
+/// A cluster, a key and a node with these bytes in their fields.
+fn written(bytes: &[u8]) -> Option<[Record; 3]> {
     let (letters, rest) = bytes.split_first_chunk::<{ Pin::MADE_LENGTH }>()?;
     let (first, rest) = rest.split_first_chunk()?;
     let (second, rest) = rest.split_first_chunk()?;
@@ -52,12 +54,14 @@ fn written(bytes: &[u8]) -> Option<[Record; 2]> {
     let (created, later) = (Timestamp(u64::from_le_bytes(*first)), Timestamp(u64::from_le_bytes(*second)));
     let text = String::from_utf8_lossy(text);
     let (name, value) = text.split_at(text.floor_char_boundary(usize::from(*length)));
+    let class = NodeClass::from_number(length % 9)?;
+    let node = Node { id: name.into(), report: value.into(), class, reported: later };
     let key = Key { name: name.into(), value: value.into(), created, modified: later };
     let cluster = Record::Cluster { pin, created, expires: later };
-    Some([cluster, Record::Key { pin, key: Arc::new(key) }])
+    Some([cluster, Record::Key { pin, key: Arc::new(key) }, Record::Node { pin, node: Arc::new(node) }])
 }
 
-/// A record of either kind, as a store would have it.
+/// Records of each kind, as a store would have it.
 ///
 /// # Panics
 /// Never: the pin is one.
@@ -69,11 +73,18 @@ pub fn seeds() -> Vec<Vec<u8>> {
         let key = Key { name: name.into(), value: value.into(), created: CREATED, modified: CREATED };
         Record::Key { pin, key: Arc::new(key) }
     };
+    let node = |id: &str, report: &str, class| {
+        let class = NodeClass::from_number(class).expect("it is one");
+        let node = Node { id: id.into(), report: report.into(), class, reported: CREATED };
+        Record::Node { pin, node: Arc::new(node) }
+    };
     [
         Record::Cluster { pin, created: CREATED, expires: Timestamp(u64::MAX) },
         key("master_ip", "10.77.0.2"),
         key("Ünïcode name", "☃\n"),
         key("", ""),
+        node("node-1", r#"{"role":"slave","state":"ready"}"#, 7),
+        node("x", "v1.c2VhbGVk", 0),
     ]
     .iter()
     .map(Record::encode)

@@ -11,6 +11,7 @@ use super::batch::{Batch, Operation, Outcome};
 use super::embedded::Embedded;
 use super::journal::Journal;
 use super::machine::Shared;
+use super::nodes::{NodeClass, NodeListing};
 use super::pins::PinKey;
 use super::snapshot::Snapshot;
 use super::state::{Entry, Lookup};
@@ -188,6 +189,46 @@ impl Store {
         self.write(Operation::DeleteKey { pin: pin.clone(), name: name.to_owned() }).await.map(drop)
     }
 
+    /// The nodes of a pin: those that have reported after a version that an earlier listing had, or all if that cannot be
+    /// told.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`].
+    pub async fn nodes(&self, pin: &Pin, after: Option<u64>) -> Result<NodeListing, Refused> {
+        let Some(key) = PinKey::of(pin) else { return Err(Refused::UnknownPin) };
+        self.live(self.shared.state.list_nodes(key, self.now(), after)).await
+    }
+
+    /// Tells the versions of this store's listings from those of another process, or of another time.
+    #[must_use]
+    pub fn instance(&self) -> u64 {
+        self.shared.state.instance
+    }
+
+    /// Keeps what a node reports, in the place of what it reported before.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`], a limit, or the journal's.
+    pub async fn put_node(
+        &self,
+        pin: &Pin,
+        id: &str,
+        report: String,
+        class: NodeClass,
+        charge: Option<Charge>,
+    ) -> Result<(), Refused> {
+        let (pin, id, report) = (pin.clone(), id.into(), report.into());
+        self.write(Operation::PutNode { pin, id, report, class, charge }).await.map(drop)
+    }
+
+    /// Removes a node.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`], [`Refused::UnknownNode`], or the journal's.
+    pub async fn delete_node(&self, pin: &Pin, id: &str) -> Result<(), Refused> {
+        self.write(Operation::DeleteNode { pin: pin.clone(), id: id.into() }).await.map(drop)
+    }
+
     /// Removes a bounded number of clusters that have expired, in the order in which they did, and tells of each. Says
     /// when there is something to do again, which has passed if there was more to remove than one call does; `None`
     /// when no cluster is left. Reads are exact without it; it frees room, and tells of the clusters that are not asked
@@ -236,10 +277,11 @@ impl Store {
     /// How much there is: for `/metrics`.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (pins, keys) = self.shared.state.population();
+        let (pins, keys, nodes) = self.shared.state.population();
         Stats {
             pins,
             keys,
+            nodes,
             bytes: self.shared.state.memory(),
             commits: self.shared.commits.load(Ordering::Relaxed),
         }
@@ -269,16 +311,21 @@ impl Store {
         Ok((queue.snapshot().await?, now))
     }
 
-    /// Reads from a cluster. The answer that one has expired waits until no restart can bring it back, which the
-    /// sweeper has nearly always seen to before.
+    /// Reads from a cluster.
     async fn read<T>(
         &self,
         pin: &Pin,
         read: impl FnOnce(PinKey, &Entry) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let Some(key) = PinKey::of(pin) else { return Err(Refused::UnknownPin) };
-        match self.shared.state.read(key, self.now(), |entry| read(key, entry)) {
-            Lookup::Live(answer) => answer,
+        self.live(self.shared.state.read(key, self.now(), |entry| read(key, entry))).await?
+    }
+
+    /// What was found in a live cluster. The answer that one has expired waits until no restart can bring it back, which
+    /// the sweeper has nearly always seen to before.
+    async fn live<T>(&self, found: Lookup<T>) -> Result<T, Refused> {
+        match found {
+            Lookup::Live(found) => Ok(found),
             Lookup::Expired(at) if at > self.shared.mark() => {
                 // Boxed: it is seldom, and would be part of every request that is held.
                 Box::pin(self.write(Operation::Sweep)).await?;

@@ -2,9 +2,9 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | `format` | [`FORMAT`] |
+//! | `meta` | `format` | [`FORMAT`], or [`WITHOUT_NODES`] while the store has never had a node |
 //! | `meta` | `mark` | the high-water mark of expiry in microseconds since 1970, if there is one |
-//! | `records` | number of a cluster or key | see `record` |
+//! | `records` | number of a cluster, key or node | see `record` |
 //!
 //! Reads are served from memory, so the layout is made for writing alone: numbers are given in the order of creation,
 //! and what is created goes to the right edge of one B-tree whatever its pin is. Records that go together in time, and
@@ -17,8 +17,11 @@ use redb::TableDefinition;
 use super::state::Id;
 use crate::Refused;
 
-/// The version of the layout. Another one is refused.
-pub const FORMAT: u64 = 1;
+/// The version of the layout. A later one is refused.
+pub const FORMAT: u64 = 2;
+/// The version before there were nodes. A file has it until the first node reports, so that an earlier release opens
+/// it until then, and says by the version why it does not after that.
+pub(super) const WITHOUT_NODES: u64 = 1;
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// Under which name `meta` has the high-water mark. Releases before it was there pass it over.
 pub(super) const MARK: &str = "mark";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::Pin;
 use tokio::sync::Notify;
 
+use super::nodes::{Node, NumberedNode};
 use super::pins::PinKey;
 use super::state::{Entry, State, WriterState};
 use super::{Change, Limits, Observer};
@@ -83,14 +84,46 @@ impl Shared {
     /// Takes in what other processes have changed, and tells the observer of the differences.
     pub(super) fn take_in(&self, foreign: Vec<Foreign>) {
         let mut writer = self.state.writer();
-        for Foreign { pin, entry, expired } in foreign {
-            let Some(key) = PinKey::of(&pin) else { continue };
-            let events = differences(self.state.copy(key).as_ref(), entry.as_ref(), expired);
-            self.state.publish(&mut writer, key, entry);
-            self.wake_sweeper(&writer);
+        for foreign in foreign {
+            let (Foreign::Cluster { pin, .. } | Foreign::Node { pin, .. }) = &foreign;
+            let (pin, Some(key)) = (pin.clone(), PinKey::of(pin)) else { continue };
+            let events = match foreign {
+                Foreign::Cluster { entry, expired, .. } => {
+                    let events = differences(self.state.copy(key).as_ref(), entry.as_ref(), expired);
+                    self.state.publish(&mut writer, key, entry);
+                    self.wake_sweeper(&writer);
+                    events
+                }
+                Foreign::Node { id, node, .. } => self.take_in_node(&mut writer, key, &id, node),
+            };
             for event in &events {
                 self.observer.changed(&pin, event);
             }
+        }
+    }
+
+    /// Takes in what another process has made of a node. One whose cluster is not there is passed over.
+    fn take_in_node(
+        &self,
+        writer: &mut WriterState,
+        pin: PinKey,
+        id: &str,
+        node: Option<Arc<Node>>,
+    ) -> Vec<Change> {
+        let before = self.state.read_nodes(pin, |nodes| nodes.get(id).cloned()).flatten();
+        if before.as_ref().map(|before| &before.node) == node.as_ref() {
+            return Vec::new();
+        }
+        // Only the embedded journal has numbers, and it has no others that write.
+        let numbered = node.clone().map(|node| NumberedNode { record: 0, node, charge: None });
+        if !self.state.publish_node(writer, pin, id, numbered) {
+            return Vec::new();
+        }
+        let counts = self.state.read_nodes(pin, |nodes| nodes.size().counts).unwrap_or_default();
+        match (node, before) {
+            (Some(node), _) => vec![Change::NodeSet { node, counts }],
+            (None, Some(before)) => vec![Change::NodeDeleted { node: before.node, counts }],
+            (None, None) => Vec::new(),
         }
     }
 }
@@ -116,13 +149,25 @@ fn differences(before: Option<&Entry>, after: Option<&Entry>, expired: bool) -> 
     deleted.chain(set).collect()
 }
 
-/// A cluster as another process has left it; `None`: it is gone.
+/// What another process has changed.
 #[derive(Debug, Clone)]
-pub struct Foreign {
-    /// Its pin.
-    pub pin: Pin,
-    /// Itself.
-    pub entry: Option<Entry>,
-    /// When it is gone: whether it expired, or was deleted.
-    pub expired: bool,
+pub enum Foreign {
+    /// A cluster as it is now.
+    Cluster {
+        /// Its pin.
+        pin: Pin,
+        /// Itself; `None`: it is gone, with its nodes.
+        entry: Option<Entry>,
+        /// When it is gone: whether it expired, or was deleted.
+        expired: bool,
+    },
+    /// A node as it is now. Its cluster has been told of before.
+    Node {
+        /// The cluster's pin.
+        pin: Pin,
+        /// The node's identifier.
+        id: Box<str>,
+        /// Itself; `None`: it is gone.
+        node: Option<Arc<Node>>,
+    },
 }

@@ -22,7 +22,8 @@
 //! 6. **Changes are told**: the [`Observer`] hears of every change after it is durable and visible to reads, in the
 //!    order in which the changes of one pin happened; of an expiry, when the pin is removed. It is called on the
 //!    writer's path, so it must be quick.
-//! 7. **Bounded**: at most `Limits::keys_per_pin` keys and `Limits::bytes_per_pin` bytes a pin, and
+//! 7. **Bounded**: at most `Limits::keys_per_pin` keys and `Limits::bytes_per_pin` bytes of them a pin,
+//!    `Limits::nodes_per_pin` nodes and `Limits::node_bytes_per_pin` bytes of them, and
 //!    `Limits::pins` pins and `Limits::bytes` bytes in all; past that, a refusal that changes nothing.
 
 mod batch;
@@ -41,6 +42,9 @@ mod layout;
 mod machine;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod node_suite;
+mod nodes;
 mod offline;
 mod pins;
 #[cfg(test)]
@@ -64,6 +68,7 @@ pub use handle::Store;
 pub use journal::{CommitError, Journal};
 pub use layout::FORMAT;
 pub use machine::Foreign;
+pub use nodes::{Node, NodeClass, NodeCounts, NodeListing, NodesWanted};
 pub use offline::{AtRest, OfflineStats, Purged};
 pub use pins::PinKey;
 pub use reserve::RESERVE_NAME;

@@ -1,5 +1,6 @@
 //! The store against a model of it: a plain list of clusters, and random calls, clock steps and restarts.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use protocol::Pin;
+use protocol::node::{NodeRole, NodeState};
 
+use super::nodes::NODE_BYTES;
+use super::state::{CLUSTER_BYTES, KEY_BYTES};
 use super::suite::{Fixture, Place, wait};
-use super::{Change, Cluster, Key, Limits, Update};
+use super::{Change, Cluster, Key, Limits, Node, NodeClass, NodeCounts, Update};
 use crate::Refused;
 use crate::clock::{Clock as _, Timestamp};
 
@@ -17,6 +21,8 @@ const LIMITS: Limits = Limits {
     lifetime: Duration::from_micros(40),
     keys_per_pin: 3,
     bytes_per_pin: 12,
+    nodes_per_pin: 2,
+    node_bytes_per_pin: 12,
     pins: 3,
     bytes: usize::MAX,
     queued_bytes: usize::MAX,
@@ -33,6 +39,9 @@ enum Step {
     CreateKey(usize, &'static str, &'static str),
     UpdateKey(usize, &'static str, Option<&'static str>, Option<&'static str>),
     DeleteKey(usize, &'static str),
+    PutNode(usize, &'static str, &'static str, NodeClass),
+    DeleteNode(usize, &'static str),
+    Nodes(usize),
     Sweep,
     Clock(i64),
     Reopen,
@@ -42,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let which = 0usize..5;
     let name = || select(vec!["a", "b", "c", "dd"]);
     let value = || select(vec!["", "1", "123", "12345678"]);
+    let class = select(vec![NodeClass::Sealed, NodeClass::Clear(NodeRole::Slave, NodeState::Ready)]);
     let step = prop_oneof![
         3 => Just(Step::CreateCluster),
         1 => which.clone().prop_map(Step::Cluster),
@@ -51,7 +61,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (which.clone(), name(), value()).prop_map(|(which, name, value)| Step::CreateKey(which, name, value)),
         5 => (which.clone(), name(), prop::option::of(name()), prop::option::of(value()))
             .prop_map(|(which, name, to, value)| Step::UpdateKey(which, name, to, value)),
-        2 => (which, name()).prop_map(|(which, name)| Step::DeleteKey(which, name)),
+        2 => (which.clone(), name()).prop_map(|(which, name)| Step::DeleteKey(which, name)),
+        5 => (which.clone(), name(), value(), class)
+            .prop_map(|(which, id, report, class)| Step::PutNode(which, id, report, class)),
+        2 => (which.clone(), name()).prop_map(|(which, id)| Step::DeleteNode(which, id)),
+        2 => which.clone().prop_map(Step::Nodes),
         1 => Just(Step::Sweep),
         3 => (-15i64..30).prop_map(Step::Clock),
         1 => Just(Step::Reopen),
@@ -66,6 +80,7 @@ enum Said {
     Cluster(Cluster),
     Keys(Vec<Key>),
     Key(Key),
+    Nodes(Vec<Node>),
     Swept,
 }
 
@@ -87,6 +102,8 @@ struct Model {
     expired: Vec<ExpiredCluster>,
     /// Those that had expired when the store was opened.
     unloaded: Vec<(Cluster, Vec<Key>)>,
+    /// What the nodes of each cluster have reported, also of those that are gone.
+    nodes: HashMap<Pin, BTreeMap<&'static str, Node>>,
     told: Vec<(Pin, Change)>,
 }
 
@@ -184,6 +201,49 @@ impl Model {
         Ok(Said::Key(key))
     }
 
+    fn nodes_of(&self, pin: &Pin) -> Vec<Node> {
+        self.nodes.get(pin).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    fn node_counts(&self, pin: &Pin) -> NodeCounts {
+        let mut counts = NodeCounts::default();
+        self.nodes_of(pin).iter().for_each(|node| counts.count(node.class));
+        counts
+    }
+
+    fn put_node(
+        &mut self,
+        pin: &Pin,
+        id: &'static str,
+        report: &str,
+        class: NodeClass,
+        now: Timestamp,
+    ) -> Answer {
+        self.live(pin, now)?;
+        let node = Node { id: id.into(), report: report.into(), class, reported: now };
+        let others = self.nodes_of(pin).into_iter().filter(|node| &*node.id != id);
+        let others: Vec<usize> = others.map(|node| node.bytes()).collect();
+        let is_new = !self.nodes.entry(pin.clone()).or_default().contains_key(id);
+        if is_new && others.len() == LIMITS.nodes_per_pin {
+            return Err(Refused::TooManyNodes);
+        }
+        if others.iter().sum::<usize>() + node.bytes() > LIMITS.node_bytes_per_pin {
+            return Err(Refused::TooManyNodeBytes);
+        }
+        self.nodes.entry(pin.clone()).or_default().insert(id, node.clone());
+        let change = Change::NodeSet { node: Arc::new(node), counts: self.node_counts(pin) };
+        self.told.push((pin.clone(), change));
+        Ok(Said::Nothing)
+    }
+
+    fn delete_node(&mut self, pin: &Pin, id: &str, now: Timestamp) -> Answer {
+        self.live(pin, now)?;
+        let node = self.nodes.get_mut(pin).and_then(|nodes| nodes.remove(id)).ok_or(Refused::UnknownNode)?;
+        let change = Change::NodeDeleted { node: Arc::new(node), counts: self.node_counts(pin) };
+        self.told.push((pin.clone(), change));
+        Ok(Said::Nothing)
+    }
+
     fn delete_key(&mut self, pin: &Pin, name: &str, now: Timestamp) -> Answer {
         let (_, keys) = self.live(pin, now)?;
         let at = keys.iter().position(|key| key.name == name).ok_or(Refused::UnknownKey)?;
@@ -250,6 +310,21 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
             let said = wait(store.delete_key(pin(which), name)).map(|()| Said::Nothing);
             (said, model.delete_key(pin(which), name, now))
         }
+        Step::PutNode(which, id, report, class) => {
+            let pin = pin(which);
+            let said = wait(store.put_node(pin, id, report.to_owned(), class, None));
+            (said.map(|()| Said::Nothing), model.put_node(pin, id, report, class, now))
+        }
+        Step::DeleteNode(which, id) => {
+            let said = wait(store.delete_node(pin(which), id)).map(|()| Said::Nothing);
+            (said, model.delete_node(pin(which), id, now))
+        }
+        Step::Nodes(which) => {
+            let said = wait(store.nodes(pin(which), None))
+                .map(|listing| Said::Nodes(listing.nodes.iter().map(|node| Node::clone(node)).collect()));
+            let expected = model.live(pin(which), now).map(drop);
+            (said, expected.map(|()| Said::Nodes(model.nodes_of(pin(which)))))
+        }
         Step::Sweep => {
             let next = wait(store.sweep()).unwrap();
             let first = model.clusters.iter().map(|(cluster, _)| cluster.expires).min();
@@ -295,6 +370,14 @@ fn check_stats<P: Place>(fixture: &Fixture<P>, model: &Model) {
     let keys: usize = model.clusters.iter().map(|(_, keys)| keys.len()).sum();
     let expired: usize = model.expired.iter().map(|expired| expired.keys.len()).sum();
     assert_eq!((found.pins, found.keys), (model.clusters.len() + model.expired.len(), keys + expired));
+    let pins = model.clusters.iter().map(|(cluster, _)| &cluster.pin);
+    let pins = pins.chain(model.expired.iter().map(|expired| &expired.cluster.pin));
+    let nodes: Vec<Node> = pins.flat_map(|pin| model.nodes_of(pin)).collect();
+    assert_eq!(found.nodes, nodes.len());
+    let live = model.clusters.iter().map(|(_, keys)| keys);
+    let keys = live.chain(model.expired.iter().map(|expired| &expired.keys));
+    let bytes = keys.map(|keys| CLUSTER_BYTES + keys.len() * KEY_BYTES + bytes(keys)).sum::<usize>();
+    assert_eq!(found.bytes, bytes + nodes.iter().map(|node| NODE_BYTES + node.bytes()).sum::<usize>());
 }
 
 pub(super) fn behaves_as_its_model<P: Place>() {
@@ -311,6 +394,7 @@ pub(super) fn behaves_as_its_model<P: Place>() {
             for which in 0..pins.len() {
                 take(&Step::Cluster(which), &mut fixture, &mut model, &mut pins);
                 take(&Step::Keys(which), &mut fixture, &mut model, &mut pins);
+                take(&Step::Nodes(which), &mut fixture, &mut model, &mut pins);
             }
             Ok(())
         })

@@ -15,6 +15,7 @@ use super::embedded::FILE_NAME;
 use super::file;
 use super::journal::CommitError;
 use super::layout::guarded;
+use super::nodes::NODE_BYTES;
 use super::pins::PinKey;
 use super::record::Record;
 use super::snapshot::Snapshot;
@@ -32,6 +33,8 @@ pub struct OfflineStats {
     pub pins: usize,
     /// Their keys.
     pub keys: usize,
+    /// Their nodes.
+    pub nodes: usize,
     /// What they take in memory, in bytes.
     pub bytes: usize,
     /// What the largest pin takes of that.
@@ -53,6 +56,7 @@ pub struct Purged {
 struct Found {
     expires: Timestamp,
     keys: usize,
+    nodes: usize,
     bytes: usize,
 }
 
@@ -108,6 +112,7 @@ impl AtRest {
             }
             stats.pins += 1;
             stats.keys += found.keys;
+            stats.nodes += found.nodes;
             stats.bytes += found.bytes;
             stats.largest = stats.largest.max(found.bytes);
         }
@@ -129,10 +134,9 @@ impl AtRest {
         });
         let mut records: Vec<Id> = Vec::new();
         self.each(|id, record| {
-            let (Record::Cluster { pin, .. } | Record::Key { pin, .. }) = record;
-            records.extend(doomed.contains_key(&pin).then_some(id));
+            records.extend(doomed.contains_key(&record.pin()).then_some(id));
         })?;
-        // The last first: should it end half-way, no key is without its cluster.
+        // The last first: should it end half-way, no key or node is without its cluster.
         for batch in records.rchunks(BATCH) {
             let batch: BTreeMap<Id, Option<Record>> = batch.iter().map(|id| (*id, None)).collect();
             self.records.commit(&batch, None).map_err(|err| match err {
@@ -147,12 +151,18 @@ impl AtRest {
         let mut pins: HashMap<PinKey, Found> = HashMap::new();
         self.each(|_, record| match record {
             Record::Cluster { pin, expires, .. } => {
-                pins.insert(pin, Found { expires, keys: 0, bytes: CLUSTER_BYTES });
+                pins.insert(pin, Found { expires, keys: 0, nodes: 0, bytes: CLUSTER_BYTES });
             }
             Record::Key { pin, key } => {
                 if let Some(found) = pins.get_mut(&pin) {
                     found.keys += 1;
                     found.bytes += KEY_BYTES + key.name.len() + key.value.len();
+                }
+            }
+            Record::Node { pin, node } => {
+                if let Some(found) = pins.get_mut(&pin) {
+                    found.nodes += 1;
+                    found.bytes += NODE_BYTES + node.bytes();
                 }
             }
         })?;

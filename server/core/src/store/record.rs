@@ -1,33 +1,36 @@
-//! What the store's file holds: one record for each cluster and each key, under its number.
+//! What the store's file holds: one record for each cluster, each key and each node, under its number.
 //!
 //! A record begins with a byte that says what it is and how it is laid out; numbers are little-endian. The decoder
 //! takes any bytes: what it cannot read is an error, never a panic.
 //!
-//! | bytes of a cluster | | bytes of a key | |
-//! |---|---|---|---|
-//! | 1 | `1` | 1 | `2` |
-//! | 12 | pin | 12 | pin |
-//! | 8 | created, microseconds since 1970 | 8 | created |
-//! | 8 | expires | 8 | modified |
-//! | | | 2 | length of the name in bytes |
-//! | | | | the name, then the value to the end, in UTF-8 |
+//! | bytes of a cluster | | bytes of a key | | bytes of a node | |
+//! |---|---|---|---|---|---|
+//! | 1 | `1` | 1 | `2` | 1 | `3` |
+//! | 12 | pin | 12 | pin | 12 | pin |
+//! | 8 | created, microseconds since 1970 | 8 | created | 8 | reported |
+//! | 8 | expires | 8 | modified | 1 | what it says of role and state |
+//! | | | 2 | length of the name in bytes | 2 | length of the identifier in bytes |
+//! | | | | the name, then the value to the end, in UTF-8 | | the identifier, then the report to the end, in UTF-8 |
 
 use std::sync::Arc;
 
 use protocol::Pin;
 
 use super::Key;
+use super::nodes::{Node, NodeClass};
 use super::pins::PinKey;
 use crate::clock::Timestamp;
 
 const CLUSTER: u8 = 1;
 const KEY: u8 = 2;
+const NODE: u8 = 3;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record {
     Cluster { pin: PinKey, created: Timestamp, expires: Timestamp },
     Key { pin: PinKey, key: Arc<Key> },
+    Node { pin: PinKey, node: Arc<Node> },
 }
 
 /// Bytes that are no record.
@@ -43,9 +46,17 @@ pub(super) enum Malformed {
     Pin,
     #[error("its text is not UTF-8")]
     Text,
+    #[error("it says of role and state what this version does not know")]
+    Class,
 }
 
 impl Record {
+    /// The pin that it belongs to.
+    pub(super) fn pin(&self) -> PinKey {
+        let (Self::Cluster { pin, .. } | Self::Key { pin, .. } | Self::Node { pin, .. }) = self;
+        *pin
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Cluster { pin, created, expires } => {
@@ -66,6 +77,18 @@ impl Record {
                 bytes.extend(length.to_le_bytes());
                 bytes.extend(key.name.as_bytes());
                 bytes.extend(key.value.as_bytes());
+                bytes
+            }
+            Self::Node { pin, node } => {
+                let mut bytes = Vec::with_capacity(24 + node.id.len() + node.report.len());
+                bytes.push(NODE);
+                bytes.extend(pin.bytes());
+                bytes.extend(node.reported.0.to_le_bytes());
+                bytes.push(node.class.number());
+                let length = u16::try_from(node.id.len()).expect("an identifier has at most 64 characters");
+                bytes.extend(length.to_le_bytes());
+                bytes.extend(node.id.as_bytes());
+                bytes.extend(node.report.as_bytes());
                 bytes
             }
         }
@@ -92,6 +115,16 @@ impl Record {
                 let (name, value) = rest.split_at_checked(length).ok_or(Malformed::Short)?;
                 let (name, value) = (text(name)?, text(value)?);
                 Ok(Self::Key { pin, key: Arc::new(Key { name, value, created, modified }) })
+            }
+            NODE => {
+                let pin = pin(&mut rest)?;
+                let reported = Timestamp(u64::from_le_bytes(take(&mut rest)?));
+                let [class] = take(&mut rest)?;
+                let class = NodeClass::from_number(class).ok_or(Malformed::Class)?;
+                let length = usize::from(u16::from_le_bytes(take(&mut rest)?));
+                let (id, report) = rest.split_at_checked(length).ok_or(Malformed::Short)?;
+                let (id, report) = (text(id)?.into(), text(report)?.into());
+                Ok(Self::Node { pin, node: Arc::new(Node { id, report, class, reported }) })
             }
             kind => Err(Malformed::Kind(kind)),
         }
@@ -129,7 +162,14 @@ mod tests {
                 Record::Key { pin, key: Arc::new(Key { name, value, created, modified }) }
             },
         );
-        prop_oneof![cluster, key]
+        let node = (pin(), any::<u64>(), 0u8..9, "[A-Za-z0-9._-]{1,64}", "\\PC*").prop_map(
+            |(pin, reported, class, id, report)| {
+                let class = NodeClass::from_number(class).unwrap();
+                let (id, report, reported) = (id.into(), report.into(), Timestamp(reported));
+                Record::Node { pin, node: Arc::new(Node { id, report, class, reported }) }
+            },
+        );
+        prop_oneof![cluster, key, node]
     }
 
     proptest! {
@@ -140,7 +180,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_record_that_would_be_written_so_or_an_error(
-            kind in 0u8..4, rest in prop::collection::vec(any::<u8>(), 0..80)
+            kind in 0u8..5, rest in prop::collection::vec(any::<u8>(), 0..80)
         ) {
             let bytes = [&[kind], rest.as_slice()].concat();
             if let Ok(record) = Record::decode(&bytes) {
@@ -160,6 +200,8 @@ mod tests {
             (b"\x01enico1qq0oey01234567012345678", Malformed::Long),
             (&key[..key.len() - 1], Malformed::Short),
             (&[&key[..], b"\xff"].concat(), Malformed::Text),
+            (b"\x03enico1qq0oey01234567\x09\x01\0av1.x", Malformed::Class),
+            (b"\x03enico1qq0oey01234567\0\x05\0av1", Malformed::Short),
         ] {
             assert_eq!(Record::decode(bytes), Err(wrong), "{bytes:?}");
         }

@@ -7,7 +7,10 @@ use protocol::Pin;
 use tokio::sync::Notify;
 
 use super::suite::{self, Log, START, at_once, wait};
-use super::{Change, Changes, CommitError, Entry, Foreign, Journal, Limits, Observer, PinKey, Store, Update};
+use super::{
+    Change, Changes, CommitError, Entry, Foreign, Journal, Limits, Node, NodeClass, Observer, PinKey, Store,
+    Update,
+};
 use crate::Refused;
 use crate::clock::{Clock, ManualClock};
 use crate::store::snapshot::Snapshot;
@@ -23,6 +26,8 @@ struct Cluster {
 struct Kept {
     revision: u64,
     pins: HashMap<PinKey, (u64, Option<Entry>)>,
+    /// Each node apart, so that a report is no change of its cluster.
+    nodes: HashMap<(PinKey, Box<str>), (u64, Option<Node>)>,
 }
 
 /// One server's access: what it has seen of each cluster.
@@ -45,13 +50,20 @@ impl Member {
             .iter()
             .filter(|(pin, (revision, _))| *revision > self.revision && self.seen.get(pin) != Some(revision));
         let newer: Vec<_> = newer.map(|(pin, (revision, entry))| (*pin, *revision, entry.clone())).collect();
+        let nodes = state.nodes.iter().filter(|(_, (revision, _))| *revision > self.revision);
+        let nodes: Vec<_> = nodes
+            .map(|((pin, id), (_, node))| {
+                let (pin, id) = (pin.pin(), id.clone());
+                Foreign::Node { pin, id, node: node.clone().map(Arc::new) }
+            })
+            .collect();
         self.revision = state.revision;
         drop(state);
         let foreign = |(pin, revision, entry): (PinKey, u64, Option<Entry>)| {
             self.seen.insert(pin, revision);
-            Foreign { pin: pin.pin(), entry, expired: false }
+            Foreign::Cluster { pin: pin.pin(), entry, expired: false }
         };
-        newer.into_iter().map(foreign).collect()
+        newer.into_iter().map(foreign).chain(nodes).collect()
     }
 }
 
@@ -63,12 +75,21 @@ impl Journal for Member {
                 let revision = state.pins.get(pin).map_or(0, |(revision, _)| *revision);
                 self.seen.get(pin).copied().unwrap_or(0) == revision
             };
-            if changes.clusters().all(|(pin, _)| is_current(&pin)) {
+            let is_live = |pin: &PinKey| {
+                let own = changes.clusters().find(|(changed, _)| changed == pin).map(|(_, entry)| entry);
+                let known = state.pins.get(pin).and_then(|(_, entry)| entry.as_ref());
+                own.unwrap_or(known).is_some()
+            };
+            let nodes_are_live = changes.nodes().all(|(pin, ..)| is_live(&pin));
+            if nodes_are_live && changes.clusters().all(|(pin, _)| is_current(&pin)) {
                 state.revision += 1;
                 let revision = state.revision;
                 for (pin, entry) in changes.clusters() {
                     state.pins.insert(pin, (revision, entry.cloned()));
                     self.seen.insert(pin, revision);
+                }
+                for (pin, id, node) in changes.nodes() {
+                    state.nodes.insert((pin, id.into()), (revision, node.cloned()));
                 }
                 self.cluster.changed.notify_waiters();
                 return Ok(());
@@ -165,4 +186,30 @@ fn tells_what_other_servers_have_changed() {
     wait(one.delete_cluster(&pin)).unwrap();
     assert_eq!(told(), (pin.clone(), Change::Deleted));
     assert_eq!(wait(other.cluster(&pin)), Err(Refused::UnknownPin));
+}
+
+#[test]
+fn every_server_has_the_nodes_that_report_to_another() {
+    let cluster = Arc::default();
+    let log = Arc::new(Log::default());
+    let stores = [member(&cluster, Arc::new(())), member(&cluster, log.clone())];
+    let pin: Pin = wait(stores[0].create_cluster()).unwrap().pin;
+    until(|| wait(stores[1].cluster(&pin)).ok());
+    let put = |number: usize, id: usize| {
+        let report = format!("v1.{id}");
+        wait(stores[number].put_node(&pin, &id.to_string(), report, NodeClass::Sealed, None))
+    };
+    at_once(8, |number| put(number % 2, number).unwrap());
+    let nodes = |store: &Store| wait(store.nodes(&pin, None)).unwrap().nodes;
+    for store in &stores {
+        until(|| (nodes(store).len() == 8).then_some(()));
+    }
+    assert_eq!(nodes(&stores[0]), nodes(&stores[1]));
+    assert_eq!(log.take().iter().filter(|(_, change)| matches!(change, Change::NodeSet { .. })).count(), 8);
+    wait(stores[0].delete_node(&pin, "0")).unwrap();
+    until(|| (nodes(&stores[1]).len() == 7).then_some(()));
+    assert!(matches!(log.take()[..], [(_, Change::NodeDeleted { .. })]));
+    wait(stores[1].delete_cluster(&pin)).unwrap();
+    // The other server may not know yet.
+    assert_eq!(put(0, 9), Err(Refused::UnknownPin));
 }

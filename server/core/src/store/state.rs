@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::nodes::{NodeListing, Nodes, NumberedNode};
 use super::pins::PinKey;
 use super::{Charge, Cluster, Key};
 use crate::clock::Timestamp;
@@ -97,7 +98,14 @@ pub(super) enum Lookup<T> {
 /// them does so is held up by a fraction of a millisecond, also with millions of pins.
 const SHARDS: usize = 256;
 
-type Shard = HashMap<PinKey, Entry, BuildHasherDefault<PinHasher>>;
+type ByPin<T> = HashMap<PinKey, T, BuildHasherDefault<PinHasher>>;
+
+/// Some of the clusters, and the nodes of those that have any.
+#[derive(Default)]
+struct Shard {
+    clusters: ByPin<Entry>,
+    nodes: ByPin<Nodes>,
+}
 
 /// Spreads pins. They are random, and only the service chooses those in the map, so it takes no more than to
 /// bring their bytes together.
@@ -127,7 +135,12 @@ pub(super) struct State {
     writer: Mutex<WriterState>,
     pins: AtomicUsize,
     keys: AtomicUsize,
+    nodes: AtomicUsize,
     memory: AtomicUsize,
+    /// The version that the last change of a node made.
+    node_version: AtomicU64,
+    /// Tells these versions from those of another process, or of this store when it was open before.
+    pub(super) instance: u64,
 }
 
 /// What only the writer needs. Who has it locked is the writer.
@@ -145,17 +158,21 @@ pub(super) struct WriterState {
 impl State {
     pub(super) fn new() -> Self {
         Self {
+            // Without random numbers no pin can be drawn either, which is what the caller will hear of.
+            instance: getrandom::u64().unwrap_or_default(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             writer: Mutex::default(),
             pins: AtomicUsize::new(0),
             keys: AtomicUsize::new(0),
+            nodes: AtomicUsize::new(0),
             memory: AtomicUsize::new(0),
+            node_version: AtomicU64::new(0),
         }
     }
 
     /// Reads a cluster that is live at `now`.
     pub(super) fn read<T>(&self, pin: PinKey, now: Timestamp, read: impl FnOnce(&Entry) -> T) -> Lookup<T> {
-        match self.shard(pin).get(&pin) {
+        match self.shard(pin).clusters.get(&pin) {
             Some(entry) if now < entry.expires => Lookup::Live(read(entry)),
             Some(entry) => Lookup::Expired(entry.expires),
             None => Lookup::Unknown,
@@ -164,16 +181,35 @@ impl State {
 
     /// A copy of a cluster, whether it is live or has expired.
     pub(super) fn copy(&self, pin: PinKey) -> Option<Entry> {
-        self.shard(pin).get(&pin).cloned()
+        self.shard(pin).clusters.get(&pin).cloned()
     }
 
     pub(super) fn contains(&self, pin: PinKey) -> bool {
-        self.shard(pin).contains_key(&pin)
+        self.shard(pin).clusters.contains_key(&pin)
     }
 
-    /// How many clusters and keys there are.
-    pub(super) fn population(&self) -> (usize, usize) {
-        (self.pins.load(Ordering::Relaxed), self.keys.load(Ordering::Relaxed))
+    /// How many clusters, keys and nodes there are.
+    pub(super) fn population(&self) -> (usize, usize, usize) {
+        let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        (read(&self.pins), read(&self.keys), read(&self.nodes))
+    }
+
+    /// The nodes of a cluster that is live at `now`: those that have reported after a version, or all.
+    pub(super) fn list_nodes(&self, pin: PinKey, now: Timestamp, after: Option<u64>) -> Lookup<NodeListing> {
+        let shard = self.shard(pin);
+        match shard.clusters.get(&pin) {
+            Some(entry) if now < entry.expires => {
+                let none = || NodeListing { whole: true, ..NodeListing::default() };
+                Lookup::Live(shard.nodes.get(&pin).map_or_else(none, |nodes| nodes.list(after)))
+            }
+            Some(entry) => Lookup::Expired(entry.expires),
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// Reads from the nodes of a cluster, if it has any.
+    pub(super) fn read_nodes<T>(&self, pin: PinKey, read: impl FnOnce(&Nodes) -> T) -> Option<T> {
+        self.shard(pin).nodes.get(&pin).map(read)
     }
 
     /// What all clusters take in memory, in bytes.
@@ -199,9 +235,9 @@ impl State {
         let (more_pins, more_keys, more_memory) =
             (usize::from(entry.is_some()), keys(&entry), memory(&entry));
         let mut shard = self.shard_mut(pin);
-        let before = match entry {
-            Some(entry) => shard.insert(pin, entry),
-            None => shard.remove(&pin),
+        let (before, nodes) = match entry {
+            Some(entry) => (shard.clusters.insert(pin, entry), None),
+            None => (shard.clusters.remove(&pin), shard.nodes.remove(&pin)),
         };
         // What was there is freed after readers may go on.
         drop(shard);
@@ -212,15 +248,44 @@ impl State {
         self.keys.fetch_sub(keys(&before), Ordering::Relaxed);
         self.memory.fetch_add(more_memory, Ordering::Relaxed);
         self.memory.fetch_sub(memory(&before), Ordering::Relaxed);
+        if let Some(nodes) = nodes {
+            self.nodes.fetch_sub(nodes.size().counts.total(), Ordering::Relaxed);
+            self.memory.fetch_sub(nodes.size().memory(), Ordering::Relaxed);
+        }
         if let Some(before) = before.map(|before| before.expiry()).filter(|before| Some(*before) != expiry) {
             writer.expiring.remove(&before);
         }
     }
 
+    /// Shows readers what has become of a node; `None`: it is gone. False if its cluster is not there.
+    pub(super) fn publish_node(
+        &self,
+        _: &mut WriterState,
+        pin: PinKey,
+        id: &str,
+        node: Option<NumberedNode>,
+    ) -> bool {
+        let version = self.node_version.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut shard = self.shard_mut(pin);
+        if !shard.clusters.contains_key(&pin) {
+            return false;
+        }
+        let nodes = shard.nodes.entry(pin).or_default();
+        let before = nodes.size();
+        nodes.set(id, node, version);
+        let after = nodes.size();
+        drop(shard);
+        self.nodes.fetch_add(after.counts.total(), Ordering::Relaxed);
+        self.nodes.fetch_sub(before.counts.total(), Ordering::Relaxed);
+        self.memory.fetch_add(after.memory(), Ordering::Relaxed);
+        self.memory.fetch_sub(before.memory(), Ordering::Relaxed);
+        true
+    }
+
     /// Adds a key that was kept. False if its cluster is not there.
     pub(super) fn restore(&self, _: &mut WriterState, pin: PinKey, key: NumberedKey) -> bool {
         let mut shard = self.shard_mut(pin);
-        let Some(entry) = shard.get_mut(&pin) else { return false };
+        let Some(entry) = shard.clusters.get_mut(&pin) else { return false };
         let memory = KEY_BYTES + key.key.name.len() + key.key.value.len();
         entry.push(key);
         self.keys.fetch_add(1, Ordering::Relaxed);

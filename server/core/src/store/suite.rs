@@ -11,7 +11,7 @@ use protocol::Pin;
 
 use super::batch::SWEPT_AT_ONCE;
 use super::machine::MARK_AHEAD;
-use super::{Change, Key, Limits, Observer, Store, Update};
+use super::{Change, Key, Limits, NodeClass, NodeCounts, Observer, Store, Update};
 use crate::Refused;
 use crate::clock::{Clock, ManualClock, Timestamp};
 
@@ -50,6 +50,9 @@ macro_rules! run {
             tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once
             a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again
             a_write_whose_asker_has_gone_leaves_the_store_whole
+            keeps_what_nodes_report_until_they_or_their_cluster_go
+            refuses_nodes_past_a_limit_and_changes_nothing
+            counts_64_nodes_that_report_at_once_and_tells_the_counts_in_order
             behaves_as_its_model
         );
     };
@@ -112,6 +115,11 @@ impl<P: Place> Fixture<P> {
 
     pub(super) fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
+    }
+
+    /// Closes the store; [`Fixture::reopen`] opens it again.
+    pub(super) fn close(&mut self) {
+        self.store = None;
     }
 
     /// Closes the store and opens it again, if it lasts.
@@ -504,6 +512,10 @@ impl Observer for Reader {
                 assert_eq!(read(from), Err(Refused::UnknownKey));
             }
             Change::KeyDeleted(key) => assert_eq!(read(&key.name), Err(Refused::UnknownKey)),
+            Change::NodeSet { node, .. } => {
+                assert_eq!(wait(store.nodes(pin, None)).unwrap().nodes.first(), Some(node));
+            }
+            Change::NodeDeleted { .. } => assert_eq!(wait(store.nodes(pin, None)).unwrap().nodes, []),
             Change::Deleted | Change::Expired => assert_eq!(read("k"), Err(Refused::UnknownPin)),
         }
         self.log.changed(pin, change);
@@ -521,6 +533,10 @@ pub(super) fn tells_every_change_in_order_after_it_can_be_read<P: Place>() {
     let changed = wait(store.update_key(pin, "k", Update { name: None, value: Some("2".into()) })).unwrap();
     let renamed = wait(store.update_key(pin, "k", Update { name: Some("l".into()), value: None })).unwrap();
     wait(store.delete_key(pin, "l")).unwrap();
+    wait(store.put_node(pin, "n", "v1.x".to_owned(), NodeClass::Sealed, None)).unwrap();
+    let listing = wait(store.nodes(pin, None)).unwrap();
+    let (node, counts) = (listing.nodes[0].clone(), listing.counts);
+    wait(store.delete_node(pin, "n")).unwrap();
     wait(store.delete_cluster(pin)).unwrap();
     let due = &wait(store.create_cluster()).unwrap().pin;
     clock.set(START.after(LIFETIME));
@@ -531,6 +547,8 @@ pub(super) fn tells_every_change_in_order_after_it_can_be_read<P: Place>() {
         (pin, Change::KeySet(changed)),
         (pin, Change::KeyRenamed { from: "k".to_owned(), key: renamed.clone() }),
         (pin, Change::KeyDeleted(renamed)),
+        (pin, Change::NodeSet { node: node.clone(), counts }),
+        (pin, Change::NodeDeleted { node, counts: NodeCounts::default() }),
         (pin, Change::Deleted),
         (due, Change::Expired),
     ];
@@ -595,3 +613,4 @@ pub(super) fn a_write_whose_asker_has_gone_leaves_the_store_whole<P: Place>() {
 }
 
 pub(super) use super::model::behaves_as_its_model;
+pub(super) use super::node_suite::*;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::Pin;
 
+use super::nodes::{Node, NodeCounts};
 use crate::clock::Timestamp;
 
 /// A cluster, without its keys.
@@ -53,6 +54,10 @@ pub struct Limits {
     pub keys_per_pin: usize,
     /// Most bytes of one pin, names and values together.
     pub bytes_per_pin: usize,
+    /// Most nodes of one pin.
+    pub nodes_per_pin: usize,
+    /// Most bytes of the nodes of one pin, identifiers and reports together.
+    pub node_bytes_per_pin: usize,
     /// Most live pins.
     pub pins: usize,
     /// Most bytes in memory of all pins and keys together, as [`Stats::bytes`] reckons them.
@@ -68,6 +73,8 @@ impl Default for Limits {
             lifetime: Duration::from_secs(24 * 60 * 60),
             keys_per_pin: protocol::limits::KEYS_PER_PIN,
             bytes_per_pin: protocol::limits::BYTES_PER_PIN,
+            nodes_per_pin: protocol::node::NODES_PER_PIN,
+            node_bytes_per_pin: protocol::node::NODE_BYTES_PER_PIN,
             pins: PINS,
             bytes: usize::MAX,
             queued_bytes: 64 << 20,
@@ -82,18 +89,20 @@ pub struct Stats {
     pub pins: usize,
     /// Their keys.
     pub keys: usize,
-    /// What pins and keys take in memory, in bytes: names and values exactly, what is around them by estimate.
+    /// Their nodes.
+    pub nodes: usize,
+    /// What pins, keys and nodes take in memory, in bytes: names and values exactly, what is around them by estimate.
     pub bytes: usize,
     /// Batches of writes that became durable since the store was opened.
     pub commits: u64,
 }
 
-/// What a key costs its creator: it is dropped when the store holds the key no longer, or with another value.
+/// What a key or a node costs its creator: it is dropped when the store holds that no longer, or with another value.
 #[derive(Clone)]
 pub struct Charge(Arc<Box<dyn Send + Sync>>);
 
 impl Charge {
-    /// Keeps `permit` for as long as the store holds the key.
+    /// Keeps `permit` for as long as the store holds the key or node.
     #[must_use]
     pub fn new(permit: impl Send + Sync + 'static) -> Self {
         Self(Arc::new(Box::new(permit)))
@@ -120,9 +129,23 @@ pub enum Change {
     },
     /// A key was deleted: as it last was.
     KeyDeleted(Arc<Key>),
-    /// The cluster was deleted, with all its keys.
+    /// A node has reported.
+    NodeSet {
+        /// What it has reported.
+        node: Arc<Node>,
+        /// How many nodes there are now.
+        counts: NodeCounts,
+    },
+    /// A node was removed: as it last was.
+    NodeDeleted {
+        /// What it had reported.
+        node: Arc<Node>,
+        /// How many nodes there are now.
+        counts: NodeCounts,
+    },
+    /// The cluster was deleted, with all its keys and nodes.
     Deleted,
-    /// The cluster expired, with all its keys.
+    /// The cluster expired, with all its keys and nodes.
     Expired,
 }
 

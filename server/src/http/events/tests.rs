@@ -257,3 +257,40 @@ async fn refuses_in_json_and_lets_no_crowd_in() {
     drop((watchers, waiting));
     assert_eq!(world.service.hub.waiters(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn tells_of_nodes_that_are_there_that_report_and_that_are_removed() {
+    let world = Harness::new().await;
+    let report = |id: &'static str, state: &str| {
+        let (path, body) =
+            (format!("{}/nodes/{id}", world.cluster()), format!(r#"{{"role":"slave","state":"{state}"}}"#));
+        let world = &world;
+        async move {
+            let asked = world.ask("PUT", &path, &[("content-type", "application/json")], &body).await;
+            assert_eq!(asked.status, 204);
+        }
+    };
+    let shown = |change: &str, id: &str, state: &str| {
+        let report = json!({
+            "name": "", "role": "slave", "state": state, "addresses": [], "detail": "", "ssh_host_keys": []
+        });
+        json!({"change": change, "id": id, "reported": MADE, "report": report})
+    };
+    report("a", "waiting").await;
+    let mut watcher = Watcher::of(&world).await;
+    watcher.check("state", whole(&[], 0)).await;
+    watcher.check("node", shown("set", "a", "waiting")).await;
+    // Only the latest of each is told, at most four times a second, and a reader that is slow misses none of these.
+    for state in ["joined", "failed", "ready"].iter().cycle().take(30) {
+        report("b", state).await;
+    }
+    watcher.check("node", shown("set", "b", "ready")).await;
+    let sealed = format!("{}/nodes/c", world.cluster());
+    world.ask("PUT", &sealed, &[("content-type", "text/plain")], "v1.c2VhbGVk").await;
+    watcher.check("node", json!({"change": "set", "id": "c", "reported": MADE})).await;
+    world.ask("DELETE", &sealed, &[], "").await;
+    watcher.check("node", json!({"change": "deleted", "id": "c", "reported": MADE})).await;
+    world.service.store.delete_cluster(&world.pin).await.unwrap();
+    watcher.check("gone", json!({"reason": "deleted"})).await;
+    assert!(watcher.raw().await.is_none());
+}
