@@ -1,8 +1,9 @@
 //! What a VM keeps for its next boot: the values that a slave got, and what a master did under its pin.
 //!
 //! One JSON file per instance, for root only, since it has the pin in it. It is replaced as a whole, so that a power cut
-//! leaves the old or the new one. A file that does not belong to this instance, role, pin and service, or that cannot
-//! be read, is as good as none; of one that does, each value counts by itself.
+//! leaves the old or the new one. A file that does not belong to this instance, role, pin, secret and service, or that
+//! cannot be read, is as good as none; of one that does, each value counts by itself. The values of a sealed cluster are
+//! kept as they were opened; of its secret the file has a fingerprint.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use crate::master::{Memory, Record};
 use crate::root::Root;
+use client::seal::Seal;
 use context::settings::{Role, Settings};
 use context::value::{self, Origin};
 
@@ -59,6 +61,9 @@ struct Content {
     #[serde(default)]
     role: String,
     services: Vec<String>,
+    /// The fingerprint of the cluster's secret; `None` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seal: Option<String>,
     #[serde(default)]
     values: BTreeMap<String, String>,
     #[serde(default)]
@@ -75,6 +80,7 @@ impl Cache {
             pin: settings.pin.reveal().to_owned(),
             role: role(settings.role).to_owned(),
             services: settings.services.iter().map(ToString::to_string).collect(),
+            seal: settings.secret.as_ref().map(|secret| Seal::new(secret, &settings.pin).fingerprint()),
             values: BTreeMap::new(),
             master: Record::default(),
         };
@@ -141,7 +147,9 @@ impl Content {
             _ => false,
         };
         let same_service = self.services.iter().any(|service| empty.services.contains(service));
-        let counts = role_fits && self.pin == empty.pin && same_service;
+        // SECURITY: what came without a seal, or by another secret, is no value of a cluster that has this one.
+        let same_seal = self.seal == empty.seal;
+        let counts = role_fits && self.pin == empty.pin && same_service && same_seal;
         if counts && self.instance != empty.instance {
             // Another machine's, of which this one has the disk.
             return Some(Self { master: Record::of_clone(), ..empty.clone() });
@@ -162,14 +170,14 @@ fn role(role: Role) -> &'static str {
 mod tests {
     use super::*;
     use context::settings::{AddressRule, DEFAULT_TIMEOUT, Keys};
-    use protocol::Pin;
-    use protocol::Trust;
     use protocol::url::ServiceUrl;
+    use protocol::{Pin, Secret, Trust};
 
     fn settings(role: Role, pin: &str, urls: &[&str]) -> Settings {
         Settings {
             pin: Pin::parse(pin).unwrap(),
             role,
+            secret: None,
             services: urls.iter().map(|url| ServiceUrl::parse(url, false).unwrap()).collect(),
             trust: Trust::WebPki,
             timeout: DEFAULT_TIMEOUT,
@@ -185,6 +193,10 @@ mod tests {
 
     fn ours() -> Settings {
         settings(Role::Slave, PIN, &[URL])
+    }
+
+    fn sealed(secret: u8) -> Settings {
+        Settings { secret: Some(Secret::from_bytes([secret; 32])), ..ours() }
     }
 
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -237,11 +249,25 @@ mod tests {
         for (what, other) in [
             ("another pin", settings(Role::Slave, "enico1qq0oez", &[URL])),
             ("another URL", settings(Role::Slave, PIN, &["http://pair:8001"])),
+            ("a secret", sealed(1)),
             ("another role", settings(Role::Master, PIN, &[URL])),
         ] {
             assert_eq!(disk.open("i-1", &other).values(), &nothing, "{what}");
         }
         assert!(Cache::open(&Root::default(), None, &ours()).values().is_empty());
+        disk.open("i-1", &sealed(1)).learn(&values(&[("master_ip", "10.0.0.5")]));
+        for (what, other) in [("no secret", ours()), ("another secret", sealed(2))] {
+            assert_eq!(disk.open("i-1", &other).values(), &nothing, "{what}");
+        }
+        assert_eq!(disk.open("i-1", &sealed(1)).values().len(), 1);
+    }
+
+    #[test]
+    fn keeps_no_secret() {
+        let disk = Disk::new();
+        disk.open("i-1", &sealed(1)).learn(&values(&[("master_ip", "10.0.0.5")]));
+        let kept = std::fs::read_to_string(disk.binding("").file).unwrap();
+        assert!(!kept.contains(&Secret::from_bytes([1; 32]).reveal()), "{kept}");
     }
 
     #[test]

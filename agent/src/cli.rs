@@ -43,6 +43,8 @@ pub enum Command {
         key: String,
         /// Where its value comes from.
         value: ValueSource,
+        /// The file with the cluster's secret, where the context has none.
+        secret_file: Option<PathBuf>,
     },
     /// Print the value of a key.
     Get {
@@ -50,6 +52,8 @@ pub enum Command {
         key: String,
         /// Whether to wait for it.
         wait: bool,
+        /// The file with the cluster's secret, where the context has none.
+        secret_file: Option<PathBuf>,
     },
     /// Lint contexts.
     Check {
@@ -132,6 +136,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
             Long("wait") => words.wait = true,
             Long("json") => words.json = true,
             Long("force") => words.force = true,
+            Long("secret-file") => words.secret_file = Some(parser.value().map_err(usage)?.into()),
             Long("withdraw") => words.withdraw = true,
             Long("strict") => words.strict = true,
             Long("help") | Short('h') => words.help = true,
@@ -158,6 +163,7 @@ struct Words {
     json: bool,
     force: bool,
     withdraw: bool,
+    secret_file: Option<PathBuf>,
     strict: bool,
     help: bool,
     version: bool,
@@ -189,8 +195,14 @@ impl Words {
                 (force, false) => Command::MasterReady { force },
                 (false, true) => Command::WithdrawReady,
             },
-            "publish" => Command::Publish { key: key(&mut rest)?, value: value_source(&mut rest)? },
-            "get" => Command::Get { key: key(&mut rest)?, wait: self.wait },
+            "publish" => Command::Publish {
+                key: key(&mut rest)?,
+                value: value_source(&mut rest)?,
+                secret_file: self.secret_file.take(),
+            },
+            "get" => {
+                Command::Get { key: key(&mut rest)?, wait: self.wait, secret_file: self.secret_file.take() }
+            }
             "check" => {
                 let files = files_of_check(&mut rest)?;
                 Command::Check { files, format: self.format(), strict: self.strict }
@@ -231,6 +243,7 @@ impl Words {
             (self.force, "--force", &["master-ready"]),
             (self.withdraw, "--withdraw", &["master-ready"]),
             (self.strict, "--strict", &["check"]),
+            (self.secret_file.is_some(), "--secret-file", &["publish", "get"]),
         ] {
             if given && !homes.contains(&command) {
                 let homes = homes.join("' and '");
@@ -270,7 +283,7 @@ fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathB
 }
 
 /// Every option, for a hint at the one that was meant.
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 14] = [
     "--root",
     "--user-data",
     "--verbose",
@@ -283,6 +296,7 @@ const OPTIONS: [&str; 13] = [
     "--force",
     "--withdraw",
     "--strict",
+    "--secret-file",
     "--help",
 ];
 
@@ -348,9 +362,17 @@ mod tests {
             ("@f", ValueSource::File("f".into())),
             ("-", ValueSource::StandardInput),
         ] {
-            assert_eq!(command(&format!("publish k {word}")), Command::Publish { key: "k".into(), value });
+            assert_eq!(
+                command(&format!("publish k {word}")),
+                Command::Publish { key: "k".into(), value, secret_file: None }
+            );
         }
-        assert_eq!(command("get k --wait"), Command::Get { key: "k".into(), wait: true });
+        assert_eq!(command("get k --wait"), Command::Get { key: "k".into(), wait: true, secret_file: None });
+        let secret_file = Some(PathBuf::from("f"));
+        assert_eq!(
+            command("get --secret-file f k"),
+            Command::Get { key: "k".into(), wait: false, secret_file }
+        );
         let check = |format| Command::Check { files: vec!["a".into()], format, strict: false };
         assert_eq!(command("check a"), check(Format::Text));
         assert_eq!(command("check --json a"), check(Format::Json));
@@ -376,6 +398,7 @@ mod tests {
             ("help pubish", "did you mean 'publish'?"),
             ("contextualize --cloudinit", "did you mean '--cloud-init'?"),
             ("get --strict a", "belongs to 'check'"),
+            ("doctor --secret-file f", "belongs to 'publish' and 'get'"),
             ("get --json a", "belongs to 'check' and 'doctor'"),
             ("get", "which key?"),
             ("get a.b", "cannot be a key"),

@@ -1,6 +1,6 @@
 //! What each command does, but for `contextualize`, which has files of their own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::backoff::SystemClock;
@@ -13,6 +13,7 @@ use crate::{doctor, get, publish, unpublished};
 use context::check;
 use context::check::Severity;
 use context::settings::{Found, Role, Settings};
+use protocol::Secret;
 use protocol::error::{Error, Status};
 use serde_json::json;
 
@@ -77,15 +78,21 @@ fn master_settings(root: &Root, guest: &Guest) -> Result<Result<Settings, String
 ///
 /// # Errors
 /// As [`publish::check_key`], [`publish::read_value`] and [`publish::publish`].
-pub fn publish(root: &Root, user_data: &[PathBuf], key: &str, value: ValueSource) -> Result<String, Error> {
+pub fn publish(
+    root: &Root,
+    user_data: &[PathBuf],
+    secret_file: Option<&Path>,
+    key: &str,
+    value: ValueSource,
+) -> Result<String, Error> {
     publish::check_key(key)?;
     let value = match value {
         ValueSource::File(file) => ValueSource::File(root.path(file)),
         other => other,
     };
-    let settings = cluster(root, user_data)?;
+    let settings = cluster(root, user_data, secret_file)?;
     unpublished::begin(root, key);
-    let value = publish::read_value(key, value)?;
+    let value = publish::read_value(key, value, settings.secret.is_some())?;
     publish::publish(&mut Session::new(&settings, SystemClock::default())?, key, &value)?;
     unpublished::end(root, key);
     Ok(format!("published '{key}'"))
@@ -95,8 +102,14 @@ pub fn publish(root: &Root, user_data: &[PathBuf], key: &str, value: ValueSource
 ///
 /// # Errors
 /// As [`get::get`].
-pub fn get(root: &Root, user_data: &[PathBuf], key: &str, wait: bool) -> Result<String, Error> {
-    let settings = cluster(root, user_data)?;
+pub fn get(
+    root: &Root,
+    user_data: &[PathBuf],
+    secret_file: Option<&Path>,
+    key: &str,
+    wait: bool,
+) -> Result<String, Error> {
+    let settings = cluster(root, user_data, secret_file)?;
     get::get(&mut Session::new(&settings, SystemClock::default())?, key, wait)
 }
 
@@ -144,12 +157,35 @@ pub fn doctor(root: &Root, user_data: &[PathBuf], format: Format) -> ExitCode {
     doctor::exit_code(&findings)
 }
 
-/// The cluster that this guest belongs to, for commands that make no sense without one.
-fn cluster(root: &Root, user_data: &[PathBuf]) -> Result<Settings, Error> {
+/// The cluster that this guest belongs to, for commands that make no sense without one. Its secret may be in a file of
+/// its own.
+///
+/// # Errors
+/// 65 where the context has no cluster or another secret than the file, or the file has none; 74 when one of them cannot
+/// be read.
+fn cluster(root: &Root, user_data: &[PathBuf], secret_file: Option<&Path>) -> Result<Settings, Error> {
     let (place, problem) = match Guest::find(root, user_data)?.settings()? {
-        Found::Cluster(settings) => return Ok(settings),
+        Found::Cluster(settings) => {
+            let Some(file) = secret_file.map(|file| root.path(file)) else { return Ok(settings) };
+            let secret = read_secret(&file)?;
+            if settings.secret.as_ref().is_some_and(|of_context| *of_context != secret) {
+                let problem = "it is not the cvm_cluster_secret of the context";
+                return Err(Error::context(file.display().to_string(), problem, "leave --secret-file out"));
+            }
+            return Ok(Settings { secret: Some(secret), ..settings });
+        }
         Found::NoPin { place } => (place, "the ucernvm section has no cvm_cluster_pin"),
         Found::NoSection => ("the user-data".to_owned(), why_no_section(root)),
     };
     Err(Error::context(place, problem, "name the file that has both with --user-data"))
+}
+
+/// The secret in a file, which has nothing else in it.
+fn read_secret(file: &Path) -> Result<Secret, Error> {
+    let text = std::fs::read(file).map_err(|error| Error::cannot_read(file, error))?;
+    Secret::parse(String::from_utf8_lossy(&text).trim_ascii()).map_err(|why| {
+        let problem = format!("there is no secret in it: {why}");
+        let next = "write only the 43 characters of cvm_cluster_secret into it";
+        Error::context(format!("{} line 1", file.display()), problem, next)
+    })
 }

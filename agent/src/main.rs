@@ -56,14 +56,17 @@ fn run(Args { root, user_data, command, .. }: Args) -> Result<Outcome, Error> {
             return commands::master_ready(&root, &user_data, force).map(Outcome::Done);
         }
         Command::WithdrawReady => return commands::withdraw_ready(&root, &user_data).map(Outcome::Done),
-        Command::Publish { key, value } => {
-            return commands::publish(&root, &user_data, &key, value).map(Outcome::Done);
+        Command::Publish { key, value, secret_file } => {
+            let published = commands::publish(&root, &user_data, secret_file.as_deref(), &key, value);
+            return published.map(Outcome::Done);
         }
         Command::Check { files, format, strict } => {
             return commands::check(&files, format, strict).map(Outcome::Printed);
         }
         Command::Doctor(format) => return Ok(Outcome::Printed(commands::doctor(&root, &user_data, format))),
-        Command::Get { key, wait } => commands::get(&root, &user_data, &key, wait)? + "\n",
+        Command::Get { key, wait, secret_file } => {
+            commands::get(&root, &user_data, secret_file.as_deref(), &key, wait)? + "\n"
+        }
         Command::Help(command) => help::help(command),
         Command::Version => format!("cernvm-cluster-agent {}\n", protocol::VERSION),
     };

@@ -69,13 +69,21 @@ impl Master<'_> {
 
     /// After the boot: makes sure that the master's address is under the pin, says that it is ready, and gives it back.
     ///
+    /// With `force` it deletes a value there that does not open.
+    ///
     /// # Errors
     /// 76 when another master's address is there, which stays; otherwise as [`Master::push`].
     pub fn ready<S: Service, C: Clock>(&mut self, session: &mut Session<S, C>) -> Result<IpAddr, Error> {
         let deadline = session.deadline();
         session.establish(&deadline)?;
         let address = self.decide(session.reached())?;
-        self.ready_address(session, address, &deadline)?;
+        match self.ready_address(session, address, &deadline) {
+            Err(error) if self.force && error.is_unopened() => {
+                delete_unopened(session, &deadline)?;
+                self.ready_address(session, address, &deadline)?;
+            }
+            other => other?,
+        }
         Ok(address)
     }
 
@@ -351,6 +359,23 @@ impl Master<'_> {
                     `cernvm-cluster-agent master-ready --force`";
         Error::nonsense(session.service_name(), problem, next)
     }
+}
+
+/// Deletes what another program put in the place of this cluster's values, which no slave would take.
+fn delete_unopened<S: Service, C: Clock>(
+    session: &mut Session<S, C>,
+    deadline: &Deadline,
+) -> Result<(), Error> {
+    for key in [MASTER_READY, MASTER_IP] {
+        match session.ask(&Request::Get { key, wait: 0 }, deadline) {
+            Err(error) if error.is_unopened() => {
+                log::warn!("{error}; deleting it");
+                session.ask(&Request::Delete { key }, deadline)?;
+            }
+            other => drop(other?),
+        }
+    }
+    Ok(())
 }
 
 /// Puts the address in place of another one. False when that went meanwhile.

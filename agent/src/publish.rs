@@ -12,6 +12,7 @@ use crate::cli::ValueSource;
 use crate::master;
 use crate::session::Session;
 use client::Service;
+use client::seal::{SEALED_VALUE_MAX_BYTES, is_sealed};
 use context::placeholder;
 use context::value::{self, Origin};
 use protocol::error::{Error, Status};
@@ -42,11 +43,11 @@ pub fn check_key(key: &str) -> Result<(), Error> {
 }
 
 /// Reads the value of a key from where the command line says; one final newline of a file or of standard input is not
-/// part of it.
+/// part of it. A cluster with a secret, `sealed`, takes shorter ones.
 ///
 /// # Errors
-/// 65 for a value that a slave would refuse, 74 when it cannot be read.
-pub fn read_value(key: &str, source: ValueSource) -> Result<String, Error> {
+/// 65 for a value that a slave would refuse or no service takes, 74 when it cannot be read.
+pub fn read_value(key: &str, source: ValueSource, sealed: bool) -> Result<String, Error> {
     let text = match source {
         ValueSource::Literal(text) => text,
         ValueSource::File(path) => {
@@ -58,7 +59,20 @@ pub fn read_value(key: &str, source: ValueSource) -> Result<String, Error> {
         }
     };
     value::check(key, &text, Origin::Published)?;
-    Ok(text)
+    let problem = match sealed {
+        true if text.len() > SEALED_VALUE_MAX_BYTES => {
+            format!("is longer than {SEALED_VALUE_MAX_BYTES} characters, the most that can be sealed")
+        }
+        false if is_sealed(&text) => {
+            "has the form of a sealed value, which no slave takes for one".to_owned()
+        }
+        _ => return Ok(text),
+    };
+    Err(Error::new(
+        Status::BadContext,
+        format!("the value of '{key}' {problem}"),
+        "publish a shorter value, or one of another form",
+    ))
 }
 
 /// Puts the value under the pin, in place of one that is there.
@@ -163,7 +177,7 @@ mod tests {
     fn check(input: &[u8], expected: Result<&str, &str>) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), input).unwrap();
-        match (read_value("token", ValueSource::File(file.path().to_owned())), expected) {
+        match (read_value("token", ValueSource::File(file.path().to_owned()), false), expected) {
             (Ok(value), Ok(expected)) => assert_eq!(value, expected),
             (Err(error), Err(part)) => {
                 assert!(error.to_string().contains(part), "{error}");
@@ -194,14 +208,32 @@ mod tests {
 
     #[test]
     fn names_a_file_that_cannot_be_read() {
-        let error = read_value("token", ValueSource::File("/nonexistent/token".into())).unwrap_err();
+        let error = read_value("token", ValueSource::File("/nonexistent/token".into()), false).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/token"), "{error}");
         assert_eq!(error.status(), Status::File);
     }
 
     #[test]
+    fn takes_what_can_be_sealed_and_nothing_that_looks_sealed() {
+        let read = |text: &str, sealed| read_value("token", ValueSource::Literal(text.to_owned()), sealed);
+        let longest = "x".repeat(SEALED_VALUE_MAX_BYTES);
+        assert_eq!(read(&longest, true).unwrap(), longest);
+        let error = read(&format!("{longest}x"), true).unwrap_err();
+        assert_eq!(error.status(), Status::BadContext);
+        assert!(error.to_string().contains("is longer than 49121 characters"), "{error}");
+        read(&format!("{longest}x"), false).unwrap();
+
+        let sealed = format!("v1.{}", "A".repeat(40));
+        let error = read(&sealed, false).unwrap_err();
+        assert_eq!(error.status(), Status::BadContext);
+        assert!(!error.to_string().contains(&sealed), "{error}");
+        read(&sealed, true).unwrap();
+        read("v1.29.3", false).unwrap();
+    }
+
+    #[test]
     fn takes_a_word_as_it_is() {
-        assert_eq!(read_value("token", ValueSource::Literal("abc".into())).unwrap(), "abc");
-        assert!(read_value("token", ValueSource::Literal("abc\n".into())).is_err());
+        assert_eq!(read_value("token", ValueSource::Literal("abc".into()), false).unwrap(), "abc");
+        assert!(read_value("token", ValueSource::Literal("abc\n".into()), false).is_err());
     }
 }

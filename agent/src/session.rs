@@ -8,7 +8,7 @@ use protocol::Pin;
 
 use crate::backoff::{Backoff, Clock, Deadline};
 use crate::notify;
-use client::{Answer, Failure, HttpService, Kind, Outcome, Reached, Request, Service};
+use client::{Answer, Failure, HttpService, Kind, Outcome, Reached, Request, Sealing, Service};
 use context::settings::Settings;
 use protocol::error::Error;
 use protocol::url::ServiceUrl;
@@ -62,17 +62,29 @@ enum Out {
     Failed(Error),
 }
 
-impl<C: Clock> Session<HttpService, C> {
+/// A service of a context, over HTTP.
+pub type ContextService = Sealing<HttpService>;
+
+impl<C: Clock> Session<ContextService, C> {
     /// A session with the services of these settings. Nothing is sent yet.
     ///
     /// # Errors
     /// [`Status::BadContext`](protocol::error::Status::BadContext) when the context's CA cannot be used.
     pub fn new(settings: &Settings, clock: C) -> Result<Self, Error> {
-        let service = |url: &ServiceUrl| HttpService::new(url.clone(), settings.pin.clone(), &settings.trust);
-        let services = settings.services.iter().map(service).collect::<Result<_, _>>()?;
+        let services =
+            settings.services.iter().map(|url| service(url, settings)).collect::<Result<_, _>>()?;
         let random = fastrand::Rng::new();
         Ok(Self::with_services(services, settings.pin.clone(), settings.timeout, clock, random))
     }
+}
+
+/// A service of these settings, and the seal of the cluster.
+///
+/// # Errors
+/// [`Status::BadContext`](protocol::error::Status::BadContext) when the context's CA cannot be used.
+pub fn service(url: &ServiceUrl, settings: &Settings) -> Result<ContextService, Error> {
+    let http = HttpService::new(url.clone(), settings.pin.clone(), &settings.trust)?;
+    Ok(Sealing::new(http, settings.secret.as_ref(), &settings.pin))
 }
 
 impl<S: Service, C: Clock> Session<S, C> {
@@ -283,10 +295,12 @@ impl<S: Service, C: Clock> Session<S, C> {
     }
 
     /// Whether asking again may help: what a pairing service that has answered says otherwise than one does comes from
-    /// something between, except for a verdict on what was to be written.
+    /// something between, except for a verdict on what was to be written, and for a value that does not open.
     fn can_heal(&self, index: usize, request: &Request<'_>, failure: &Failure) -> bool {
         let writes = !matches!(request, Request::Cluster | Request::Get { .. });
         let verdict = writes && matches!(failure.kind, Kind::Status(400 | 401 | 405 | 413 | 415 | 422, _));
+        // SECURITY: to ask again would leave it to the service how long a boot waits for a forged value to be another.
+        let verdict = verdict || matches!(failure.kind, Kind::Seal(_));
         failure.can_heal() || (self.candidates[index].answered && !verdict)
     }
 

@@ -71,7 +71,8 @@ impl Gathered {
 ///
 /// # Errors
 /// When there is no `master_ip` to be had: 75 if the master did not become ready, 69 if no service could be reached, 77
-/// if the pin is unknown, 76 if what is there is not an address. A key that is missing is no error here.
+/// if the pin is unknown, 76 if what is there is not an address; and 77 if any value does not open. A key that is
+/// missing is no error here.
 pub fn gather<S: Service, C: Clock>(session: &mut Session<S, C>, keys: &[String]) -> Result<Gathered, Error> {
     let deadline = session.deadline();
     gather_within(session, keys, &deadline, OTHER_KEYS_LIMIT)
@@ -102,11 +103,11 @@ pub fn gather_again<S: Service, C: Clock>(
         Ok(address) if address == before => {
             // Other keys may have changed, or come since. They are not worth a wait.
             let deadline = Deadline::once(session.clock(), LOOK_AGAIN_LIMIT);
-            Ok(gather_others(session, address, keys, &deadline))
+            gather_others(session, address, keys, &deadline)
         }
         Ok(address) => {
             let deadline = session.deadline().at_most(session.clock(), OTHER_KEYS_LIMIT);
-            Ok(gather_others(session, address, keys, &deadline))
+            gather_others(session, address, keys, &deadline)
         }
         Err(error) if error.status() == Status::TimedOut && wait => {
             log::info!("the service does not confirm that the master is still {before}: {error}");
@@ -123,6 +124,9 @@ pub fn gather_again<S: Service, C: Clock>(
             (gathered, how)
         }
         Err(error) => {
+            if error.is_unopened() {
+                log::warn!("{error}; {}", error.next_step());
+            }
             let how = format!("the values are those of an earlier boot ({error})");
             let absent = |key: &&String| !earlier.contains_key(*key);
             let missing = |key: &String| (key.clone(), unknown_now(key, &error));
@@ -149,16 +153,19 @@ fn gather_within<S: Service, C: Clock>(
 ) -> Result<Gathered, Error> {
     let address = await_master(session, deadline)?;
     let deadline = deadline.at_most(session.clock(), others);
-    Ok(gather_others(session, address, keys, &deadline))
+    gather_others(session, address, keys, &deadline)
 }
 
 /// The master's address and the other keys, as far as they come in time.
+///
+/// # Errors
+/// 77 for a value that does not open: then nothing that this service answers is used.
 fn gather_others<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     address: String,
     keys: &[String],
     deadline: &Deadline,
-) -> Gathered {
+) -> Result<Gathered, Error> {
     let mut gathered = Gathered::default();
     gathered.values.insert(MASTER_IP.to_owned(), address);
     for key in keys.iter().filter(|key| *key != MASTER_IP) {
@@ -166,10 +173,11 @@ fn gather_others<S: Service, C: Clock>(
             .and_then(|value| value::check(key, &value, Origin::Received).map(|()| value));
         match result {
             Ok(value) => drop(gathered.values.insert(key.clone(), value)),
+            Err(error) if error.is_unopened() => return Err(error),
             Err(error) => drop(gathered.missing.insert(key.clone(), error)),
         }
     }
-    gathered
+    Ok(gathered)
 }
 
 /// The address of a master that is ready.
@@ -300,7 +308,7 @@ fn not_in_time<S: Service, C: Clock>(session: &Session<S, C>, key: &str, deadlin
 mod tests {
     use super::*;
     use crate::session::fake::{FakeSession, Reply, done, failed, missing, value, waited};
-    use client::Kind;
+    use client::{Kind, SealFault};
 
     fn gathered(fake: &mut FakeSession, keys: &[&str]) -> Result<Gathered, Error> {
         let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -388,6 +396,41 @@ mod tests {
         assert_eq!(fake.count("pair get master_ready"), 20);
         let minutes = usize::try_from(seen.last().unwrap().at.as_secs() / 60).unwrap();
         assert!((2..=minutes + 1).contains(&fake.count("pair cluster")), "once a minute: {seen:?}");
+    }
+
+    fn does_not_open() -> Reply {
+        failed(Kind::Seal(SealFault::Forged))
+    }
+
+    #[test]
+    fn takes_nothing_from_a_service_with_a_value_that_does_not_open() {
+        for forged in ["master_ready", "master_ip", "token"] {
+            let mut fake = FakeSession::new(&["pair"], 1500, move |line| match line {
+                "pair cluster" => done(),
+                _ if line.contains(forged) => does_not_open(),
+                _ if line.contains("master_") => value("10.0.0.5"),
+                _ => value("abc"),
+            });
+            let error = gathered(&mut fake, &["a", "token", "z"]).unwrap_err();
+            assert_eq!(error.status(), Status::Refused, "{forged}");
+            assert!(error.is_unopened(), "{error}");
+            assert_eq!(fake.count(&format!("pair get {forged}")), 1, "it is not asked again");
+            assert_eq!(fake.count("pair get z"), 0);
+        }
+    }
+
+    #[test]
+    fn goes_on_with_the_earlier_values_where_one_does_not_open() {
+        for forged in ["master_ready", "master_ip", "token"] {
+            let (values, missing, seconds) = again(&["token", "more"], move |line| match line {
+                "pair cluster" => done(),
+                _ if line.contains(forged) => does_not_open(),
+                _ if line.contains("master_") => value("10.0.0.6"),
+                _ => value("new"),
+            });
+            assert_eq!((values, missing), (map(&OLD), vec!["more".to_owned()]), "{forged}");
+            assert_eq!(seconds, 0);
+        }
     }
 
     /// The times between the beginnings of the looks at `master_ready`.

@@ -49,6 +49,21 @@ pub enum Kind {
     Nonsense,
     /// TLS in answer to plain HTTP.
     NeedsTls,
+    /// A value that is not what a member of this cluster sealed.
+    Seal(SealFault),
+}
+
+/// What is wrong with the seal of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SealFault {
+    /// It is sealed, and this context has no secret.
+    NoSecret,
+    /// It is not sealed, and this context has a secret.
+    NotSealed,
+    /// It does not open, for whatever reason.
+    Foreign,
+    /// It was changed, or put in another's place.
+    Forged,
 }
 
 /// What is wrong with TLS.
@@ -122,7 +137,8 @@ impl Failure {
             | Kind::Redirect
             | Kind::TooLarge
             | Kind::Nonsense
-            | Kind::NeedsTls => false,
+            | Kind::NeedsTls
+            | Kind::Seal(_) => false,
         }
     }
 
@@ -151,6 +167,7 @@ impl Failure {
                 let what = format!("the pairing service {service} asks for a token ({})", self.cause);
                 Error::refused(what, next)
             }
+            Kind::Seal(_) => Error::unopened(service, &self.cause, next),
             Kind::Rejected => {
                 let what = format!("the pairing service {service} refuses this: {}", self.cause);
                 Error::new(Status::BadContext, what, next)
@@ -212,6 +229,26 @@ impl Failure {
             Kind::Html => format!("log in to the network's portal, or correct {url}"),
             Kind::Redirect => format!("put the URL where the service really is into {url}"),
             Kind::NeedsTls => format!("write https:// in {url}"),
+            Kind::Seal(fault) => match fault {
+                SealFault::NoSecret => {
+                    "put the cluster's cvm_cluster_secret into this context; every context of a cluster has the same"
+                        .to_owned()
+                }
+                SealFault::NotSealed => {
+                    "put the same cvm_cluster_secret into every context of the cluster, and this agent on every node; if \
+                     it is there, another program writes under this pin"
+                        .to_owned()
+                }
+                SealFault::Foreign => {
+                    "compare cvm_cluster_secret in the contexts of the cluster; if they are the same, do not trust this \
+                     service"
+                        .to_owned()
+                }
+                SealFault::Forged => {
+                    format!("trust neither this service nor other holders of the pin: launch the cluster again with a \
+                             new pin and secret, and look at {url}")
+                }
+            },
             Kind::Status(..) | Kind::TooLarge | Kind::Nonsense => {
                 format!("check that {url} names a pairing service, with its path if it has one")
             }
@@ -252,6 +289,9 @@ mod tests {
             [Kind::Html, Kind::Redirect, Kind::TooLarge, Kind::Nonsense, Kind::NotFound, Kind::NeedsTls]
         {
             check(kind, false, Status::Nonsense);
+        }
+        for fault in [SealFault::NoSecret, SealFault::NotSealed, SealFault::Foreign, SealFault::Forged] {
+            check(Kind::Seal(fault), false, Status::Refused);
         }
         check(Kind::Rejected, false, Status::BadContext);
         check(Kind::Proxy(None), true, Status::Unreachable);

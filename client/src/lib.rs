@@ -20,13 +20,15 @@ mod redirect;
 #[cfg(test)]
 pub(crate) mod scripted;
 pub mod seal;
+mod sealing;
 mod system_roots;
 mod tls;
 
 pub use connector::Reached;
-pub use failure::{Failure, Kind, Terms, TlsFault};
+pub use failure::{Failure, Kind, SealFault, Terms, TlsFault};
 pub use http::HttpService;
 pub use pins::{Contents, Pins};
+pub use sealing::Sealing;
 
 /// A request of API v1, about the pin that the service was made with.
 ///

@@ -19,7 +19,7 @@ pub enum Status {
     Unreachable,
     /// The service answered something that cannot be right.
     Nonsense,
-    /// TLS cannot be trusted, or the pin is unknown.
+    /// TLS cannot be trusted, the pin is unknown, or a value is not what a member of the cluster sealed.
     Refused,
     /// Something of this instance ran with a literal placeholder, and does not run again by itself.
     TooLate,
@@ -69,7 +69,7 @@ impl Status {
             Self::File => "a file cannot be read or written",
             Self::TimedOut => "timed out or no such key",
             Self::Nonsense => "the answer makes no sense",
-            Self::Refused => "refused (TLS, pin)",
+            Self::Refused => "refused (TLS, pin, seal)",
             Self::TooLate => "something ran with a literal placeholder",
         }
     }
@@ -96,6 +96,7 @@ pub struct Error {
 enum Detail {
     None,
     UnknownPin,
+    Unopened,
     Tried(Duration),
     System(io::Error),
 }
@@ -197,6 +198,17 @@ impl Error {
         Self { detail: Detail::UnknownPin, ..Self::new(Status::Refused, what, next) }
     }
 
+    /// The service answered a value that is not what a member of the cluster sealed.
+    #[must_use]
+    pub fn unopened(
+        service: impl fmt::Display,
+        problem: impl fmt::Display,
+        next: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let what = format!("the pairing service {service} answered {problem}");
+        Self { detail: Detail::Unopened, ..Self::new(Status::Refused, what, next) }
+    }
+
     /// TLS cannot be trusted.
     #[must_use]
     pub fn refused(problem: impl Into<String>, next: impl Into<Cow<'static, str>>) -> Self {
@@ -231,6 +243,12 @@ impl Error {
     #[must_use]
     pub fn is_unknown_pin(&self) -> bool {
         matches!(self.detail, Detail::UnknownPin)
+    }
+
+    /// Whether the service answered a value that is not what a member of the cluster sealed.
+    #[must_use]
+    pub fn is_unopened(&self) -> bool {
+        matches!(self.detail, Detail::Unopened)
     }
 
     /// For how long it was tried, of an error that timed out.

@@ -51,7 +51,7 @@ on a VM without a cluster.
     },
     CommandHelp {
         name: "publish",
-        usage: &["KEY VALUE", "KEY @FILE", "KEY -"],
+        usage: &["[--secret-file FILE] KEY VALUE|@FILE|-"],
         summary: "store a value under the pin",
         details: "\
 The value comes from the command line, a file or standard input; one newline at
@@ -59,13 +59,22 @@ the end is cut off. A VALUE on the command line shows in ps, so secrets come
 through - :
 
   cat /var/lib/node-token | cernvm-cluster-agent publish k3s_token -
+
+Where the section has a cvm_cluster_secret, the service gets the value sealed.
+
+  --secret-file FILE
+                   the secret, where the section has none
 ",
     },
     CommandHelp {
         name: "get",
-        usage: &["KEY [--wait]"],
+        usage: &["[--wait] [--secret-file FILE] KEY"],
         summary: "print a value",
-        details: "  --wait           wait for the key, as long as cvm_cluster_timeout says\n",
+        details: "\
+  --wait           wait for the key, as long as cvm_cluster_timeout says
+  --secret-file FILE
+                   the cluster's secret, where the section has none
+",
     },
     CommandHelp {
         name: "check",

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::time::{Duration, Instant, SystemTime};
 
-use client::{Failure, HttpService, Kind, Outcome, Request, Service as _};
+use client::{Failure, Kind, Outcome, Request, Service as _};
 use context::settings::{Role, Settings};
 use context::value::{self, Origin};
 use protocol::error::{Error, Status};
@@ -12,6 +12,7 @@ use protocol::url::ServiceUrl;
 
 use super::{Finding, LOOK_AT_MASTER};
 use crate::address;
+use crate::session::{self, ContextService};
 use crate::slave;
 
 /// Longest time for a request.
@@ -26,7 +27,7 @@ pub(super) fn examine(
     in_use: Option<&str>,
     findings: &mut Vec<Finding>,
 ) {
-    let mut service = match HttpService::new(url.clone(), settings.pin.clone(), &settings.trust) {
+    let mut service = match session::service(url, settings) {
         Ok(service) => service,
         Err(error) => return findings.push(error.into()),
     };
@@ -36,7 +37,7 @@ pub(super) fn examine(
         let how = if reached.through_proxy { ", through a proxy" } else { "" };
         findings.push(Finding::Well(format!("{url} is reached from {}{how}", reached.local)));
     }
-    findings.extend(service.time_of_answer().map(|time| clock(time, SystemTime::now())));
+    findings.extend(service.http().time_of_answer().map(|time| clock(time, SystemTime::now())));
     let outcome = match answer {
         Ok(answer) => answer.outcome,
         Err(failure) => return findings.push(unreachable(failure, url, began.elapsed())),
@@ -55,13 +56,19 @@ pub(super) fn examine(
     let tls = if url.is_secure() { "is trusted and " } else { "" };
     findings.push(Finding::Well(format!("{url} {tls}knows the pin")));
     match keys(&mut service) {
-        Ok(keys) => findings.push(match settings.role {
-            Role::Slave => for_slave(keys, in_use),
-            Role::Master => match address::choose(&settings.address, service.reached()) {
-                Ok(own) => for_master(keys, &own.address.to_string()),
-                Err(error) => error.into(),
-            },
-        }),
+        Ok(keys) => {
+            if settings.secret.is_some() && keys.address.is_some() {
+                let what = "the values there are sealed, and open with this context's cvm_cluster_secret";
+                findings.push(Finding::Well(what.to_owned()));
+            }
+            findings.push(match settings.role {
+                Role::Slave => for_slave(keys, in_use),
+                Role::Master => match address::choose(&settings.address, service.reached()) {
+                    Ok(own) => for_master(keys, &own.address.to_string()),
+                    Err(error) => error.into(),
+                },
+            });
+        }
         Err(failure) => findings.push(failure.into_error(url, began.elapsed()).into()),
     }
 }
@@ -117,7 +124,7 @@ struct Keys {
     ready: Option<String>,
 }
 
-fn keys(service: &mut HttpService) -> Result<Keys, Failure> {
+fn keys(service: &mut ContextService) -> Result<Keys, Failure> {
     let mut get = |key| match service.send(&Request::Get { key, wait: 0 }, LIMIT)?.outcome {
         Outcome::Value(value) => Ok(Some(value)),
         _ => Ok(None),

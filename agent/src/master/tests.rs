@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::fake::{FakeSession, Reply, done, exists, failed, missing, value};
-use client::Kind;
+use client::{Kind, SealFault};
 use protocol::error::Status;
 
 const RULE: AddressRule = AddressRule::Literal(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)));
@@ -252,6 +252,35 @@ fn stays_away_once_another_master_has_replaced_it() {
         ]);
         master.ready(&mut FakeSession::script(1500, script).session).unwrap();
     }
+}
+
+#[test]
+fn writes_over_what_does_not_open_only_with_force() {
+    let does_not_open = || failed(Kind::Seal(SealFault::NotSealed));
+    let found = || {
+        vec![("cluster", done()), ("create master_ip=10.0.0.5", exists()), ("get master_ip", does_not_open())]
+    };
+    let mut memory = Unremembered::default();
+    let mut master = master(&mut memory);
+    for error in [
+        master.push(&mut FakeSession::script(1500, found()).session).unwrap_err(),
+        master.ready(&mut FakeSession::script(1500, found()).session).unwrap_err(),
+    ] {
+        assert_eq!(error.status(), Status::Refused);
+        assert!(error.is_unopened(), "{error}");
+    }
+    master.force = true;
+    let mut script = found();
+    script.extend([
+        ("get master_ready", does_not_open()),
+        ("delete master_ready", done()),
+        ("get master_ip", does_not_open()),
+        ("delete master_ip", done()),
+        ("create master_ip=10.0.0.5", done()),
+        ("create master_ready=10.0.0.5", done()),
+        ("get master_ip", value("10.0.0.5")),
+    ]);
+    master.ready(&mut FakeSession::script(1500, script).session).unwrap();
 }
 
 #[test]

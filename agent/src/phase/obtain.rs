@@ -10,7 +10,7 @@ use crate::backoff::SystemClock;
 use crate::cache::Cache;
 use crate::master::{Master, Memory as _};
 use crate::root::Root;
-use crate::session::Session;
+use crate::session::{ContextService, Session};
 use crate::slave::{self, Gathered};
 use context::settings::{Role, Settings};
 use protocol::error::Error;
@@ -60,7 +60,7 @@ pub(super) fn obtain(
     }
 }
 
-type HttpSession = Session<client::HttpService, SystemClock>;
+type HttpSession = Session<ContextService, SystemClock>;
 
 /// A master's own address goes into its own files even when the service cannot be told.
 fn push(root: &Root, session: &mut HttpSession, settings: &Settings, cache: &mut Cache) -> Obtained {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::url::ServiceUrl;
-use protocol::{Network, Pin, Trust};
+use protocol::{Network, Pin, Secret, Trust};
 
 pub use table::Setting;
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub pin: Pin,
     /// `cvm_cluster_master`.
     pub role: Role,
+    /// `cvm_cluster_secret`: what the values are sealed with; `None` where they are not.
+    pub secret: Option<Secret>,
     /// `cvm_service_url`: never empty.
     pub services: Vec<ServiceUrl>,
     /// `cvm_service_ca` or `cvm_service_fingerprint`.

@@ -1,7 +1,7 @@
 //! Reading the settings out of ucernvm sections.
 //!
-//! A setting without a value counts as absent, save for `cvm_cluster_keys`. Unknown keys belong to other programs. An
-//! error names the line, and shows neither the pin nor a certificate.
+//! A setting without a value counts as absent, save for `cvm_cluster_keys` and `cvm_cluster_secret`. Unknown keys belong to other programs. An
+//! error names the line, and shows neither the pin, nor the secret, nor a certificate.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use protocol::limits::{KEY_MAX_CHARS, KEYS_PER_PIN};
-use protocol::{Fingerprint, Pin, key};
+use protocol::{Fingerprint, Pin, Secret, key};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -26,8 +26,8 @@ impl Settings {
     ///
     /// # Errors
     /// [`Status::BadContext`], with the line, for the first setting that makes no sense, and for a line that was
-    /// probably meant as the pin or the service's URL and sets neither: a pin must not go to another service than the
-    /// context names.
+    /// probably meant as the pin, the secret or the service's URL and sets none of them: a pin must not go to another
+    /// service than the context names, and a value not in the clear to one that should not read it.
     ///
     /// [`Status::BadContext`]: protocol::error::Status::BadContext
     pub fn from_sections(sections: &[Section]) -> Result<Found, Error> {
@@ -40,10 +40,14 @@ impl Settings {
         if lines.last(Setting::ServiceUrl).is_none() {
             lines.refuse_meant(Setting::ServiceUrl, "the pin would go to the default service")?;
         }
+        if lines.last(Setting::Secret).is_none() {
+            lines.refuse_meant(Setting::Secret, "the cluster's values would not be sealed")?;
+        }
         let trust = trust(&lines)?;
         Ok(Found::Cluster(Self {
             pin: read_pin(&pin)?,
             role: if is_on(&lines, Setting::Master)? { Role::Master } else { Role::Slave },
+            secret: secret(&lines)?,
             services: services(&lines, trust != Trust::WebPki)?,
             trust,
             timeout: lines.get(Setting::Timeout).map_or(Ok(DEFAULT_TIMEOUT), |line| timeout(&line))?,
@@ -67,12 +71,22 @@ struct Line<'a> {
 }
 
 impl<'a> Lines<'a> {
+    /// The lines of this setting, the last one first.
+    fn all(&self, setting: Setting) -> impl Iterator<Item = Line<'a>> {
+        self.0.iter().rev().flat_map(move |section| {
+            let entries = section.entries().iter().rev().filter(move |entry| entry.key == setting.name());
+            entries.map(move |entry| Line {
+                key: &entry.key,
+                value: &entry.value,
+                section,
+                number: entry.line,
+            })
+        })
+    }
+
     /// The last line of this setting.
     fn last(&self, setting: Setting) -> Option<Line<'a>> {
-        self.0.iter().rev().find_map(|section| {
-            let entry = section.entries().iter().rev().find(|entry| entry.key == setting.name())?;
-            Some(Line { key: &entry.key, value: &entry.value, section, number: entry.line })
-        })
+        self.all(setting).next()
     }
 
     /// The last line of this setting, if that has a value.
@@ -100,9 +114,13 @@ impl<'a> Lines<'a> {
 }
 
 impl Line<'_> {
+    fn place(&self) -> String {
+        self.section.place_of(self.number)
+    }
+
     fn wrong(&self, problem: &str, next: &str) -> Error {
         let problem = format!("{} {problem}", self.key);
-        Error::context(self.section.place_of(self.number), problem, next.to_owned())
+        Error::context(self.place(), problem, next.to_owned())
     }
 }
 
@@ -111,6 +129,28 @@ fn read_pin(line: &Line<'_>) -> Result<Pin, Error> {
         line.wrong(
             &format!("is no pin: {why}"),
             "copy the pin again from where it was created, without quotes",
+        )
+    })
+}
+
+/// The secret. A line without one is an error, and so are two that differ: the values would be in the clear, or sealed
+/// with another secret than was meant, and no one would see it.
+fn secret(lines: &Lines<'_>) -> Result<Option<Secret>, Error> {
+    let Some(line) = lines.last(Setting::Secret) else { return Ok(None) };
+    let another = lines.all(Setting::Secret).find(|other| other.value != line.value);
+    if let Some(another) = another {
+        let problem = format!("stands in {} too, with another value", another.place());
+        return Err(line.wrong(&problem, "keep the one that the other contexts of the cluster have"));
+    }
+    if line.value.is_empty() {
+        let next = "write the cluster's secret there, or take the line out of all its contexts";
+        return Err(line.wrong("has no value", next));
+    }
+    Secret::parse(line.value).map(Some).map_err(|why| {
+        line.wrong(
+            &format!("is no secret: {why}"),
+            "copy it again from the other context of the cluster, without quotes; \
+             `cernvm-pairing-server contexts` makes one",
         )
     })
 }
@@ -290,6 +330,7 @@ mod tests {
         let expected = Settings {
             pin: Pin::parse("enico1qq0oey").unwrap(),
             role: Role::Slave,
+            secret: None,
             services: vec![ServiceUrl::parse("https://cernvm-online.cern.ch", false).unwrap()],
             trust: Trust::WebPki,
             timeout: Duration::from_secs(1500),
@@ -351,6 +392,58 @@ mod tests {
         let error = read("cvm_cluster_pim=enico1qq0oey").unwrap_err();
         assert!(error.to_string().contains("meant as cvm_cluster_pin"), "{error}");
         assert!(!error.to_string().contains("enico"), "{error}");
+    }
+
+    /// 32 bytes, and so 43 characters.
+    const SECRET: &str = "s3cr3t-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    #[test]
+    fn reads_a_secret() {
+        let line = format!("cvm_cluster_secret={SECRET}");
+        assert_eq!(settings(&line).secret, Some(Secret::parse(SECRET).unwrap()));
+        assert_eq!(settings(&format!("{line}\n{line}")).secret, settings(&line).secret);
+        assert_eq!(settings("").secret, None);
+    }
+
+    #[test]
+    fn refuses_a_secret_that_is_none_without_showing_it() {
+        let long = format!("{SECRET}A");
+        let padded = format!("{SECRET}=");
+        let end = format!("{}B", &SECRET[..42]);
+        for (value, expected) in [
+            ("", "has no value"),
+            ("s3cr3t", "is no secret: it has 6 characters, and a secret has 43"),
+            (&long, "is no secret: it has 44 characters"),
+            (&padded, "is no secret: it has a character in it that base64url has not"),
+            ("s3cr3t! s3cr3t", "is no secret: it has a character in it"),
+            (&end, "is no secret: its last character"),
+        ] {
+            refuses(&format!("cvm_cluster_secret={value}"), &format!("cvm_cluster_secret {expected}"));
+        }
+        for lines in [
+            format!("cvm_cluster_secret={SECRET}\ncvm_cluster_secret={}", SECRET.replace('3', "4")),
+            format!("cvm_cluster_secret={SECRET}\ncvm_cluster_secret="),
+            format!("cvm_cluster_secret=\ncvm_cluster_secret={SECRET}"),
+        ] {
+            let error = read(&format!("{PIN}\n{lines}")).unwrap_err();
+            let expected = "f line 4: cvm_cluster_secret stands in f line 3 too, with another value";
+            assert_eq!(error.to_string(), expected);
+        }
+        for line in ["cvm_cluster_secret: X", "cvm_cluster_secert=X", "cvm_cluster_secret X"] {
+            let line = line.replace('X', SECRET);
+            let error = read(&format!("{PIN}\n{line}")).unwrap_err();
+            assert!(error.to_string().contains("meant as cvm_cluster_secret"), "{line}: {error}");
+            assert!(!format!("{error:?}{}", error.next_step()).contains("s3cr3t"), "{error}");
+        }
+    }
+
+    #[test]
+    fn finds_two_secrets_in_two_sections() {
+        let of = |secret: &str| section(&format!("{PIN}\ncvm_cluster_secret={secret}"));
+        assert!(Settings::from_sections(&[of(SECRET), of(SECRET)]).is_ok());
+        let error = Settings::from_sections(&[of(&SECRET.replace('3', "4")), of(SECRET)]).unwrap_err();
+        assert_eq!(error.status(), Status::BadContext);
+        assert!(!format!("{error:?}").contains("cr3t"), "{error:?}");
     }
 
     #[test]
@@ -468,7 +561,7 @@ mod tests {
         #[test]
         fn takes_any_lines(
             lines in prop::collection::vec(
-                ("cvm_(cluster_(pin|timeout|keys|network|interface|master_ip)|service_(url|ca|fingerprint))", ".{0,12}"),
+                ("cvm_(cluster_(pin|secret|timeout|keys|network|interface|master_ip)|service_(url|ca|fingerprint))", ".{0,12}"),
                 0..8,
             ),
         ) {

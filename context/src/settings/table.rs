@@ -8,6 +8,8 @@ pub enum Setting {
     Pin,
     /// Whether the VM is the master.
     Master,
+    /// What the values are sealed with.
+    Secret,
     /// The pairing services.
     ServiceUrl,
     /// How long to wait in all.
@@ -32,9 +34,10 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting, in the order of README's table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Pin,
         Self::Master,
+        Self::Secret,
         Self::ServiceUrl,
         Self::Timeout,
         Self::Keys,
@@ -53,6 +56,7 @@ impl Setting {
         match self {
             Self::Pin => "cvm_cluster_pin",
             Self::Master => "cvm_cluster_master",
+            Self::Secret => "cvm_cluster_secret",
             Self::ServiceUrl => "cvm_service_url",
             Self::Timeout => "cvm_cluster_timeout",
             Self::Keys => "cvm_cluster_keys",
@@ -73,6 +77,10 @@ impl Setting {
             Self::Pin => "the pin; without it the agent does nothing",
             Self::Master => {
                 "`yes`, `on`, `true` or `1`: this VM is the master; `no`, `off`, `false`, `0` or no line: a slave"
+            }
+            Self::Secret => {
+                "seals the cluster's values, so that the service cannot read or change them; the same 43 characters in \
+                 every context of the cluster ([docs/security.md](docs/security.md#a-sealed-cluster))"
             }
             Self::ServiceUrl => {
                 "the service, or several with commas between; default `https://cernvm-online.cern.ch`; \
