@@ -12,10 +12,7 @@ demo: build ## a service, a pin, slaves that wait, and a master that boots
 	$(CARGO) run --quiet --locked --package cernvm-cluster-tests --bin cluster-demo
 
 test: ## all tests; installs what they need when you are root, and names it when you are not
-	tests/scripts/need curl busybox chromium chromedriver=chromium-driver openssl testssl=testssl.sh faketime nginx strace
-	$(MAKE) build
-	$(CARGO) test --workspace --locked
-	tests/scripts/boot
+	tests/scripts/test
 
 races: ## 10,000 races of a hostile user against the agent, and a kill at every system call of a substitution; needs root
 	tests/scripts/need strace
