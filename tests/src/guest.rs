@@ -23,15 +23,15 @@ pub struct Guest {
     root: TempDir,
     /// What every command line begins with.
     options: &'static [&'static str],
-    /// The pin, where a context has one.
-    secret: Option<String>,
+    /// The pin and the secret of its contexts.
+    secrets: Vec<String>,
 }
 
 /// An agent that runs in a guest; it ends with the value.
 #[derive(Debug)]
 pub struct Agent {
     process: Process,
-    secret: Option<String>,
+    secrets: Vec<String>,
 }
 
 /// What an agent has done.
@@ -67,13 +67,13 @@ impl Guest {
 
     fn make(name: &str, options: &'static [&'static str]) -> Self {
         let root = TempDir::with_prefix(format!("guest-{name}-")).expect("a temporary directory can be made");
-        Self { name: name.into(), root, options, secret: None }
+        Self { name: name.into(), root, options, secrets: Vec::new() }
     }
 
     fn holding(mut self, files: &[(&str, &[u8])]) -> Self {
         for (path, content) in files {
             self.write(path, content);
-            self.secret = self.secret.or_else(|| pin_of(&String::from_utf8_lossy(content)));
+            self.secrets.extend(secrets_of(&String::from_utf8_lossy(content)));
         }
         self
     }
@@ -155,7 +155,7 @@ impl Guest {
         // No proxy of this machine, and nothing else that is not the guest's.
         command.env_clear().env("PATH", PATH).stdin(input);
         command.arg("--root").arg(self.root()).args(self.options).args(args);
-        Agent { process: Process::start(&self.name, &mut command), secret: self.secret.clone() }
+        Agent { process: Process::start(&self.name, &mut command), secrets: self.secrets.clone() }
     }
 }
 
@@ -179,18 +179,18 @@ impl Agent {
         !self.process.has_ended()
     }
 
-    /// Waits for its end. Whatever it printed must not hold the pin in full.
+    /// Waits for its end. Whatever it printed must not hold the pin in full, nor the secret of a sealed cluster.
     ///
     /// # Panics
-    /// When it does not end, or has shown the pin.
+    /// When it does not end, or has shown one of them.
     #[must_use]
     pub fn finish(mut self) -> Finished {
         use std::os::unix::process::ExitStatusExt;
         let status = self.process.wait();
         let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
         let (stdout, stderr) = (self.process.stdout(), self.process.stderr());
-        if let Some(pin) = self.secret {
-            assert!(!stdout.contains(&pin) && !stderr.contains(&pin), "the agent shows the pin {pin}");
+        for secret in self.secrets {
+            assert!(!stdout.contains(&secret) && !stderr.contains(&secret), "the agent shows {secret}");
         }
         Finished { status, stdout, stderr }
     }
@@ -218,8 +218,11 @@ impl Finished {
     }
 }
 
-/// The pin in a context, where it stands in plain text and is long enough to be a secret.
-fn pin_of(context: &str) -> Option<String> {
-    let pin = context.lines().find_map(|line| line.trim().strip_prefix("cvm_cluster_pin="))?.trim();
-    (pin.len() >= 8).then(|| pin.to_owned())
+/// The pin and the secret in a context, where they stand in plain text and are long enough to be secrets.
+fn secrets_of(context: &str) -> Vec<String> {
+    let settings = ["cvm_cluster_pin=", "cvm_cluster_secret="];
+    let values = context.lines().filter_map(|line| {
+        settings.iter().find_map(|setting| line.trim().strip_prefix(setting)).map(str::trim)
+    });
+    values.filter(|value| value.len() >= 8).map(str::to_owned).collect()
 }
