@@ -85,6 +85,9 @@ impl Phase {
         let context = context.replace("[ucernvm-end]", "cvm_cluster_early=yes\n[ucernvm-end]");
         std::fs::create_dir_all(guest.path("/var/lib/cloud")).expect("a directory can be made");
         guest.write(&self.user_data, &context);
+        // As cloud-init keeps it, and as the agent makes it in the boot loader.
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(guest.path(&self.user_data), private).expect("it is ours");
         for (path, content) in &self.files {
             guest.write(path, content);
         }
