@@ -19,6 +19,11 @@ use throttle::LogThrottle;
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// Longest time that a held request may take beyond the wait that it asked for.
 const WAIT_GRACE: Duration = Duration::from_secs(10);
+/// For how many seconds a request is held where another service could take the turn of one that has stopped: nothing but
+/// an answer that stays away tells it.
+const WAIT_AMONG_SEVERAL: u64 = 10;
+/// Longest time that such a request may take beyond that.
+const GRACE_AMONG_SEVERAL: Duration = FAILOVER_AFTER;
 /// How long the kept service may be out of reach before the others are asked.
 const FAILOVER_AFTER: Duration = Duration::from_secs(5);
 /// Longest time for a request while other services of the context wait for their turn.
@@ -78,12 +83,14 @@ impl<C: Clock> Session<ContextService, C> {
     }
 }
 
-/// A service of these settings, and the seal of the cluster.
+/// A service of these settings, and the seal of the cluster. Where another could take its turn, it is noticed when its
+/// machine is cut off.
 ///
 /// # Errors
 /// [`Status::BadContext`](protocol::error::Status::BadContext) when the context's CA cannot be used.
 pub fn service(url: &ServiceUrl, settings: &Settings) -> Result<ContextService, Error> {
     let http = HttpService::new(url.clone(), settings.pin.clone(), &settings.trust)?;
+    let http = if settings.services.len() > 1 { http.with_keepalive(FAILOVER_AFTER) } else { http };
     Ok(Sealing::new(http, settings.secret.as_ref(), &settings.pin))
 }
 
@@ -106,6 +113,11 @@ impl<S: Service, C: Clock> Session<S, C> {
             random,
             waiting: LogThrottle::default(),
         }
+    }
+
+    /// For how many seconds at most to have a request held.
+    pub fn longest_wait(&self) -> u64 {
+        if self.candidates.len() > 1 { WAIT_AMONG_SEVERAL } else { protocol::wait::MAX_SECONDS }
     }
 
     /// The clock by which it goes.
@@ -346,7 +358,10 @@ impl<S: Service, C: Clock> Session<S, C> {
         deadline: &Deadline,
     ) -> Result<Answer, Failure> {
         let limit = match request {
-            Request::Get { wait, .. } if *wait > 0 => Duration::from_secs(*wait) + WAIT_GRACE,
+            Request::Get { wait, .. } if *wait > 0 => {
+                let grace = if self.candidates.len() > 1 { GRACE_AMONG_SEVERAL } else { WAIT_GRACE };
+                Duration::from_secs(*wait) + grace
+            }
             _ => REQUEST_LIMIT,
         };
         let candidate = &mut self.candidates[index];
@@ -408,20 +423,28 @@ impl<S: Service, C: Clock> Session<S, C> {
         }
     }
 
-    /// The error when every service is out: a pin that is unknown to one of them comes before the failures of the others.
+    /// The error when every service is out: the pin is unknown only when all have said so.
     fn verdict(&mut self) -> Error {
-        let all: Vec<String> = self.candidates.iter().map(Candidate::in_words).collect();
-        let unknown = |candidate: &Candidate<S>| matches!(candidate.out, Some(Out::Unknown));
         let failed = self.candidates.iter_mut().find_map(|candidate| {
             match candidate.out.take_if(|out| matches!(out, Out::Failed(_)))? {
-                Out::Failed(error) => Some(error),
+                Out::Failed(error) => Some((candidate.service.url().clone(), error)),
                 Out::Unknown => None,
             }
         });
+        let others = |but: Option<&ServiceUrl>| {
+            let others = self.candidates.iter().filter(|candidate| Some(candidate.service.url()) != but);
+            others.map(Candidate::in_words).collect::<Vec<_>>().join("; ")
+        };
         match failed {
-            Some(error) if !self.candidates.iter().any(unknown) => error,
-            _ if all.len() == 1 => self.unknown_pin(&format!("{} does not know", self.service_name()), ""),
-            _ => self.unknown_pin("no service of the context knows", &format!(" ({})", all.join("; "))),
+            Some((_, error)) if self.candidates.len() == 1 => error,
+            Some((url, error)) => {
+                let what = format!("{error} ({})", others(Some(&url)));
+                Error::new(error.status(), what, error.next_step().to_owned())
+            }
+            None if self.candidates.len() == 1 => {
+                self.unknown_pin(&format!("{} does not know", self.service_name()), "")
+            }
+            None => self.unknown_pin("no service of the context knows", &format!(" ({})", others(None))),
         }
     }
 

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::key::{MASTER_IP, MASTER_READY};
-use protocol::wait;
 
 use crate::backoff::{Backoff, Clock, Deadline, LAST_TRY};
 use crate::session::{HELD, Session};
@@ -228,7 +227,7 @@ pub(crate) fn await_key<S: Service, C: Clock>(
     loop {
         session.establish(deadline)?;
         let began = session.clock().now();
-        let wait = wait_for(deadline, deadline.left(session.clock()));
+        let wait = wait_for(session, deadline);
         if wait > 0 {
             // Before the request, which may be held for most of a minute.
             session.say_waiting(awaited, deadline);
@@ -283,8 +282,9 @@ pub(crate) fn await_key<S: Service, C: Clock>(
 }
 
 /// For how many seconds to have a request held: as long as a service may, but not beyond the last look.
-fn wait_for(deadline: &Deadline, left: Duration) -> u64 {
-    if deadline.is_once() { 0 } else { left.saturating_sub(LAST_TRY).as_secs().min(wait::MAX_SECONDS) }
+fn wait_for<S: Service, C: Clock>(session: &Session<S, C>, deadline: &Deadline) -> u64 {
+    let left = deadline.left(session.clock());
+    if deadline.is_once() { 0 } else { left.saturating_sub(LAST_TRY).as_secs().min(session.longest_wait()) }
 }
 
 fn absent(key: &str) -> String {

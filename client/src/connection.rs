@@ -121,6 +121,11 @@ impl Connection {
         &self.url
     }
 
+    /// As [`super::HttpService::with_keepalive`].
+    pub(super) fn keep_alive(&self, silence: Duration) {
+        self.shared.set_keepalive(silence);
+    }
+
     /// How the last connection reached it; `None` while none did.
     pub(super) fn reached(&self) -> Option<Reached> {
         self.shared.reached()

@@ -42,6 +42,8 @@ struct State {
     reached: Option<Reached>,
     connects: usize,
     deadline: Option<Instant>,
+    /// After how much silence the system asks the peer whether it is still there.
+    keepalive: Option<Duration>,
     /// Whether what came on a connection in the clear began like a TLS alert.
     tls_in_the_clear: bool,
 }
@@ -61,6 +63,11 @@ impl Shared {
     /// CONNECT are for each read, which a peer that sends a byte at a time never exceeds.
     pub(super) fn set_deadline(&self, deadline: Option<Instant>) {
         self.lock().deadline = deadline;
+    }
+
+    /// From the next connection on.
+    pub(super) fn set_keepalive(&self, silence: Duration) {
+        self.lock().keepalive = Some(silence);
     }
 
     /// Whether TLS came in answer to plain HTTP.

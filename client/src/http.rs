@@ -32,6 +32,14 @@ impl HttpService {
         Ok(Self { connection: Connection::new(url, trust, USER_AGENT, "cvm_service_ca")?, pin })
     }
 
+    /// Has the system ask a peer that is silent for so long whether it is still there, and give the connection up when
+    /// it does not answer: a machine that is cut off ends none.
+    #[must_use]
+    pub fn with_keepalive(self, silence: Duration) -> Self {
+        self.connection.keep_alive(silence);
+        self
+    }
+
     /// When the last answer was made by the service's clock, where the service said so.
     #[must_use]
     pub fn time_of_answer(&self) -> Option<SystemTime> {

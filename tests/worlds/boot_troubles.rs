@@ -1,5 +1,6 @@
 //! What can be wrong at a boot, as the agent sees it: it ends in bounded time, says why, and leaves whole files.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::process::Output;
 
@@ -8,7 +9,9 @@ use worlds::binaries;
 use worlds::boot::lab::Lab;
 use worlds::boot::service::LabService;
 use worlds::guest::Guest;
+use worlds::process::Process;
 use worlds::service::Service;
+use worlds::wait::until;
 
 const CLOUD: &str = "/var/lib/cloud";
 const CLOUD_CONFIG: &str = "/var/lib/cloud/instances/i-1/cloud-config.txt";
@@ -128,6 +131,51 @@ fn without_a_network_the_boot_goes_on() {
     assert!(said.contains(&format!("cannot reach the pairing service {NOWHERE} (")), "{said}");
     assert!(said.contains("nreachable"), "{said}");
     assert_eq!(guest.read(CLOUD_CONFIG), BARE.as_bytes());
+}
+
+#[test]
+#[ignore = "needs root: makes a network"]
+fn a_service_that_is_cut_off_gives_its_turn_to_the_next() {
+    let lab = Lab::new();
+    let mut service = LabService::up(&lab);
+    let pin = service.new_pin();
+    service.stop();
+    // A second service with the same pin, as from one store.
+    let [first, second] = ["service", "second"].map(|name| lab.dir().join(name));
+    lab.sh("cp -a \"$1\" \"$2\"", &[first.as_os_str(), second.as_os_str()]);
+    service.start();
+    let mut command = lab.resident("next", binaries::server());
+    command.args(["serve", "--listen", "10.77.0.1:8001", "--data-dir"]).arg(&second);
+    let mut next = Process::start("next", &mut command);
+    let next_url = next.line_after("listening on ");
+
+    let urls = format!("{},{next_url}", service.url());
+    let guest = guest_of_cloud_init(&section(&urls, &pin).replace("timeout=5", "timeout=90"));
+    let mut command = lab.command(binaries::agent());
+    command.arg("--root").arg(guest.root()).args(CONTEXTUALIZE);
+    let mut agent = Process::start("slave", &mut command);
+    let says = |agent: &mut Process, words: &str| {
+        until(&format!("the agent says {words:?}"), || {
+            let ended = agent.has_ended();
+            assert!(agent.stderr().contains(words) || !ended, "{}", agent.stderr());
+            agent.stderr().contains(words).then_some(())
+        });
+    };
+    says(&mut agent, "waiting until the master is ready");
+    // Nothing comes back from there any more, not even that the connection has ended.
+    lab.sh(
+        "nft add table inet cut
+        nft add chain inet cut input '{ type filter hook input priority 0; }'
+        nft add rule inet cut input tcp dport 8000 drop",
+        &[],
+    );
+    says(&mut agent, "connection timed out");
+    says(&mut agent, "asking the next service");
+    lab.connected(|| become_ready(Api(SocketAddr::from(([10, 77, 0, 1], 8001))), &pin));
+    assert!(agent.wait().success(), "{}", agent.stderr());
+    assert_eq!(guest.read(CLOUD_CONFIG), BARE.replace("###MASTER_IP_PLACEHOLDER###", MASTER).as_bytes());
+    lab.signal("next", "TERM");
+    next.wait();
 }
 
 #[test]

@@ -224,14 +224,49 @@ fn ends_at_once_when_all_have_answered_that_the_pin_is_unknown() {
             "uu",
             "no service of the context knows the pin enic…: it is mistyped, expired or deleted (http://s0 does",
         ),
-        ("hu", "; http://s1 does not know the pin)"),
+        (
+            "uuu",
+            "(http://s0 does not know the pin; http://s1 does not know the pin; http://s2 does not know the pin)",
+        ),
     ] {
         let (fake, result) = among(services);
         let error = result.unwrap_err();
-        let twice = services.chars().map(|service| if service == 'u' { 2 } else { 1 }).sum();
-        assert_eq!((error.status(), fake.seen().len()), (Status::Refused, twice));
-        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!((error.status(), fake.seen().len()), (Status::Refused, 2 * services.len()));
+        assert!(error.to_string().contains(says) && error.is_unknown_pin(), "{error}");
     }
+}
+
+#[test]
+fn does_not_call_a_pin_unknown_when_one_of_several_services_has_not_said_so() {
+    for services in ["hu", "uh"] {
+        let (_, result) = among(services);
+        let error = result.unwrap_err();
+        assert_eq!((error.status(), error.is_unknown_pin()), (Status::Nonsense, false), "{error}");
+        assert!(error.to_string().contains("does not know the pin)"), "{error}");
+    }
+}
+
+#[test]
+fn gives_the_turn_of_a_service_that_stops_answering_a_wait_to_the_next() {
+    let mut fake = FakeSession::new(&["first", "other"], 300, move |line| match line {
+        "first cluster" | "other cluster" => done(),
+        line if line.starts_with("first") => (failed(Kind::Timeout).0, 1000),
+        _ => value("b"),
+    });
+    let deadline = fake.session.deadline();
+    let wait = fake.session.longest_wait();
+    assert!(
+        fake.session.ask(&Request::Get { key: "a", wait }, &deadline).unwrap()
+            == Outcome::Value("b".to_owned())
+    );
+    let lines: Vec<_> = fake.seen().into_iter().map(|seen| (seen.line, seen.at.as_secs())).collect();
+    let expected = [
+        ("first cluster", 0),
+        ("first get a wait=10", 0),
+        ("other cluster", 15),
+        ("other get a wait=10", 15),
+    ];
+    assert_eq!(lines, expected.map(|(line, at)| (line.to_owned(), at)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
@@ -12,6 +13,9 @@ use ureq::{Error, Timeout};
 use super::{BUFFER, Reached, Shared, TLS_ALERT, fault, plain};
 use crate::failure::Kind;
 use crate::proxy::Forward;
+
+/// Between two questions to a peer that does not answer.
+const PROBE_SPACING: Duration = Duration::from_secs(1);
 
 /// Opens the TCP connection, to the first of the addresses that takes one.
 #[derive(Debug)]
@@ -39,6 +43,9 @@ impl<In: Transport> Connector<In> for TcpConnector {
         let stream = first_that_connects(&details.addrs, *details.timeout.after, details.timeout.reason)?;
         // Requests are small and each awaits its answer: nothing to gain from gathering bytes.
         stream.set_nodelay(true)?;
+        if let Some(silence) = self.shared.lock().keepalive {
+            keep_alive(&stream, silence)?;
+        }
         let local = stream.local_addr()?.ip();
         self.shared.lock().reached = Some(Reached { local, through_proxy: self.forward.is_some() });
         Ok(Some(Box::new(TcpTransport {
@@ -76,6 +83,15 @@ fn first_that_connects(
         return Err(Error::Timeout(reason));
     }
     Err(fault(Kind::Connect, refusals.join(", ")))
+}
+
+/// Ends a connection whose peer does not answer the system for as long as this (tcp(7), `TCP_USER_TIMEOUT`).
+fn keep_alive(stream: &TcpStream, silence: Duration) -> io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, silence)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE_SPACING)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(silence.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
 }
 
 /// A TCP connection.
@@ -156,10 +172,10 @@ impl std::fmt::Debug for TcpTransport {
 }
 
 /// Whether a read or write is to be tried again: after a signal, and when the socket's own limit fired, which lets
-/// [`Shared::left`] find that the limit has passed.
+/// [`Shared::left`] find that the limit has passed. `TimedOut` is the system's word for a peer that has gone.
 fn again(error: io::Error) -> Result<(), Error> {
     match error.kind() {
-        ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(()),
+        ErrorKind::Interrupted | ErrorKind::WouldBlock => Ok(()),
         _ => Err(error.into()),
     }
 }
