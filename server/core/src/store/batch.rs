@@ -20,10 +20,6 @@ use super::{Change, Charge, Cluster, Key, Update};
 use crate::Refused;
 use crate::clock::Timestamp;
 
-/// Most clusters that one sweep removes. Each costs 4 µs of the writer's time, so one sweep takes less than a
-/// millisecond, which the writes that share its commit hardly notice beside the sync.
-pub(super) const SWEPT_AT_ONCE: usize = 200;
-
 /// Most records of clusters that were not loaded which one sweep deletes.
 const RECORDS_AT_ONCE: usize = 1000;
 
@@ -89,18 +85,52 @@ pub enum Operation {
     },
     /// Removes clusters that have expired, and moves the high-water mark ahead.
     Sweep,
+    /// Removes a cluster if it has expired.
+    RemoveExpired(Pin),
     /// Changes nothing, but makes a commit: shows whether a write would go through.
     Probe,
     /// Makes a cluster older than it is, for tests.
     Backdate(Pin, Duration),
 }
 
+/// What an operation changes or looks at.
+pub(super) enum Subject<'a> {
+    /// No cluster that another operation could name.
+    Nothing,
+    /// A cluster as a whole.
+    Cluster(&'a Pin),
+    /// One or two keys of a cluster.
+    Keys(&'a Pin, [Option<&'a str>; 2]),
+    /// A node of a cluster.
+    Node(&'a Pin, &'a str),
+}
+
 impl Operation {
+    pub(super) fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::CreateCluster | Self::Sweep | Self::Probe => Subject::Nothing,
+            Self::DeleteCluster(pin) | Self::RemoveExpired(pin) | Self::Backdate(pin, _) => {
+                Subject::Cluster(pin)
+            }
+            Self::CreateKey { pin, name, .. } | Self::DeleteKey { pin, name } => {
+                Subject::Keys(pin, [Some(name), None])
+            }
+            Self::PutNode { pin, id, .. } | Self::DeleteNode { pin, id } => Subject::Node(pin, id),
+            Self::UpdateKey { pin, name, update, .. } => {
+                Subject::Keys(pin, [Some(name), update.name.as_deref().filter(|new| new != name)])
+            }
+        }
+    }
+
     /// Whether it only takes away: what a full disk should not prevent.
     pub(super) fn frees(&self) -> bool {
         matches!(
             self,
-            Self::DeleteCluster(_) | Self::DeleteKey { .. } | Self::DeleteNode { .. } | Self::Sweep
+            Self::DeleteCluster(_)
+                | Self::DeleteKey { .. }
+                | Self::DeleteNode { .. }
+                | Self::Sweep
+                | Self::RemoveExpired(_)
         )
     }
 
@@ -144,6 +174,8 @@ pub struct Changes {
     nodes: ChangedNodes,
     /// What each record has become; `None`: it is deleted. Sorted, since neighbours are cheaper to write.
     records: BTreeMap<Id, Option<Record>>,
+    /// The numbers of the keys that are deleted while their cluster stays.
+    deleted_keys: Vec<(PinKey, Id)>,
     events: Vec<(Pin, Change)>,
     next_id: Id,
     /// The new high-water mark.
@@ -176,9 +208,50 @@ impl Changes {
         &self.records
     }
 
-    /// What has to become durable, cluster by cluster, among them some that were only looked at; `None`: it is gone.
-    pub fn clusters(&self) -> impl Iterator<Item = (PinKey, Option<&Entry>)> {
-        self.clusters.iter().map(|(pin, entry)| (*pin, entry.as_ref()))
+    /// What has to become durable, cluster by cluster, among them some that were only looked at.
+    pub fn of_clusters(&self) -> impl Iterator<Item = (PinKey, ClusterChange<'_>)> {
+        let removed: HashMap<PinKey, bool> = self
+            .events
+            .iter()
+            .filter_map(|(pin, event)| match event {
+                Change::Deleted => Some((PinKey::of(pin)?, false)),
+                Change::Expired => Some((PinKey::of(pin)?, true)),
+                _ => None,
+            })
+            .collect();
+        self.clusters.iter().map(move |(pin, entry)| {
+            let Some(entry) = entry else {
+                let removed = removed.get(pin).map(|expired| ClusterChange::Removed { expired: *expired });
+                return (*pin, removed.unwrap_or(ClusterChange::LookedAt));
+            };
+            let set: Vec<_> = entry.keys.iter().filter(|key| self.records.contains_key(&key.id)).collect();
+            let deleted: Vec<_> =
+                self.deleted_keys.iter().filter(|(owner, _)| owner == pin).map(|(_, id)| *id).collect();
+            let changed = self.records.contains_key(&entry.id) || !set.is_empty() || !deleted.is_empty();
+            (*pin, if changed { ClusterChange::Put { entry, set, deleted } } else { ClusterChange::LookedAt })
+        })
+    }
+
+    /// What a cluster becomes.
+    pub(super) fn entry(&self, pin: PinKey) -> Option<&Entry> {
+        self.clusters.get(&pin)?.as_ref()
+    }
+
+    /// What a node becomes.
+    pub(super) fn node(&self, pin: PinKey, id: &str) -> Option<&NumberedNode> {
+        self.nodes.get(&pin)?.set.get(id)?.as_ref()
+    }
+
+    /// The next number that the store gives after this batch.
+    #[must_use]
+    pub fn next_id(&self) -> Id {
+        self.next_id
+    }
+
+    /// Whether a commit is wanted whatever there is to write, to see that a write would go through.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe
     }
 
     /// Which nodes have to become durable, or be deleted: of live clusters only; the nodes of a cluster that is gone go
@@ -217,6 +290,27 @@ impl Changes {
             shared.observer.changed(pin, event);
         }
     }
+}
+
+/// What a batch has made of a cluster.
+#[derive(Debug)]
+pub enum ClusterChange<'a> {
+    /// Nothing, but what was answered depends on it.
+    LookedAt,
+    /// It is gone with all its keys.
+    Removed {
+        /// Whether it expired, or was deleted.
+        expired: bool,
+    },
+    /// It is new, or some of its keys have changed.
+    Put {
+        /// All of it as it is now.
+        entry: &'a Entry,
+        /// The keys that are new or have changed.
+        set: Vec<&'a NumberedKey>,
+        /// The numbers of those that are deleted.
+        deleted: Vec<Id>,
+    },
 }
 
 /// A batch in the making. While there is one, there is no other.
@@ -273,6 +367,10 @@ impl<'a> Batch<'a> {
             }
             Operation::DeleteNode { pin, id } => self.delete_node(pin, id).map(|()| Outcome::Done),
             Operation::Sweep => Ok(Outcome::Next(self.sweep())),
+            Operation::RemoveExpired(pin) => {
+                self.remove_if_expired(pin);
+                Ok(Outcome::Done)
+            }
             Operation::Probe => {
                 self.changes.probe = true;
                 Ok(Outcome::Done)
@@ -395,11 +493,13 @@ impl<'a> Batch<'a> {
     }
 
     fn delete_key(&mut self, pin: &Pin, name: &str) -> Result<(), Refused> {
+        let owner = PinKey::of(pin).ok_or(Refused::UnknownPin)?;
         let entry = self.live(pin)?;
         let at = entry.position(name).ok_or(Refused::UnknownKey)?;
         let NumberedKey { id, key, .. } = entry.keys.remove(at);
         self.memory -= KEY_BYTES + key.name.len() + key.value.len();
         self.changes.records.insert(id, None);
+        self.changes.deleted_keys.push((owner, id));
         self.changes.events.push((pin.clone(), Change::KeyDeleted(key)));
         Ok(())
     }
@@ -488,8 +588,9 @@ impl<'a> Batch<'a> {
         }
         let soon = self.now.after(MARK_AHEAD);
         let mark = self.shared.mark();
+        let marks = !self.shared.journal_is_shared;
         let last_soon = self.writer.expiring.range(..=(soon, Id::MAX)).next_back();
-        if let Some(((expires, _), _)) = last_soon.filter(|((expires, _), _)| *expires > mark) {
+        if let Some(((expires, _), _)) = last_soon.filter(|((expires, _), _)| marks && *expires > mark) {
             self.changes.mark = Some(*expires);
         }
         let mark = self.changes.mark.unwrap_or(mark);
@@ -497,7 +598,7 @@ impl<'a> Batch<'a> {
         let old = self.writer.expiring.iter().find(|(_, pin)| stays(pin)).map(|((expires, _), _)| *expires);
         let new = self.changes.clusters.values().flatten().map(|entry| entry.expires).min();
         let next = old.into_iter().chain(new).min()?;
-        Some(sweep_time(next, mark))
+        Some(if marks { sweep_time(next, mark) } else { next })
     }
 
     fn backdate(&mut self, pin: &Pin, by: Duration) -> Result<(), Refused> {
@@ -562,7 +663,7 @@ impl<'a> Batch<'a> {
             .take_while(|((expires, _), _)| *expires <= self.now)
             .map(|(_, pin)| *pin)
             .filter(|pin| !matches!(self.changes.clusters.get(pin), Some(None)))
-            .take(SWEPT_AT_ONCE)
+            .take(self.shared.batch.swept)
             .collect();
         for pin in expired {
             self.remove_if_expired(&pin.pin());

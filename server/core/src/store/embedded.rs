@@ -15,7 +15,7 @@ use super::device::Device;
 use super::file;
 use super::journal::{CommitError, Journal};
 use super::layout::guarded;
-use super::machine::Shared;
+use super::machine::{Foreign, Shared};
 use super::nodes::NumberedNode;
 use super::record::Record;
 use super::reserve::{RESERVE_NAME, Reserve};
@@ -129,7 +129,7 @@ impl Files {
 
 /// It blocks; the writer's thread is there for that.
 impl Journal for Embedded {
-    async fn commit(&mut self, changes: &Changes) -> Result<(), CommitError> {
+    async fn commit(&mut self, changes: &Changes) -> Result<Vec<Foreign>, CommitError> {
         if self.files.as_ref().is_some_and(|files| !files.are_in_place()) {
             return Err(CommitError::Undone(Refused::Failed(format!(
                 "{}: the file that is open has no longer this name: it was removed or replaced; restart the service",
@@ -138,19 +138,19 @@ impl Journal for Embedded {
         }
         let committed = self.records.commit(changes.records(), changes.mark());
         let Some(reserve) = self.files.as_mut().and_then(|files| files.reserve.as_mut()) else {
-            return committed;
+            return committed.map(|()| Vec::new());
         };
         match committed {
             Err(CommitError::Undone(Refused::NoSpace(_))) if changes.frees() && reserve.release() => {
                 log::warn!("{}: the disk is full; what deletes uses the reserve", self.name);
-                self.records.commit(changes.records(), changes.mark())
+                self.records.commit(changes.records(), changes.mark())?;
             }
-            Ok(()) => {
+            committed => {
+                committed?;
                 reserve.refill();
-                Ok(())
             }
-            committed => committed,
         }
+        Ok(Vec::new())
     }
 
     async fn resolve(&mut self, changes: &Changes) -> Result<bool, Refused> {

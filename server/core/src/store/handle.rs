@@ -9,7 +9,7 @@ use protocol::Pin;
 
 use super::batch::{Batch, Operation, Outcome};
 use super::embedded::Embedded;
-use super::journal::Journal;
+use super::journal::{Journal, ReadIndex};
 use super::machine::Shared;
 use super::nodes::{NodeClass, NodeListing};
 use super::pins::PinKey;
@@ -26,6 +26,8 @@ pub struct Store {
     shared: Arc<Shared>,
     /// `None`: there is no journal, and a write is durable at once.
     queue: Option<WriteQueue>,
+    /// Where a read learns how far the state must have come; `None`: it is always current.
+    reads: Option<Arc<dyn ReadIndex>>,
 }
 
 impl Store {
@@ -35,7 +37,7 @@ impl Store {
         // Nothing is there after a restart, so nothing can come back.
         let shared =
             Shared::new(limits, SteadyClock::new(clock, Timestamp(0)), observer, Timestamp(u64::MAX));
-        Self { shared: Arc::new(shared), queue: None }
+        Self { shared: Arc::new(shared), queue: None, reads: None }
     }
 
     /// Opens the store in the data directory `dir`, for this process alone, and reads all of it. Directory and file
@@ -68,7 +70,7 @@ impl Store {
     }
 
     /// A store with a journal of the caller's, which has nothing in it or yields what it has as [`Journal::foreign`]
-    /// changes.
+    /// changes. It has all of that once it has [caught up](Store::caught_up).
     ///
     /// # Errors
     /// There is no thread for the writer.
@@ -82,10 +84,11 @@ impl Store {
         Self::with_shared(Shared::new(limits, clock, observer, Timestamp(0)), journal, PAUSE)
     }
 
-    fn with_shared(shared: Shared, journal: impl Journal, pause: Duration) -> Result<Self, Refused> {
-        let shared = Arc::new(shared);
+    fn with_shared<J: Journal>(shared: Shared, journal: J, pause: Duration) -> Result<Self, Refused> {
+        let shared = shared.behind::<J>();
+        let (shared, reads) = (Arc::new(shared), journal.read_index());
         let queue = WriteQueue::start(shared.clone(), journal, pause)?;
-        Ok(Self { shared, queue: Some(queue) })
+        Ok(Self { shared, queue: Some(queue), reads })
     }
 
     /// The time as the store has it. It never steps back while the process lives.
@@ -196,7 +199,8 @@ impl Store {
     /// [`Refused::UnknownPin`].
     pub async fn nodes(&self, pin: &Pin, after: Option<u64>) -> Result<NodeListing, Refused> {
         let Some(key) = PinKey::of(pin) else { return Err(Refused::UnknownPin) };
-        self.live(self.shared.state.list_nodes(key, self.now(), after)).await
+        self.caught_up().await?;
+        self.live(pin, self.shared.state.list_nodes(key, self.now(), after)).await
     }
 
     /// Tells the versions of this store's listings from those of another process, or of another time.
@@ -217,6 +221,8 @@ impl Store {
         class: NodeClass,
         charge: Option<Charge>,
     ) -> Result<(), Refused> {
+        // A report is compared with nothing but whether its cluster is there.
+        self.caught_up().await?;
         let (pin, id, report) = (pin.clone(), id.into(), report.into());
         self.write(Operation::PutNode { pin, id, report, class, charge }).await.map(drop)
     }
@@ -226,6 +232,7 @@ impl Store {
     /// # Errors
     /// [`Refused::UnknownPin`], [`Refused::UnknownNode`], or the journal's.
     pub async fn delete_node(&self, pin: &Pin, id: &str) -> Result<(), Refused> {
+        self.caught_up().await?;
         self.write(Operation::DeleteNode { pin: pin.clone(), id: id.into() }).await.map(drop)
     }
 
@@ -311,6 +318,17 @@ impl Store {
         Ok((queue.snapshot().await?, now))
     }
 
+    /// Waits until the state holds what is durable now, in whichever process it was written. Reads do so by themselves.
+    ///
+    /// # Errors
+    /// A shared journal cannot tell in a few seconds what is durable.
+    pub async fn caught_up(&self) -> Result<(), Refused> {
+        match &self.reads {
+            Some(reads) => reads.reached().await,
+            None => Ok(()),
+        }
+    }
+
     /// Reads from a cluster.
     async fn read<T>(
         &self,
@@ -318,17 +336,23 @@ impl Store {
         read: impl FnOnce(PinKey, &Entry) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let Some(key) = PinKey::of(pin) else { return Err(Refused::UnknownPin) };
-        self.live(self.shared.state.read(key, self.now(), |entry| read(key, entry))).await?
+        self.caught_up().await?;
+        self.live(pin, self.shared.state.read(key, self.now(), |entry| read(key, entry))).await?
     }
 
-    /// What was found in a live cluster. The answer that one has expired waits until no restart can bring it back, which
+    /// What was found in a live cluster. The answer that one has expired waits until nothing can bring it back, which
     /// the sweeper has nearly always seen to before.
-    async fn live<T>(&self, found: Lookup<T>) -> Result<T, Refused> {
+    async fn live<T>(&self, pin: &Pin, found: Lookup<T>) -> Result<T, Refused> {
         match found {
             Lookup::Live(found) => Ok(found),
-            Lookup::Expired(at) if at > self.shared.mark() => {
+            Lookup::Expired(at) if !self.shared.is_final(at) => {
+                let remove = if self.shared.journal_is_shared {
+                    Operation::RemoveExpired(pin.clone())
+                } else {
+                    Operation::Sweep
+                };
                 // Boxed: it is seldom, and would be part of every request that is held.
-                Box::pin(self.write(Operation::Sweep)).await?;
+                Box::pin(self.write(remove)).await?;
                 Err(Refused::UnknownPin)
             }
             Lookup::Expired(_) | Lookup::Unknown => Err(Refused::UnknownPin),

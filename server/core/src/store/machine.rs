@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use protocol::Pin;
 use tokio::sync::Notify;
 
-use super::nodes::{Node, NumberedNode};
+use super::batch::Changes;
+use super::journal::{BatchLimits, Journal};
+use super::nodes::{Node, Nodes, NumberedNode};
 use super::pins::PinKey;
-use super::state::{Entry, State, WriterState};
+use super::state::{Entry, Id, NumberedKey, State, WriterState};
 use super::{Change, Limits, Observer};
 use crate::clock::{SteadyClock, Timestamp};
 
@@ -26,6 +27,10 @@ pub(super) fn sweep_time(expires: Timestamp, mark: Timestamp) -> Timestamp {
 pub(super) struct Shared {
     pub(super) state: State,
     pub(super) limits: Limits,
+    pub(super) batch: BatchLimits,
+    /// Whether other processes write to the journal. Then a cluster is gone everywhere once it was removed from the
+    /// journal, and not before; otherwise the mark makes sure of it ahead of time.
+    pub(super) journal_is_shared: bool,
     pub(super) clock: SteadyClock,
     pub(super) observer: Arc<dyn Observer>,
     /// Batches that became durable.
@@ -48,6 +53,8 @@ impl Shared {
         Self {
             state: State::new(),
             limits,
+            batch: BatchLimits::LARGE,
+            journal_is_shared: false,
             clock,
             observer,
             commits: AtomicU64::new(0),
@@ -55,6 +62,16 @@ impl Shared {
             next_sweep: AtomicU64::new(u64::MAX),
             sweep_earlier: Notify::new(),
         }
+    }
+
+    /// For a journal of this kind.
+    pub(super) fn behind<J: Journal>(self) -> Self {
+        Self { batch: J::BATCH, journal_is_shared: J::SHARED, ..self }
+    }
+
+    /// Whether a cluster that expired at `at` stays gone, whatever happens.
+    pub(super) fn is_final(&self, at: Timestamp) -> bool {
+        !self.journal_is_shared && at <= self.mark()
     }
 
     /// A sweep has said when the next one is due. Only the writer plans, so a plan is never older than the state.
@@ -65,7 +82,8 @@ impl Shared {
     /// Wakes the sweeper if the first cluster to expire does so before it would come.
     pub(super) fn wake_sweeper(&self, writer: &WriterState) {
         let Some(((expires, _), _)) = writer.expiring.first_key_value() else { return };
-        let wanted = sweep_time(*expires, self.mark()).0;
+        let mark = if self.journal_is_shared { *expires } else { self.mark() };
+        let wanted = sweep_time(*expires, mark).0;
         if wanted < self.next_sweep.load(Ordering::Relaxed) {
             self.next_sweep.store(wanted, Ordering::Relaxed);
             self.sweep_earlier.notify_one();
@@ -81,50 +99,129 @@ impl Shared {
         self.mark.fetch_max(mark.0, Ordering::Release);
     }
 
-    /// Takes in what other processes have changed, and tells the observer of the differences.
-    pub(super) fn take_in(&self, foreign: Vec<Foreign>) {
+    /// Takes in what a shared journal has delivered, `own` changes among it, and tells the observer of the differences.
+    pub(super) fn take_in(&self, foreign: Vec<Foreign>, own: Option<&Changes>) {
         let mut writer = self.state.writer();
+        if let Some(own) = own {
+            writer.next_id = writer.next_id.max(own.next_id());
+        }
         for foreign in foreign {
-            let (Foreign::Cluster { pin, .. } | Foreign::Node { pin, .. }) = &foreign;
-            let (pin, Some(key)) = (pin.clone(), PinKey::of(pin)) else { continue };
-            let events = match foreign {
-                Foreign::Cluster { entry, expired, .. } => {
-                    let events = differences(self.state.copy(key).as_ref(), entry.as_ref(), expired);
-                    self.state.publish(&mut writer, key, entry);
-                    self.wake_sweeper(&writer);
-                    events
+            let (pin, before, entry, events) = match foreign {
+                Foreign::NextId(next) => {
+                    writer.next_id = writer.next_id.max(next);
+                    continue;
                 }
-                Foreign::Node { id, node, .. } => self.take_in_node(&mut writer, key, &id, node),
+                Foreign::Node { pin, id, node } => {
+                    self.take_in_node(&mut writer, pin, &id, node, own);
+                    continue;
+                }
+                Foreign::Nodes { pin, nodes } => {
+                    self.take_in_nodes(&mut writer, pin, nodes);
+                    continue;
+                }
+                Foreign::Cluster { pin, entry, expired } => {
+                    let before = self.state.copy(pin);
+                    let events = differences(before.as_ref(), entry.as_ref(), expired);
+                    (pin, before, entry, events)
+                }
+                Foreign::Keys { pin, created, expires, set, deleted } => {
+                    let before = self.state.copy(pin);
+                    let mut keys = before.as_ref().map(|entry| entry.keys.clone()).unwrap_or_default();
+                    let events = merge(&mut keys, set, &deleted);
+                    (pin, before, Some(Entry { id: 0, created, expires, keys }), events)
+                }
             };
+            let entry = entry.map(|mut entry| {
+                entry.id = before.as_ref().map_or_else(|| writer.give_id(), |before| before.id);
+                let own = own.and_then(|own| own.entry(pin));
+                keep_charges(&mut entry, [own, before.as_ref()]);
+                entry
+            });
+            self.state.publish(&mut writer, pin, entry);
+            self.wake_sweeper(&writer);
             for event in &events {
-                self.observer.changed(&pin, event);
+                self.observer.changed(&pin.pin(), event);
             }
         }
     }
 
-    /// Takes in what another process has made of a node. One whose cluster is not there is passed over.
+    /// Takes in what has become of a node. One whose cluster is not there is passed over.
     fn take_in_node(
         &self,
         writer: &mut WriterState,
         pin: PinKey,
         id: &str,
         node: Option<Arc<Node>>,
-    ) -> Vec<Change> {
+        own: Option<&Changes>,
+    ) {
         let before = self.state.read_nodes(pin, |nodes| nodes.get(id).cloned()).flatten();
-        if before.as_ref().map(|before| &before.node) == node.as_ref() {
-            return Vec::new();
-        }
-        // Only the embedded journal has numbers, and it has no others that write.
-        let numbered = node.clone().map(|node| NumberedNode { record: 0, node, charge: None });
+        let own = own.and_then(|own| own.node(pin, id));
+        let numbered = node.clone().map(|node| {
+            let same =
+                [own, before.as_ref()].into_iter().flatten().find(|same| same.node.report == node.report);
+            let charge = same.and_then(|same| same.charge.clone());
+            // Only the embedded journal has numbers, and it has no others that write.
+            NumberedNode { record: 0, node, charge }
+        });
         if !self.state.publish_node(writer, pin, id, numbered) {
-            return Vec::new();
+            return;
         }
         let counts = self.state.read_nodes(pin, |nodes| nodes.size().counts).unwrap_or_default();
-        match (node, before) {
-            (Some(node), _) => vec![Change::NodeSet { node, counts }],
-            (None, Some(before)) => vec![Change::NodeDeleted { node: before.node, counts }],
-            (None, None) => Vec::new(),
+        let event = match (node, before) {
+            (Some(node), _) => Change::NodeSet { node, counts },
+            (None, Some(before)) => Change::NodeDeleted { node: before.node, counts },
+            (None, None) => return,
+        };
+        self.observer.changed(&pin.pin(), &event);
+    }
+
+    /// Takes in all nodes of a cluster, and tells of the differences.
+    fn take_in_nodes(&self, writer: &mut WriterState, pin: PinKey, nodes: Vec<Arc<Node>>) {
+        let before = self.state.read_nodes(pin, Nodes::all).unwrap_or_default();
+        let gone = before.iter().filter(|old| nodes.binary_search_by(|new| new.id.cmp(&old.id)).is_err());
+        for old in gone {
+            self.take_in_node(writer, pin, &old.id, None, None);
         }
+        for new in nodes {
+            let old = before.binary_search_by(|old| old.id.cmp(&new.id)).ok().map(|at| &before[at]);
+            if old.is_none_or(|old| *old != new) {
+                let id = new.id.clone();
+                self.take_in_node(writer, pin, &id, Some(new), None);
+            }
+        }
+    }
+}
+
+/// Changes the keys of a cluster, which are in the order of their numbers, and says what happened.
+fn merge(keys: &mut Vec<NumberedKey>, set: Vec<NumberedKey>, deleted: &[Id]) -> Vec<Change> {
+    let gone = keys.extract_if(.., |key| deleted.contains(&key.id));
+    let mut events: Vec<Change> = gone.map(|gone| Change::KeyDeleted(gone.key)).collect();
+    for new in set {
+        let key = new.key.clone();
+        let renamed = match keys.binary_search_by_key(&new.id, |key| key.id) {
+            Ok(at) => Some(std::mem::replace(&mut keys[at], new).key).filter(|old| old.name != key.name),
+            Err(at) => {
+                keys.reserve_exact(1);
+                keys.insert(at, new);
+                None
+            }
+        };
+        events.push(match renamed {
+            Some(old) => Change::KeyRenamed { from: old.name.clone(), key },
+            None => Change::KeySet(key),
+        });
+    }
+    events
+}
+
+/// Gives each key the charge that it has elsewhere with the same value.
+fn keep_charges(entry: &mut Entry, from: [Option<&Entry>; 2]) {
+    for key in &mut entry.keys {
+        let same = from.iter().flatten().find_map(|other| {
+            let found = other.keys.binary_search_by_key(&key.id, |key| key.id).ok()?;
+            Some(&other.keys[found]).filter(|other| other.key.value == key.key.value)
+        });
+        key.charge = same.and_then(|same| same.charge.clone());
     }
 }
 
@@ -149,25 +246,47 @@ fn differences(before: Option<&Entry>, after: Option<&Entry>, expired: bool) -> 
     deleted.chain(set).collect()
 }
 
-/// What another process has changed.
+/// What a shared journal delivers, in the order in which it happened.
 #[derive(Debug, Clone)]
 pub enum Foreign {
     /// A cluster as it is now.
     Cluster {
         /// Its pin.
-        pin: Pin,
-        /// Itself; `None`: it is gone, with its nodes.
+        pin: PinKey,
+        /// Itself, with its keys in the order of their numbers; `None`: it is gone, with its nodes.
         entry: Option<Entry>,
         /// When it is gone: whether it expired, or was deleted.
         expired: bool,
     },
+    /// All nodes of a cluster that has been told of before, in the order of their identifiers.
+    Nodes {
+        /// The cluster's pin.
+        pin: PinKey,
+        /// Themselves.
+        nodes: Vec<Arc<Node>>,
+    },
     /// A node as it is now. Its cluster has been told of before.
     Node {
         /// The cluster's pin.
-        pin: Pin,
+        pin: PinKey,
         /// The node's identifier.
         id: Box<str>,
         /// Itself; `None`: it is gone.
         node: Option<Arc<Node>>,
     },
+    /// What has changed of a cluster.
+    Keys {
+        /// Its pin.
+        pin: PinKey,
+        /// When it was created.
+        created: Timestamp,
+        /// From this moment on it is gone.
+        expires: Timestamp,
+        /// Keys that are new or have changed.
+        set: Vec<NumberedKey>,
+        /// The numbers of keys that are gone.
+        deleted: Vec<Id>,
+    },
+    /// No key has had a number from here on.
+    NextId(Id),
 }

@@ -36,6 +36,7 @@ mod faults;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod group;
 mod handle;
 mod journal;
 mod layout;
@@ -62,10 +63,10 @@ mod testdisk;
 mod types;
 mod writer;
 
-pub use batch::{Changes, Operation, Outcome};
+pub use batch::{Changes, ClusterChange, Operation, Outcome};
 pub use embedded::FILE_NAME;
 pub use handle::Store;
-pub use journal::{CommitError, Journal};
+pub use journal::{BatchLimits, CommitError, Journal, ReadIndex};
 pub use layout::FORMAT;
 pub use machine::Foreign;
 pub use nodes::{Node, NodeClass, NodeCounts, NodeListing, NodesWanted};

@@ -119,8 +119,17 @@ impl Model {
 
     /// The store was opened again, and its clock shows `now`, which may be earlier than before. Clusters that have
     /// expired are not loaded. One of which no call was told that it is gone may be there again.
-    fn reopen(&mut self, now: Timestamp) {
+    fn reopen<P: Place>(&mut self, now: Timestamp) {
         self.expire(now);
+        if P::SHARED {
+            // All are loaded, since the store cannot know whether they are gone for the others.
+            let (expired, live): (Vec<_>, Vec<_>) = std::mem::take(&mut self.expired)
+                .into_iter()
+                .partition(|expired| expired.cluster.expires <= now);
+            self.expired = expired;
+            self.clusters.extend(live.into_iter().map(|live| (live.cluster, live.keys)));
+            return;
+        }
         let expired = std::mem::take(&mut self.expired).into_iter().map(|expired| {
             assert!(now >= expired.cluster.expires || !expired.reported, "it was gone, and is there again");
             (expired.cluster, expired.keys)
@@ -340,7 +349,7 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
             fixture.reopen();
             assert!(!P::LASTS || fixture.log.take().is_empty());
             if P::LASTS {
-                model.reopen(fixture.store().now());
+                model.reopen::<P>(fixture.store().now());
             }
             check_stats(fixture, model);
             return;

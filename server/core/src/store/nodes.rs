@@ -49,7 +49,8 @@ impl NodeClass {
     const COUNT: usize = 1 + NodeRole::ALL.len() * NodeState::ALL.len();
 
     /// As a number, for records and counters.
-    pub(super) fn number(self) -> u8 {
+    #[must_use]
+    pub fn number(self) -> u8 {
         match self {
             Self::Sealed => 0,
             Self::Clear(role, state) => 1 + role as u8 * 4 + state as u8,
@@ -57,7 +58,8 @@ impl NodeClass {
     }
 
     /// Reads such a number.
-    pub(super) fn from_number(number: u8) -> Option<Self> {
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
         let Some(clear) = number.checked_sub(1) else { return Some(Self::Sealed) };
         let role = NodeRole::ALL.get(usize::from(clear / 4))?;
         Some(Self::Clear(*role, NodeState::ALL[usize::from(clear % 4)]))
@@ -132,7 +134,6 @@ pub struct NodeListing {
 pub(super) struct NumberedNode {
     pub(super) record: Id,
     pub(super) node: Arc<Node>,
-    #[expect(dead_code, reason = "it is there to be dropped")]
     pub(super) charge: Option<Charge>,
 }
 
@@ -174,6 +175,11 @@ impl NodesSize {
 impl Nodes {
     pub(super) fn get(&self, id: &str) -> Option<&NumberedNode> {
         self.by_id.get(id).map(|(_, node)| node)
+    }
+
+    /// All of them, in the order of their identifiers.
+    pub(super) fn all(&self) -> Vec<Arc<Node>> {
+        self.by_id.values().map(|(_, numbered)| numbered.node.clone()).collect()
     }
 
     pub(super) fn size(&self) -> NodesSize {

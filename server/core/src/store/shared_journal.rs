@@ -1,21 +1,22 @@
 //! A journal that several stores share, as servers share an etcd cluster: lost comparisons, and changes of others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::pin::Pin as Pinned;
 use std::sync::{Arc, Mutex};
 
 use protocol::Pin;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::suite::{self, Log, START, at_once, wait};
 use super::{
-    Change, Changes, CommitError, Entry, Foreign, Journal, Limits, Node, NodeClass, Observer, PinKey, Store,
-    Update,
+    BatchLimits, Change, Changes, ClusterChange, CommitError, Foreign, Journal, Limits, NodeClass,
+    NumberedKey, Observer, PinKey, ReadIndex, Store, Update,
 };
 use crate::Refused;
 use crate::clock::{Clock, ManualClock};
 use crate::store::snapshot::Snapshot;
 
-/// What all of them share: each cluster as it is, with the revision at which it was last changed.
+/// What all of them share.
 #[derive(Default)]
 struct Cluster {
     state: Mutex<Kept>,
@@ -24,78 +25,75 @@ struct Cluster {
 
 #[derive(Default)]
 struct Kept {
-    revision: u64,
-    pins: HashMap<PinKey, (u64, Option<Entry>)>,
-    /// Each node apart, so that a report is no change of its cluster.
-    nodes: HashMap<(PinKey, Box<str>), (u64, Option<Node>)>,
+    /// What has happened, in order. The revision is how much that is.
+    log: Vec<Foreign>,
+    /// The revision at which each cluster was last changed.
+    changed: HashMap<PinKey, usize>,
+    /// Those that are there.
+    alive: HashSet<PinKey>,
 }
 
-/// One server's access: what it has seen of each cluster.
+/// One server's access: what it has seen of the log.
 struct Member {
     cluster: Arc<Cluster>,
-    seen: HashMap<PinKey, u64>,
-    revision: u64,
+    revision: usize,
+    taken_in: watch::Sender<usize>,
 }
 
 impl Member {
     fn new(cluster: &Arc<Cluster>) -> Self {
-        Self { cluster: cluster.clone(), seen: HashMap::new(), revision: 0 }
+        Self { cluster: cluster.clone(), revision: 0, taken_in: watch::Sender::new(0) }
     }
 
-    /// What others have changed since this member looked last.
+    /// What has happened since this member looked last.
     fn catch_up(&mut self) -> Vec<Foreign> {
         let state = self.cluster.state.lock().unwrap();
-        let newer = state
-            .pins
-            .iter()
-            .filter(|(pin, (revision, _))| *revision > self.revision && self.seen.get(pin) != Some(revision));
-        let newer: Vec<_> = newer.map(|(pin, (revision, entry))| (*pin, *revision, entry.clone())).collect();
-        let nodes = state.nodes.iter().filter(|(_, (revision, _))| *revision > self.revision);
-        let nodes: Vec<_> = nodes
-            .map(|((pin, id), (_, node))| {
-                let (pin, id) = (pin.pin(), id.clone());
-                Foreign::Node { pin, id, node: node.clone().map(Arc::new) }
-            })
-            .collect();
-        self.revision = state.revision;
-        drop(state);
-        let foreign = |(pin, revision, entry): (PinKey, u64, Option<Entry>)| {
-            self.seen.insert(pin, revision);
-            Foreign::Cluster { pin: pin.pin(), entry, expired: false }
-        };
-        newer.into_iter().map(foreign).chain(nodes).collect()
+        let newer = state.log[self.revision..].to_vec();
+        self.revision = state.log.len();
+        newer
     }
 }
 
 impl Journal for Member {
-    async fn commit(&mut self, changes: &Changes) -> Result<(), CommitError> {
+    const SHARED: bool = true;
+    const BATCH: BatchLimits = BatchLimits { operations: 40, bytes: 1 << 20, swept: 16 };
+
+    async fn commit(&mut self, changes: &Changes) -> Result<Vec<Foreign>, CommitError> {
         {
             let mut state = self.cluster.state.lock().unwrap();
-            let is_current = |pin: &PinKey| {
-                let revision = state.pins.get(pin).map_or(0, |(revision, _)| *revision);
-                self.seen.get(pin).copied().unwrap_or(0) == revision
-            };
-            let is_live = |pin: &PinKey| {
-                let own = changes.clusters().find(|(changed, _)| changed == pin).map(|(_, entry)| entry);
-                let known = state.pins.get(pin).and_then(|(_, entry)| entry.as_ref());
-                own.unwrap_or(known).is_some()
-            };
-            let nodes_are_live = changes.nodes().all(|(pin, ..)| is_live(&pin));
-            if nodes_are_live && changes.clusters().all(|(pin, _)| is_current(&pin)) {
-                state.revision += 1;
-                let revision = state.revision;
-                for (pin, entry) in changes.clusters() {
-                    state.pins.insert(pin, (revision, entry.cloned()));
-                    self.seen.insert(pin, revision);
-                }
-                for (pin, id, node) in changes.nodes() {
-                    state.nodes.insert((pin, id.into()), (revision, node.cloned()));
-                }
-                self.cluster.changed.notify_waiters();
-                return Ok(());
+            let is_current = |pin: &PinKey| state.changed.get(pin).is_none_or(|at| *at <= self.revision);
+            // A report is no change of its cluster, which only has to be there.
+            let nodes_are_live = changes.nodes().all(|(pin, ..)| state.alive.contains(&pin));
+            if !nodes_are_live || !changes.of_clusters().all(|(pin, _)| is_current(&pin)) {
+                drop(state);
+                return Err(CommitError::Outdated(self.catch_up()));
+            }
+            state.log.push(Foreign::NextId(changes.next_id()));
+            for (pin, change) in changes.of_clusters() {
+                let foreign = match change {
+                    ClusterChange::LookedAt => continue,
+                    ClusterChange::Removed { expired } => {
+                        state.alive.remove(&pin);
+                        Foreign::Cluster { pin, entry: None, expired }
+                    }
+                    ClusterChange::Put { entry, set, deleted } => {
+                        state.alive.insert(pin);
+                        let (created, expires) = (entry.created, entry.expires);
+                        let set = set.into_iter().map(|key| NumberedKey { charge: None, ..key.clone() });
+                        Foreign::Keys { pin, created, expires, set: set.collect(), deleted }
+                    }
+                };
+                state.log.push(foreign);
+                let revision = state.log.len();
+                state.changed.insert(pin, revision);
+            }
+            for (pin, id, node) in changes.nodes() {
+                let node = node.cloned().map(Arc::new);
+                state.log.push(Foreign::Node { pin, id: id.into(), node });
             }
         }
-        Err(CommitError::Outdated(self.catch_up()))
+        self.cluster.changed.notify_waiters();
+        Ok(self.catch_up())
     }
 
     async fn resolve(&mut self, _: &Changes) -> Result<bool, Refused> {
@@ -107,12 +105,19 @@ impl Journal for Member {
             let cluster = self.cluster.clone();
             let mut changed = std::pin::pin!(cluster.changed.notified());
             changed.as_mut().enable();
-            let foreign = self.catch_up();
-            if !foreign.is_empty() {
-                return foreign;
+            if self.cluster.state.lock().unwrap().log.len() > self.revision {
+                return self.catch_up();
             }
             changed.await;
         }
+    }
+
+    fn taken_in(&mut self) {
+        self.taken_in.send_replace(self.revision);
+    }
+
+    fn read_index(&self) -> Option<Arc<dyn ReadIndex>> {
+        Some(Arc::new(Index { cluster: self.cluster.clone(), taken_in: self.taken_in.subscribe() }))
     }
 
     fn snapshot(&self) -> Result<Snapshot, Refused> {
@@ -120,26 +125,47 @@ impl Journal for Member {
     }
 }
 
+struct Index {
+    cluster: Arc<Cluster>,
+    taken_in: watch::Receiver<usize>,
+}
+
+impl ReadIndex for Index {
+    fn reached(&self) -> Pinned<Box<dyn Future<Output = Result<(), Refused>> + Send + '_>> {
+        let revision = self.cluster.state.lock().unwrap().log.len();
+        let mut taken_in = self.taken_in.clone();
+        Box::pin(async move {
+            let reached = taken_in.wait_for(|taken_in| *taken_in >= revision).await;
+            reached.map(drop).map_err(|_| Refused::Unreachable("the journal is closed".to_owned()))
+        })
+    }
+}
+
 /// One member alone keeps every promise.
 #[derive(Default)]
-struct Alone;
+struct Alone(Arc<Cluster>);
 
 impl suite::Place for Alone {
-    const LASTS: bool = false;
+    const LASTS: bool = true;
+    const SHARED: bool = true;
+    const SWEPT: usize = Member::BATCH.swept;
 
     fn open(&self, limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Store {
-        Store::with_journal(Member::new(&Arc::default()), limits, clock, observer).unwrap()
+        Store::with_journal(Member::new(&self.0), limits, clock, observer).unwrap()
     }
 }
 
 suite::run!(Alone);
 
 fn member(cluster: &Arc<Cluster>, observer: Arc<dyn Observer>) -> Store {
-    let clock = Arc::new(ManualClock::at(START));
+    member_at(cluster, Arc::new(ManualClock::at(START)), observer)
+}
+
+fn member_at(cluster: &Arc<Cluster>, clock: Arc<ManualClock>, observer: Arc<dyn Observer>) -> Store {
     Store::with_journal(Member::new(cluster), Limits::default(), clock, observer).unwrap()
 }
 
-/// Waits until a store shows what another one has written.
+/// Waits until something that another store has done is there.
 fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     loop {
         if let Some(seen) = look() {
@@ -154,9 +180,6 @@ fn a_key_is_created_once_among_servers_that_all_try_at_once() {
     let cluster = Arc::default();
     let stores: Vec<Store> = (0..8).map(|_| member(&cluster, Arc::new(()))).collect();
     let pin = wait(stores[0].create_cluster()).unwrap().pin;
-    for store in &stores {
-        until(|| wait(store.cluster(&pin)).ok());
-    }
     for round in 0..50 {
         let name = &format!("key{round}");
         let answers = at_once(8, |number| wait(stores[number].create_key(&pin, name, &number.to_string())));
@@ -164,9 +187,40 @@ fn a_key_is_created_once_among_servers_that_all_try_at_once() {
         assert_eq!(won.len(), 1, "{answers:?}");
         assert_eq!(answers.iter().filter(|answer| **answer == Err(Refused::KeyExists)).count(), 7);
         for store in &stores {
-            until(|| wait(store.key(&pin, name)).ok().filter(|key| key == won[0]));
+            assert_eq!(wait(store.key(&pin, name)).as_ref(), Ok(won[0]));
         }
     }
+}
+
+#[test]
+fn every_server_knows_at_once_what_another_has_answered() {
+    let cluster = Arc::default();
+    let stores: Vec<Store> = (0..3).map(|_| member(&cluster, Arc::new(()))).collect();
+    for round in 0..100 {
+        let (one, other) = (&stores[round % 3], &stores[(round + 1) % 3]);
+        let pin = wait(one.create_cluster()).unwrap().pin;
+        // A refusal is an answer as well, so it must be as current as a read.
+        let key = wait(other.create_key(&pin, "k", "1")).unwrap();
+        assert_eq!(wait(one.create_key(&pin, "k", "2")), Err(Refused::KeyExists));
+        assert_eq!(wait(one.keys(&pin)), Ok(vec![key]));
+        wait(one.delete_cluster(&pin)).unwrap();
+        assert_eq!(wait(other.delete_key(&pin, "k")), Err(Refused::UnknownPin));
+        assert_eq!(wait(other.cluster(&pin)), Err(Refused::UnknownPin));
+    }
+}
+
+#[test]
+fn a_pin_that_one_server_calls_gone_is_gone_for_all_whatever_their_clocks_show() {
+    let cluster = Arc::default();
+    let (late, log) = (Arc::new(ManualClock::at(START)), Arc::new(Log::default()));
+    let (slow, fast) = (member(&cluster, log.clone()), member_at(&cluster, late.clone(), Arc::new(())));
+    let pin = wait(slow.create_cluster()).unwrap().pin;
+    assert!(wait(fast.cluster(&pin)).is_ok());
+    late.advance(suite::LIFETIME);
+    assert!(wait(slow.cluster(&pin)).is_ok());
+    assert_eq!(wait(fast.cluster(&pin)), Err(Refused::UnknownPin));
+    assert_eq!(wait(slow.cluster(&pin)), Err(Refused::UnknownPin));
+    assert_eq!(log.take(), [(pin, Change::Expired)]);
 }
 
 #[test]

@@ -155,6 +155,14 @@ pub(super) struct WriterState {
     pub(super) unloaded: Vec<Id>,
 }
 
+impl WriterState {
+    /// A number that nothing has had.
+    pub(super) fn give_id(&mut self) -> Id {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+}
+
 impl State {
     pub(super) fn new() -> Self {
         Self {

@@ -151,7 +151,8 @@ pub enum Change {
 
 /// Hears of every change: the hub.
 pub trait Observer: Send + Sync + 'static {
-    /// Called after the change is durable and visible.
+    /// Called after the change is durable and visible. It must not read from the store: behind a shared journal, a read
+    /// waits until the store has told of all that it has taken in.
     fn changed(&self, pin: &Pin, change: &Change);
 }
 

@@ -15,15 +15,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Batch, Changes, Operation, Outcome};
+use super::group::take_group;
 use super::journal::{CommitError, Journal};
 use super::machine::{Foreign, Shared};
 use super::snapshot::Snapshot;
 use crate::Refused;
 
-/// Most writes of one batch. A commit by itself costs 60 µs of processor time and a sync; each write in it costs 5 µs
-/// more if it creates and 15 µs if it changes a random record among a million. So a full batch takes about 15 ms, and
-/// with 512 writers a bound of 512 or 1024 gave a third more than one of 128, and several times what 32 gave.
-const BATCH: usize = 1024;
+/// Most requests that are taken from the queue at a time.
+const TAKEN: usize = 1024;
 
 /// After a commit that failed, the journal is left alone for so long: opening a database anew is not cheap, and the
 /// writes that come in the meantime would fare no better.
@@ -33,6 +32,15 @@ pub(super) const PAUSE: Duration = Duration::from_secs(1);
 enum Request {
     Write(Operation, oneshot::Sender<Result<Outcome, Refused>>),
     Snapshot(oneshot::Sender<Result<Snapshot, Refused>>),
+}
+
+impl Request {
+    fn operation(&self) -> Option<&Operation> {
+        match self {
+            Self::Write(operation, _) => Some(operation),
+            Self::Snapshot(_) => None,
+        }
+    }
 }
 
 /// The way to the writer. Dropping it has everything that is queued answered, and waits for that.
@@ -152,13 +160,19 @@ impl<J: Journal> Writer<J> {
         loop {
             let next = tokio::select! {
                 biased;
-                count = queue.recv_many(&mut requests, BATCH) => Next::Requests(count),
+                count = queue.recv_many(&mut requests, TAKEN) => Next::Requests(count),
                 foreign = self.journal.foreign() => Next::Foreign(foreign),
             };
             match next {
                 Next::Requests(0) => return self.close().await,
+                Next::Requests(_) if J::SHARED => {
+                    while !requests.is_empty() {
+                        let mut group = take_group(&mut requests, J::BATCH, Request::operation);
+                        self.serve(&mut group).await;
+                    }
+                }
                 Next::Requests(_) => self.serve(&mut requests).await,
-                Next::Foreign(foreign) => self.shared.take_in(foreign),
+                Next::Foreign(foreign) => self.take_in(foreign, None),
             }
         }
     }
@@ -166,7 +180,7 @@ impl<J: Journal> Writer<J> {
     /// Takes the mark back to the present: no cluster that expires later was called unknown.
     async fn close(&mut self) {
         let now = self.shared.clock.now();
-        if self.in_doubt.is_none() && now < self.shared.mark() {
+        if !J::SHARED && self.in_doubt.is_none() && now < self.shared.mark() {
             // A mark that stays ahead does no harm but to clusters that are about to expire.
             let _ = self.journal.commit(&Changes::with_mark(now)).await;
         }
@@ -227,7 +241,8 @@ impl<J: Journal> Writer<J> {
         self.resolve_in_doubt().await?;
         loop {
             let (outcomes, changes) = self.evaluate(writes);
-            if changes.is_empty() {
+            // What others have changed may make an operation possible that is refused here.
+            if changes.is_empty() && !J::SHARED {
                 return Ok(outcomes);
             }
             match self.health.recent() {
@@ -237,16 +252,21 @@ impl<J: Journal> Writer<J> {
                 _ => {}
             }
             let committed = match self.journal.commit(&changes).await {
-                Ok(()) => {
-                    self.shared.commits.fetch_add(1, Ordering::Relaxed);
-                    changes.publish(&self.shared, &mut self.shared.state.writer());
+                Ok(foreign) => {
+                    self.shared.commits.fetch_add(u64::from(!changes.is_empty()), Ordering::Relaxed);
+                    if J::SHARED {
+                        self.take_in(foreign, Some(&changes));
+                    } else {
+                        changes.publish(&self.shared, &mut self.shared.state.writer());
+                    }
                     Ok(())
                 }
                 Err(CommitError::Outdated(foreign)) => {
-                    self.shared.take_in(foreign);
+                    self.take_in(foreign, None);
                     continue;
                 }
                 Err(CommitError::Undone(err)) => Err(err),
+                Err(CommitError::InDoubt(err)) if J::SHARED => Err(err),
                 Err(CommitError::InDoubt(err)) => {
                     self.in_doubt = Some(changes);
                     Err(err)
@@ -255,6 +275,12 @@ impl<J: Journal> Writer<J> {
             self.health.note(&committed);
             return committed.map(|()| outcomes);
         }
+    }
+
+    /// Shows readers what a shared journal has delivered.
+    fn take_in(&mut self, foreign: Vec<Foreign>, own: Option<&Changes>) {
+        self.shared.take_in(foreign, own);
+        self.journal.taken_in();
     }
 
     /// Evaluates writes against the state; nothing of it is seen yet.
