@@ -120,25 +120,26 @@ pub fn get(
 /// As [`check::check`].
 pub fn check(files: &[PathBuf], format: Format, strict: bool) -> Result<ExitCode, Error> {
     let findings = check::check(files)?;
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     match format {
         Format::Text => {
             for finding in &findings {
                 println!("{finding}");
             }
-            println!("{} files, {errors} errors, {} warnings", files.len(), findings.len() - errors);
+            println!("{} files, {errors} errors, {warnings} warnings", files.len());
         }
         Format::Json => {
             let findings: Vec<_> = findings.iter().map(finding_as_json).collect();
             println!("{}", json!({ "files": files.len(), "errors": errors, "findings": findings }));
         }
     }
-    let failures = if strict { findings.len() } else { errors };
+    let failures = if strict { errors + warnings } else { errors };
     Ok(if failures == 0 { ExitCode::SUCCESS } else { Status::BadContext.into() })
 }
 
 fn finding_as_json(finding: &check::Finding) -> serde_json::Value {
-    let severity = if finding.severity == Severity::Error { "error" } else { "warning" };
+    let severity = finding.severity.name();
     json!({ "severity": severity, "place": finding.place, "what": finding.what, "next": finding.next })
 }
 

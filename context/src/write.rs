@@ -5,18 +5,24 @@
 
 use std::fmt::Write as _;
 
-use protocol::Pin;
 use protocol::error::Error;
 use protocol::url::ServiceUrl;
+use protocol::{Pin, Secret};
 
 use crate::document::Document;
 use crate::settings::{Found, Role, Setting, Settings};
 
 const BEGIN: &str = "[ucernvm-begin]";
 const END: &str = "[ucernvm-end]";
-/// What a role, a pin and a service decide, so that no earlier value may stay.
-const WRITTEN: [Setting; 5] =
-    [Setting::Pin, Setting::Master, Setting::ServiceUrl, Setting::ServiceCa, Setting::ServiceFingerprint];
+/// What a role, a pin, a secret and a service decide, so that no earlier value may stay.
+const WRITTEN: [Setting; 6] = [
+    Setting::Pin,
+    Setting::Master,
+    Setting::Secret,
+    Setting::ServiceUrl,
+    Setting::ServiceCa,
+    Setting::ServiceFingerprint,
+];
 
 /// How the agents know the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub enum Trust {
 pub struct Cluster<'a> {
     /// The pin.
     pub pin: &'a Pin,
+    /// What its values are sealed with; `None` leaves them in the clear.
+    pub secret: Option<&'a Secret>,
     /// The service as the VMs reach it.
     pub service: &'a ServiceUrl,
     /// How it is known.
@@ -55,7 +63,9 @@ impl Cluster<'_> {
         let is_there = section.is_some_and(|section| {
             matches!(
                 Settings::from_sections(std::slice::from_ref(&section)),
-                Ok(Found::Cluster(settings)) if settings.pin == *self.pin && settings.role == role
+                Ok(Found::Cluster(settings)) if settings.pin == *self.pin
+                    && settings.role == role
+                    && settings.secret.as_ref() == self.secret
             )
         });
         if is_there {
@@ -78,6 +88,9 @@ impl Cluster<'_> {
             set(Setting::Master, "yes");
         }
         set(Setting::Pin, self.pin.reveal());
+        if let Some(secret) = self.secret {
+            set(Setting::Secret, &secret.reveal());
+        }
         set(Setting::ServiceUrl, &self.service.to_string());
         match &self.trust {
             Trust::Public => {}
@@ -207,7 +220,26 @@ mod tests {
         let pin = Pin::parse(PIN).unwrap();
         let service = ServiceUrl::parse("https://pair.example.org", false).unwrap();
         let trust = Trust::Fingerprint(format!("sha256:{}", "ab".repeat(32)));
-        Cluster { pin: &pin, service: &service, trust }.write("f", context, role)
+        Cluster { pin: &pin, secret: None, service: &service, trust }.write("f", context, role)
+    }
+
+    fn sealed(context: &str, secret: &Secret) -> String {
+        let pin = Pin::parse(PIN).unwrap();
+        let service = ServiceUrl::parse("http://pair.example.org", false).unwrap();
+        let cluster = Cluster { pin: &pin, secret: Some(secret), service: &service, trust: Trust::Public };
+        cluster.write("f", context, Role::Master).unwrap()
+    }
+
+    #[test]
+    fn writes_the_secret_and_leaves_no_earlier_one() {
+        let [secret, another] = [[1; 32], [2; 32]].map(Secret::from_bytes);
+        let text = sealed("x\n", &secret);
+        let line = |secret: &Secret| format!("cvm_cluster_secret={}\n", secret.reveal());
+        assert!(text.contains(&line(&secret)), "{text}");
+        let text = sealed(&text, &another);
+        assert!(text.contains(&line(&another)) && !text.contains(&secret.reveal()), "{text}");
+        let clear = written(&text, Role::Slave).unwrap();
+        assert!(!clear.contains("cvm_cluster_secret"), "{clear}");
     }
 
     /// One section, the new settings and no old ones, and whatever was YAML stays YAML with the same tree.

@@ -125,6 +125,10 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A secret cannot be made.
+    #[error("cannot make a secret: the system gives no random numbers: {0}")]
+    NoRandomness(getrandom::Error),
+
     /// What was given as a pin is none.
     #[error("this is not a pin: {0}")]
     Pin(InvalidPin),
@@ -175,6 +179,7 @@ impl Error {
                 "give the URL by which the VMs reach the service, with --url or --public-url"
             }
             Self::Exists { .. } => "remove it, or give other names with --master and --slave",
+            Self::NoRandomness(_) => "look whether this program may open /dev/urandom",
             Self::Pin(_) => {
                 "give the 12 letters and digits that `pin` printed, or - and the pin on standard input"
             }
@@ -193,7 +198,7 @@ impl Error {
             // EX_UNAVAILABLE
             Self::Handed { .. } | Self::NotReady { .. } => 69,
             // EX_OSERR
-            Self::Listen { .. } | Self::System(_) => 71,
+            Self::Listen { .. } | Self::System(_) | Self::NoRandomness(_) => 71,
             // EX_CANTCREAT
             Self::Taken { .. } | Self::InUse { .. } | Self::Exists { .. } => 73,
             // EX_IOERR

@@ -1,6 +1,6 @@
 //! `check`: what is wrong with a context, before anyone boots it. It reads files and nothing else.
 //!
-//! An error is what will not work; a warning is what may not be meant. Where it names what cloud-init does, it goes by
+//! An error is what will not work; a warning is what may not be meant; a note is good to know. Where it names what cloud-init does, it goes by
 //! releases 22.4 to 26.2.
 
 mod cloud_config;
@@ -8,30 +8,47 @@ mod pair;
 mod section;
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::document::{Document, Kind, Part, Run, Section, of_text};
 use crate::placeholder::{self, Placeholder};
-use crate::settings::{Found, Role, Settings};
+use crate::settings::{Found, Role, Setting, Settings};
 use protocol::error::{Error, Status};
 
 /// Most that is said of one file: what is wrong a hundred times is wrong in one way.
 const MAX_FINDINGS: usize = 100;
 /// What Amazon EC2 takes for user-data, in bytes (EC2 user guide, "Run commands when you launch an instance").
 const EC2_BYTES: usize = 16 * 1024;
+/// The permission of others to read a file.
+const OTHERS_READ: u32 = 0o004;
 /// What OpenStack takes: 65535 characters of base64 (nova's `MAX_USERDATA_SIZE`).
 const OPENSTACK_BYTES: usize = 65_535 / 4 * 3;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
+    /// It is as it should be, and good to know.
+    Note,
     /// It may not be meant.
     Warning,
     /// It will not work.
     Error,
 }
 
-/// Something that is wrong with a context. Shows no pin.
+impl Severity {
+    /// Its name, as findings are printed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Something to say of a context. Shows no pin and no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// How bad it is.
@@ -47,11 +64,7 @@ pub struct Finding {
 /// As it is printed: `FILE line 7: warning: …`, and what to do on a line of its own.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        write!(f, "{}: {severity}: {}\n  next: {}", self.place, self.what, self.next)
+        write!(f, "{}: {}: {}\n  next: {}", self.place, self.severity.name(), self.what, self.next)
     }
 }
 
@@ -74,6 +87,7 @@ pub fn check(files: &[impl AsRef<Path>]) -> Result<Vec<Finding>, Error> {
         match Document::read(file.as_ref()) {
             Ok(document) => {
                 check_document(&document, &mut report);
+                check_readers(&document, file.as_ref(), &mut report);
                 contexts.extend(pair::Context::of(&document));
             }
             Err(error) if error.status() == Status::File => return Err(error),
@@ -96,6 +110,10 @@ struct Report {
 impl Report {
     fn error(&mut self, place: String, what: impl Into<String>, next: impl Into<String>) {
         self.add(Finding { severity: Severity::Error, place, what: what.into(), next: next.into() });
+    }
+
+    fn note(&mut self, place: String, what: impl Into<String>, next: impl Into<String>) {
+        self.add(Finding { severity: Severity::Note, place, what: what.into(), next: next.into() });
     }
 
     fn warning(&mut self, place: String, what: impl Into<String>, next: impl Into<String>) {
@@ -165,6 +183,20 @@ fn check_whole(document: &Document, report: &mut Report) {
     }
     for (part, why) in document.opaque_parts() {
         report.warning(part, format!("it {why}, and is taken as it stands"), "encode it again");
+    }
+}
+
+/// Who can read the secret in a context on this disk.
+fn check_readers(document: &Document, file: &Path, report: &mut Report) {
+    let Some(section) = document.section().ok().flatten() else { return };
+    let has_secret = section.entries().iter().any(|entry| entry.key == Setting::Secret.name());
+    let mode = file.metadata().map_or(0, |metadata| metadata.permissions().mode());
+    if has_secret && mode & OTHERS_READ != 0 {
+        report.warning(
+            document.name().to_owned(),
+            "every user of this machine can read it, and with it the cluster's secret",
+            "chmod 600, and make a new pin and secret if the machine has other users",
+        );
     }
 }
 
@@ -324,16 +356,21 @@ fn check_sections(document: &Document, sections: &[Section], does_something: boo
         );
     }
     section::check(first, &placeholders, report);
-    if let Ok(Found::Cluster(settings)) = Settings::from_sections(std::slice::from_ref(first))
-        && settings.role == Role::Slave
-        && placeholders.is_empty()
-        && does_something
-        && report.findings.is_empty()
+    let Ok(Found::Cluster(settings)) = Settings::from_sections(std::slice::from_ref(first)) else { return };
+    if settings.role == Role::Slave && placeholders.is_empty() && does_something && report.findings.is_empty()
     {
         report.warning(
             first.place(),
             "this is a slave's context without any placeholder, so that the master's address goes nowhere",
             "put ###MASTER_IP_PLACEHOLDER### where the address belongs, or cvm_cluster_master=yes for a master",
+        );
+    }
+    if settings.secret.is_some() {
+        report.note(
+            first.place(),
+            "this cluster is sealed: over plain http too the service and the network learn no value, and every node \
+             needs cernvm-cluster-agent",
+            "nothing, where all images have it; other agents put the sealed text into the context",
         );
     }
 }

@@ -34,6 +34,21 @@ pub(super) fn check(contexts: &[Context], report: &mut Report) {
                 "write the same cvm_cluster_pin into both",
             );
         }
+        let problem = match (&first.settings.secret, &other.settings.secret) {
+            (Some(of_first), Some(of_other)) if of_first != of_other => {
+                Some("another cvm_cluster_secret than")
+            }
+            (Some(_), None) => Some("no cvm_cluster_secret, unlike"),
+            (None, Some(_)) => Some("a cvm_cluster_secret, unlike"),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            report.error(
+                other.name.clone(),
+                format!("it has {problem} {}, so that neither takes the values of the other", first.name),
+                "write the same cvm_cluster_secret into both, or leave it out of both",
+            );
+        }
         if services(first) != services(other) {
             report.error(
                 other.name.clone(),

@@ -2,6 +2,7 @@
 
 use protocol::Pin;
 use protocol::key::MASTER_IP;
+use protocol::url::ServiceUrl;
 
 use super::Report;
 use crate::document::{Entry, MissingEnd, Section};
@@ -78,12 +79,14 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
             "write the URL by which the VMs reach the service",
         );
     }
-    if settings.services.iter().any(|service| !service.is_secure() && !service.is_loopback()) {
+    let is_open = |service: &ServiceUrl| !service.is_secure() && !service.is_loopback();
+    if settings.secret.is_none() && settings.services.iter().any(is_open) {
         report.warning(
             line_of(Setting::ServiceUrl),
             "the service is used over plain http: anyone on the network path sees the pin, and with it controls \
              every slave",
-            "use https://; cvm_service_fingerprint makes it work without a public certificate",
+            "seal the cluster (`cernvm-pairing-server contexts` makes a cvm_cluster_secret), or use https://; \
+             cvm_service_fingerprint makes that work without a public certificate",
         );
     }
     let awaited = |key: &str| match &settings.keys {

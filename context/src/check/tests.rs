@@ -223,6 +223,71 @@ fn looks_into_base64_in_write_files() {
     check(&item("  encoding: b64\n  defer: true\n  content: \"###MUNGE_KEY_PLACEHOLDER###\"\n"), &[]);
 }
 
+/// 32 bytes, in base64url.
+const SECRET: &str = "s3cr3t-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+#[test]
+fn says_what_a_secret_means_instead_of_warning_of_http() {
+    let http = "cvm_service_url=http://pair";
+    check(&section(http), &["f line 3: warning: the service is used over plain http"]);
+    let note = "f line 1: note: this cluster is sealed";
+    check(&section(&format!("{http}\ncvm_cluster_secret={SECRET}")), &[note]);
+    // The other findings stay.
+    check(
+        &section(&format!("cvm_service_url=http://127.0.0.1\ncvm_cluster_secret={SECRET}")),
+        &["f line 3: warning: http://127.0.0.1 leads every VM to itself", note],
+    );
+    check(
+        &cloud_config("a: b\n")
+            .replace("#[ucernvm-end]", &format!("#cvm_cluster_secret={SECRET}\n#[ucernvm-end]")),
+        &["f line 2: warning: this is a slave's context without any placeholder", "f line 2: note:"],
+    );
+    let wrong = findings(section("cvm_cluster_secret=s3cr3t").as_bytes());
+    assert!(
+        wrong[0].to_string().starts_with("f line 3: error: cvm_cluster_secret is no secret"),
+        "{wrong:?}"
+    );
+    assert!(!format!("{wrong:?}").contains("s3cr3t"));
+}
+
+#[test]
+fn sees_contexts_that_do_not_have_one_secret() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, lines: &str, mode: u32| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, section(lines)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let sealed = format!("cvm_cluster_secret={SECRET}");
+    let another = sealed.replace('3', "4");
+    let master = |lines: &str| format!("cvm_cluster_master=yes\n{lines}");
+    for (of_master, of_slave, says) in [
+        (&*sealed, &*sealed, None),
+        ("", "", None),
+        (&*sealed, "", Some("it has no cvm_cluster_secret, unlike")),
+        ("", &*sealed, Some("it has a cvm_cluster_secret, unlike")),
+        (&*sealed, &*another, Some("it has another cvm_cluster_secret than")),
+    ] {
+        let files = [file("master", &master(of_master), 0o600), file("slave", of_slave, 0o640)];
+        let mut found = super::check(&files).unwrap();
+        found.retain(|finding| finding.severity != Severity::Note);
+        assert_eq!(found.len(), usize::from(says.is_some()), "{found:?}");
+        for (finding, says) in found.iter().zip(says) {
+            assert_eq!(finding.severity, Severity::Error);
+            assert!(finding.what.starts_with(says), "{finding}");
+            assert!(!format!("{finding:?}").contains("cr3t"), "{finding:?}");
+        }
+    }
+    for (lines, mode, warns) in [(&*sealed, 0o644, true), (&*sealed, 0o660, false), ("", 0o644, false)] {
+        let found = super::check(&[file("f", lines, mode)]).unwrap();
+        let warnings: Vec<_> = found.iter().filter(|finding| finding.severity == Severity::Warning).collect();
+        assert_eq!(warnings.len(), usize::from(warns), "{found:?}");
+        assert!(warnings.iter().all(|finding| finding.what.starts_with("every user of this machine")));
+    }
+}
+
 #[test]
 fn sees_what_is_wrong_with_a_file_as_a_whole() {
     check(&format!("\u{feff}{GOOD}"), &["f: warning: it begins with a byte order mark"]);

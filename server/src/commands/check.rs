@@ -25,8 +25,8 @@ impl Check {
     /// A file cannot be read.
     pub fn run(&self) -> Result<(String, bool), Error> {
         let findings = check::check(&self.files)?;
-        let errors = findings.iter().filter(|finding| finding.severity == check::Severity::Error).count();
-        let warnings = findings.len() - errors;
+        let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+        let (errors, warnings) = (count(check::Severity::Error), count(check::Severity::Warning));
         let mut lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
         lines.push(format!("{} files, {errors} errors, {warnings} warnings", self.files.len()));
         Ok((lines.join("\n"), errors == 0 && !(self.strict && warnings > 0)))

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use context::settings::Role;
 use context::write::{Cluster, Trust};
-use protocol::Pin;
 use protocol::url::ServiceUrl;
+use protocol::{Pin, Secret};
 
 use super::connect::Access;
 use crate::error::Error;
@@ -40,6 +40,10 @@ pub struct Contexts {
     /// File for the slaves' context.
     #[arg(long, value_name = "FILE", default_value = "slave-context.txt")]
     slave: PathBuf,
+    /// Write contexts without a secret. With one, which is the default, the service cannot read or change the cluster's
+    /// values, and every node needs cernvm-cluster-agent: the original agent puts sealed text into the context.
+    #[arg(long)]
+    no_seal: bool,
 }
 
 /// The examples of `cloud-init/examples`.
@@ -68,11 +72,11 @@ impl Template {
 }
 
 impl Contexts {
-    /// Makes a pin and writes both contexts, readable for this user alone; an existing file is not written over. Gives
-    /// what to print.
+    /// Makes a pin and a secret, and writes both contexts, readable for this user alone; an existing file is not written
+    /// over. The service makes the pin and does not get the secret. Gives what to print.
     ///
     /// # Errors
-    /// No VM could use the URL, no pin can be made, or a file cannot be read or written.
+    /// No VM could use the URL, no pin or secret can be made, or a file cannot be read or written.
     pub fn run(&self) -> Result<String, Error> {
         for path in [&self.master, &self.slave] {
             if path.exists() {
@@ -89,11 +93,16 @@ impl Contexts {
         }
         let trust = self.trust()?;
         let contexts = self.templates()?;
+        let secret = if self.no_seal { None } else { Some(make_secret()?) };
         let pin = self.access.service(url)?.create()?;
-        let [master, slave] = made_of(&contexts, &pin, &public, &trust)?;
+        let [master, slave] = made_of(&contexts, &pin, secret.as_ref(), &public, &trust)?;
         write_new(&self.master, &master)?;
         write_new(&self.slave, &slave)?;
-        Ok(format!("wrote {} and {}", self.master.display(), self.slave.display()))
+        let wrote = format!("wrote {} and {}", self.master.display(), self.slave.display());
+        Ok(match secret {
+            Some(_) => format!("{wrote}; the cluster is sealed: every node needs cernvm-cluster-agent"),
+            None => wrote,
+        })
     }
 
     /// How the agents are to know the service.
@@ -123,14 +132,22 @@ impl Contexts {
 /// The address goes where the placeholder is, which is for the user to move.
 const SLAVE: &str = "[example_section]\nmy_master_ip=###MASTER_IP_PLACEHOLDER###\n";
 
+/// A secret that has never been outside this program.
+fn make_secret() -> Result<Secret, Error> {
+    let mut bytes = [0; Secret::BYTES];
+    getrandom::fill(&mut bytes).map_err(Error::NoRandomness)?;
+    Ok(Secret::from_bytes(bytes))
+}
+
 /// The contexts of master and slaves.
 fn made_of(
     templates: &[(String, String); 2],
     pin: &Pin,
+    secret: Option<&Secret>,
     service: &ServiceUrl,
     trust: &Trust,
 ) -> Result<[String; 2], Error> {
-    let cluster = Cluster { pin, service, trust: trust.clone() };
+    let cluster = Cluster { pin, secret, service, trust: trust.clone() };
     let write = |name: &str, text: &str, role| cluster.write(name, text, role).map_err(Error::Request);
     let [master, slave] = templates;
     Ok([write(&master.0, &master.1, Role::Master)?, write(&slave.0, &slave.1, Role::Slave)?])
@@ -157,7 +174,7 @@ mod tests {
         let service = ServiceUrl::parse("https://pair.example.org", false).unwrap();
         let templates = [("m".to_owned(), String::new()), ("s".to_owned(), SLAVE.to_owned())];
         let trust = Trust::Fingerprint(format!("sha256:{}", "ab".repeat(32)));
-        let [master, _] = made_of(&templates, &pin, &service, &trust).unwrap();
+        let [master, _] = made_of(&templates, &pin, None, &service, &trust).unwrap();
         let digest = "ab".repeat(32);
         assert_eq!(
             master,
@@ -167,12 +184,19 @@ mod tests {
             )
         );
         let service = ServiceUrl::parse("http://pair.example.org:8000", false).unwrap();
-        let [_, slave] = made_of(&templates, &pin, &service, &Trust::Public).unwrap();
+        let secret = Secret::from_bytes([0; 32]);
+        let [_, slave] = made_of(&templates, &pin, Some(&secret), &service, &Trust::Public).unwrap();
         assert_eq!(
             slave,
             "[example_section]\nmy_master_ip=###MASTER_IP_PLACEHOLDER###\n\n[ucernvm-begin]\n\
-             cvm_cluster_pin=enico1qq0oey\ncvm_service_url=http://pair.example.org:8000\n[ucernvm-end]\n"
+             cvm_cluster_pin=enico1qq0oey\ncvm_cluster_secret=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n\
+             cvm_service_url=http://pair.example.org:8000\n[ucernvm-end]\n"
         );
+    }
+
+    #[test]
+    fn makes_another_secret_each_time() {
+        assert!(make_secret().unwrap() != make_secret().unwrap());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod cluster;
+mod contexts;
 mod phases;
 mod secrets;
 mod service;
