@@ -106,7 +106,7 @@ fn by_route(reached: Option<Reached>, machine: &Machine) -> Result<Chosen, Error
 }
 
 /// Whether other machines can use the address.
-fn is_global(address: IpAddr) -> bool {
+pub(crate) fn is_global(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             !(v4.is_loopback()

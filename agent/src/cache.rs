@@ -68,6 +68,17 @@ struct Content {
     values: BTreeMap<String, String>,
     #[serde(default)]
     master: Record,
+    #[serde(default)]
+    node: Node,
+}
+
+/// What is kept for the reports of this VM.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// The URL of the service that takes reports, as the last run has found it.
+    pub service: Option<String>,
+    /// The boot that is over: what is said to it from then on is that this VM is ready.
+    pub booted: Option<String>,
 }
 
 impl Cache {
@@ -83,6 +94,7 @@ impl Cache {
             seal: settings.secret.as_ref().map(|secret| Seal::new(secret, &settings.pin).fingerprint()),
             values: BTreeMap::new(),
             master: Record::default(),
+            node: Node::default(),
         };
         let found = binding.and_then(|binding| Content::read(&binding.file));
         let content = found.and_then(|found| found.for_context(&empty)).unwrap_or(empty);
@@ -100,6 +112,21 @@ impl Cache {
         let before = self.content.clone();
         self.content.values.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
         if self.content != before {
+            self.write();
+        }
+    }
+
+    /// What is kept for the reports of this VM.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.content.node
+    }
+
+    /// Changes what is kept for the reports of this VM.
+    pub fn note_node(&mut self, change: impl FnOnce(&mut Node)) {
+        let before = self.content.node.clone();
+        change(&mut self.content.node);
+        if self.content.node != before {
             self.write();
         }
     }
@@ -184,6 +211,7 @@ mod tests {
             keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
             early: false,
+            nodes: true,
             repair: false,
         }
     }

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::backoff::SystemClock;
+use crate::cache::Cache;
 use crate::cli::{Format, ValueSource};
 use crate::master::Memory as _;
 use crate::phase::{self, Guest, PIN_HAS_EXPIRED, warn_of_original, why_no_section};
+use crate::record;
 use crate::root::Root;
 use crate::session::Session;
 use crate::{doctor, get, publish, unpublished};
@@ -15,6 +17,7 @@ use context::check::Severity;
 use context::settings::{Found, Role, Settings};
 use protocol::Secret;
 use protocol::error::{Error, Status};
+use protocol::node::NodeState;
 use serde_json::json;
 
 /// `master-ready`: tells the slaves that this master has booted; with `force` also where another master has replaced it.
@@ -24,37 +27,71 @@ use serde_json::json;
 /// there by the deadline.
 pub fn master_ready(root: &Root, user_data: &[PathBuf], force: bool) -> Result<String, Error> {
     let guest = Guest::find(root, user_data)?;
-    let settings = match master_settings(root, &guest)? {
+    let settings = match cluster_settings(root, &guest)? {
         Ok(settings) => settings,
         Err(nothing_to_do) => return Ok(nothing_to_do),
     };
-    warn_of_original(root);
-    let mut session = Session::new(&settings, SystemClock::default())?;
-    unpublished::await_none(root, &mut session)?;
     let mut cache = guest.cache(root, &settings);
+    if settings.role == Role::Slave {
+        return slave_ready(root, &guest, &settings, &mut cache);
+    }
+    warn_of_original(root);
+    let mut session = guest.session(root, &settings)?;
+    unpublished::await_none(root, &mut session)?;
     let mut master = phase::master(root, &settings, &mut cache, force)?;
-    match master.ready(&mut session) {
-        Ok(address) => Ok(format!("this master is ready, and its slaves go on with {address}")),
+    let ready = master.ready(&mut session);
+    match ready {
+        Ok(address) => {
+            session.set_address(address);
+            session.report(NodeState::Ready, "");
+            Ok(format!("this master is ready, and its slaves go on with {address}"))
+        }
         Err(error) if error.is_unknown_pin() && cache.record().was_confirmed() => {
             Ok(PIN_HAS_EXPIRED.to_owned())
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            session.report(NodeState::Failed, &error.to_string());
+            Err(error)
+        }
     }
 }
 
-/// `master-ready --withdraw`: tells the slaves at shutdown that this master is not ready any more.
+/// After a slave's boot: reports that it is ready, to the service that has taken its report before. Where it is not
+/// contextualized yet, the run that brings that about will do so.
+fn slave_ready(root: &Root, guest: &Guest, settings: &Settings, cache: &mut Cache) -> Result<String, Error> {
+    let nothing = "this VM is a slave: nothing to do";
+    let Some(service) = cache.node().service.clone() else { return Ok(nothing.to_owned()) };
+    cache.note_node(|node| node.booted = Some(record::this_boot(root)));
+    if guest.is_contextualized(root) {
+        guest.session(root, settings)?.report_to(&service, NodeState::Ready, "");
+    }
+    Ok(nothing.to_owned())
+}
+
+/// `master-ready --withdraw`: tells the slaves at shutdown that this master is not ready any more, and the nodes that this
+/// VM is not.
 ///
 /// # Errors
 /// As [`Master::withdraw`](crate::master::Master::withdraw).
 pub fn withdraw_ready(root: &Root, user_data: &[PathBuf]) -> Result<String, Error> {
+    const SHUT_DOWN: &str = "shut down, or about to boot again";
     let guest = Guest::find(root, user_data)?;
-    let settings = match master_settings(root, &guest)? {
+    let settings = match cluster_settings(root, &guest)? {
         Ok(settings) => settings,
         Err(nothing_to_do) => return Ok(nothing_to_do),
     };
     let mut cache = guest.cache(root, &settings);
+    let mut session = guest.session(root, &settings)?;
+    if settings.role == Role::Slave {
+        if let Some(service) = &cache.node().service {
+            session.report_to(service, NodeState::Waiting, SHUT_DOWN);
+        }
+        return Ok("this VM is a slave: nothing to do".to_owned());
+    }
     let mut master = phase::master(root, &settings, &mut cache, false)?;
-    match master.withdraw(&mut Session::new(&settings, SystemClock::default())?) {
+    let withdrawn = master.withdraw(&mut session);
+    session.report(NodeState::Waiting, SHUT_DOWN);
+    match withdrawn {
         Ok(true) => Ok("this master is not ready any more: slaves that boot now wait for it".to_owned()),
         Ok(false) => Ok("master_ready is not this master's: nothing to withdraw".to_owned()),
         Err(error) if error.is_unknown_pin() => Ok(PIN_HAS_EXPIRED.to_owned()),
@@ -62,11 +99,10 @@ pub fn withdraw_ready(root: &Root, user_data: &[PathBuf]) -> Result<String, Erro
     }
 }
 
-/// The settings of a master, or why there is nothing to do for one.
-fn master_settings(root: &Root, guest: &Guest) -> Result<Result<Settings, String>, Error> {
+/// The settings of a VM of a cluster, or why there is nothing to do for one.
+fn cluster_settings(root: &Root, guest: &Guest) -> Result<Result<Settings, String>, Error> {
     Ok(match guest.settings()? {
-        Found::Cluster(settings) if settings.role == Role::Master => Ok(settings),
-        Found::Cluster(_) => Err("this VM is a slave: nothing to do".to_owned()),
+        Found::Cluster(settings) => Ok(settings),
         Found::NoPin { place } => {
             Err(format!("no cvm_cluster_pin in the ucernvm section of {place}: nothing to do"))
         }

@@ -60,6 +60,7 @@ impl Service for Replay {
             Request::Create { key, value } => Pending::Create { key: owned(key), value: owned(value) },
             Request::Replace { key, value } => Pending::Replace { key: owned(key), value: owned(value) },
             Request::Delete { key } => Pending::Delete { key: owned(key) },
+            Request::Report { .. } | Request::Nodes { .. } => unreachable!("this service has no nodes"),
         };
         match self.replies.pop_front() {
             Some(Reply::Answer(answer, held)) => {

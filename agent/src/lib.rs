@@ -12,6 +12,7 @@ pub mod get;
 #[cfg(test)]
 mod interleavings;
 pub mod master;
+pub mod nodes;
 pub mod notify;
 pub mod phase;
 pub mod publish;

@@ -215,7 +215,7 @@ impl Master<'_> {
                     let replace = Request::Replace { key: MASTER_READY, value: &value };
                     session.ask(&replace, deadline)? == Outcome::Done
                 }
-                Outcome::Missing | Outcome::Exists => false,
+                Outcome::Missing | Outcome::Exists | Outcome::Nodes(_) => false,
             };
             if written {
                 match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {

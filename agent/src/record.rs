@@ -176,6 +176,12 @@ pub fn make_boot_id(root: &Root) -> String {
     id.trim().to_owned()
 }
 
+/// The number of this boot by which its runs know each other: the first run's, or else the kernel's.
+#[must_use]
+pub fn this_boot(root: &Root) -> String {
+    Some(boot_id(root)).filter(|boot| !boot.is_empty()).unwrap_or_else(|| kernels_boot_id(root))
+}
+
 fn read_id(root: &Root, path: &str) -> Option<String> {
     Some(std::fs::read_to_string(root.path(path)).ok()?.trim().to_owned())
 }

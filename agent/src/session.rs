@@ -2,15 +2,18 @@
 //!
 //! The rules are in docs/behaviour.md, "Requests". What master and slave ask for is not decided here.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::Pin;
 
 use crate::backoff::{Backoff, Clock, Deadline};
+use crate::nodes::report::Reporter;
 use crate::notify;
 use client::{Answer, Failure, HttpService, Kind, Outcome, Reached, Request, Sealing, Service};
 use context::settings::Settings;
 use protocol::error::Error;
+use protocol::node::NodeState;
 use protocol::url::ServiceUrl;
 
 use throttle::LogThrottle;
@@ -45,6 +48,7 @@ pub struct Session<S, C> {
     timeout: Duration,
     random: fastrand::Rng,
     waiting: LogThrottle,
+    reporter: Option<Reporter>,
 }
 
 /// A service of the context.
@@ -112,12 +116,53 @@ impl<S: Service, C: Clock> Session<S, C> {
             timeout,
             random,
             waiting: LogThrottle::default(),
+            reporter: None,
         }
     }
 
     /// For how many seconds at most to have a request held.
     pub fn longest_wait(&self) -> u64 {
         if self.candidates.len() > 1 { WAIT_AMONG_SEVERAL } else { protocol::wait::MAX_SECONDS }
+    }
+
+    /// Has this VM report itself.
+    #[must_use]
+    pub fn reporting(mut self, reporter: Option<Reporter>) -> Self {
+        self.reporter = reporter;
+        self
+    }
+
+    /// Reports this VM to the kept service, if that has told that it takes reports. What comes of it is of no
+    /// consequence.
+    pub fn report(&mut self, state: NodeState, detail: &str) {
+        if let (Some(kept), Some(reporter)) = (self.kept, &mut self.reporter) {
+            let service = &mut self.candidates[kept].service;
+            if service.offers_nodes() {
+                reporter.report(service, state, detail);
+            }
+        }
+    }
+
+    /// Reports this VM to the service of this URL, which has told in an earlier run that it takes reports.
+    pub fn report_to(&mut self, url: &str, state: NodeState, detail: &str) {
+        let mut candidates = self.candidates.iter_mut();
+        let service = candidates.find(|candidate| candidate.service.url().to_string() == url);
+        if let (Some(candidate), Some(reporter)) = (service, &mut self.reporter) {
+            reporter.report(&mut candidate.service, state, detail);
+        }
+    }
+
+    /// Tells the nodes by which address others reach this VM.
+    pub fn set_address(&mut self, address: IpAddr) {
+        if let Some(reporter) = &mut self.reporter {
+            reporter.address = Some(address);
+        }
+    }
+
+    /// Whether the kept service takes reports of nodes, and its URL if it does; `None` where none is kept.
+    pub fn taking_reports(&self) -> Option<Option<String>> {
+        let service = &self.candidates[self.kept?].service;
+        Some(service.offers_nodes().then(|| service.url().to_string()))
     }
 
     /// The clock by which it goes.
@@ -309,7 +354,7 @@ impl<S: Service, C: Clock> Session<S, C> {
     /// Whether asking again may help: what a pairing service that has answered says otherwise than one does comes from
     /// something between, except for a verdict on what was to be written, and for a value that does not open.
     fn can_heal(&self, index: usize, request: &Request<'_>, failure: &Failure) -> bool {
-        let writes = !matches!(request, Request::Cluster | Request::Get { .. });
+        let writes = !matches!(request, Request::Cluster | Request::Get { .. } | Request::Nodes { .. });
         let verdict = writes && matches!(failure.kind, Kind::Status(400 | 401 | 405 | 413 | 415 | 422, _));
         // SECURITY: to ask again would leave it to the service how long a boot waits for a forged value to be another.
         let verdict = verdict || matches!(failure.kind, Kind::Seal(_));
@@ -337,6 +382,7 @@ impl<S: Service, C: Clock> Session<S, C> {
             };
             log::info!("{line}");
             notify::status(&line);
+            self.report(NodeState::Waiting, &line);
         }
     }
 
@@ -358,7 +404,7 @@ impl<S: Service, C: Clock> Session<S, C> {
         deadline: &Deadline,
     ) -> Result<Answer, Failure> {
         let limit = match request {
-            Request::Get { wait, .. } if *wait > 0 => {
+            Request::Get { wait, .. } | Request::Nodes { wait, .. } if *wait > 0 => {
                 let grace = if self.candidates.len() > 1 { GRACE_AMONG_SEVERAL } else { WAIT_GRACE };
                 Duration::from_secs(*wait) + grace
             }

@@ -74,6 +74,14 @@ impl Received {
         value.map(str::to_owned).ok_or_else(|| nonsense(format!("something else than '{key}: VALUE'")))
     }
 
+    /// The JSON of an answer.
+    pub(super) fn json_text(self) -> Result<String, Failure> {
+        if !is_json(&self.headers) {
+            return Err(nonsense(format!("{}, but not as {JSON}", self.status)));
+        }
+        String::from_utf8(self.body).map_err(|_| nonsense("JSON that is not UTF-8"))
+    }
+
     /// The failure that a status without a meaning here stands for, with what the service says about it, cleaned for a
     /// console and without these secrets.
     pub(super) fn refusal(&self, secrets: &[&str]) -> Failure {

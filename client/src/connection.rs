@@ -51,8 +51,9 @@ pub(super) struct Head<'a> {
     pub(super) accept: &'static str,
     /// Seconds for which the service may hold the request; 0 asks for no wait.
     pub(super) wait: u64,
-    /// In JSON.
     pub(super) body: Option<String>,
+    /// Of the body.
+    pub(super) content_type: &'static str,
     /// What allows it.
     pub(super) token: Option<&'a str>,
 }
@@ -60,7 +61,7 @@ pub(super) struct Head<'a> {
 impl Head<'_> {
     /// A request without a body that takes JSON.
     pub(super) fn new(method: Method, path: String) -> Self {
-        Self { method, path, accept: JSON, wait: 0, body: None, token: None }
+        Self { method, path, accept: JSON, wait: 0, body: None, content_type: JSON, token: None }
     }
 }
 
@@ -229,7 +230,7 @@ impl Connection {
         let sent = match &head.body {
             None => request.body(()).map(|request| run(agent, request, limit)),
             Some(body) => request
-                .header(CONTENT_TYPE, JSON)
+                .header(CONTENT_TYPE, head.content_type)
                 .body(body.as_str())
                 .map(|request| run(agent, request, limit)),
         };

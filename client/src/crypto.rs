@@ -15,6 +15,13 @@ use rustls::{Error, SignatureScheme};
 use rustls_pki_types::PrivateKeyDer;
 use webpki::ring as algorithm;
 
+/// The SHA-256 of these parts, of which none has a NUL in it, in hex.
+#[must_use]
+pub fn digest(parts: &[&str]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, parts.join("\0").as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What TLS is made of.
 pub(super) fn provider() -> CryptoProvider {
     CryptoProvider {

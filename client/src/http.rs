@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use protocol::bodies::{Cluster, KeyValue};
 use protocol::error::Error;
 use protocol::url::ServiceUrl;
-use protocol::{Pin, Trust, wait};
+use protocol::{Pin, Trust, node, wait};
 use ureq::http::Method;
 
 use super::answer::{self, Received, nonsense};
@@ -15,12 +15,15 @@ use super::failure::{Failure, Kind};
 use super::{Answer, Outcome, Request, Service};
 
 const TEXT: &str = "text/plain";
+/// Most bytes of a list of nodes: all that a pin holds, with what the service says of each.
+const MAX_NODES: usize = node::NODE_BYTES_PER_PIN + node::NODES_PER_PIN * 256;
 const USER_AGENT: &str = concat!("cernvm-cluster-agent/", env!("CARGO_PKG_VERSION"));
 
 /// A service at a URL, for one pin.
 pub struct HttpService {
     connection: Connection,
     pin: Pin,
+    offers_nodes: bool,
 }
 
 impl HttpService {
@@ -29,7 +32,11 @@ impl HttpService {
     /// # Errors
     /// [`protocol::error::Status::BadContext`] when the context's CA cannot be used.
     pub fn new(url: ServiceUrl, pin: Pin, trust: &Trust) -> Result<Self, Error> {
-        Ok(Self { connection: Connection::new(url, trust, USER_AGENT, "cvm_service_ca")?, pin })
+        Ok(Self {
+            connection: Connection::new(url, trust, USER_AGENT, "cvm_service_ca")?,
+            pin,
+            offers_nodes: false,
+        })
     }
 
     /// Has the system ask a peer that is silent for so long whether it is still there, and give the connection up when
@@ -59,6 +66,14 @@ impl HttpService {
             Request::Replace { key, value } => {
                 Head { body: Some(json(key, value)), ..Head::new(Method::PUT, one(key)) }
             }
+            Request::Report { id, report } => {
+                let head = Head::new(Method::PUT, format!("{cluster}/nodes/{id}"));
+                let content_type = if node::is_sealed(report) { TEXT } else { JSON };
+                Head { body: Some(report.to_owned()), content_type, ..head }
+            }
+            Request::Nodes { query, wait } => {
+                Head { wait, ..Head::new(Method::GET, format!("{cluster}/nodes?{query}")) }
+            }
             Request::Delete { key } => Head::new(Method::DELETE, one(key)),
         }
     }
@@ -67,6 +82,12 @@ impl HttpService {
 fn json(key: &str, value: &str) -> String {
     let body = KeyValue { key: key.into(), value: value.into() };
     serde_json::to_string(&body).expect("two strings serialize")
+}
+
+/// Whether an answer tells that nodes can report to the service.
+fn tells_of_nodes(received: &Received) -> bool {
+    let values = received.headers.get_all(node::FEATURES).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|feature| feature.trim() == node::FEATURE)
 }
 
 /// What an answer to a request about this pin says.
@@ -89,6 +110,8 @@ fn read(pin: &Pin, request: &Request<'_>, received: Received) -> Result<Answer, 
         // SECURITY: a 404 of something else in the service's place must not end a wait, so it has to be the API's own.
         (Request::Cluster, 404) if received.is_own_not_found() => Outcome::Missing,
         (Request::Get { key, .. }, 200) => Outcome::Value(received.value(key)?),
+        (Request::Nodes { .. }, 200) => Outcome::Nodes(received.json_text()?),
+        (Request::Report { .. }, 204) => Outcome::Done,
         (Request::Create { .. }, 201) | (Request::Replace { .. } | Request::Delete { .. }, 200 | 204) => {
             Outcome::Done
         }
@@ -106,9 +129,17 @@ fn read(pin: &Pin, request: &Request<'_>, received: Received) -> Result<Answer, 
 impl Service for HttpService {
     fn send(&mut self, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure> {
         let head = self.head(request);
-        let pin = &self.pin;
-        self.connection
-            .send(&head, limit, |response| read(pin, request, answer::receive(response, answer::MAX_BODY)?))
+        let (pin, offers_nodes) = (&self.pin, &mut self.offers_nodes);
+        let max_body = if matches!(request, Request::Nodes { .. }) { MAX_NODES } else { answer::MAX_BODY };
+        self.connection.send(&head, limit, |response| {
+            let received = answer::receive(response, max_body)?;
+            *offers_nodes = tells_of_nodes(&received);
+            read(pin, request, received)
+        })
+    }
+
+    fn offers_nodes(&self) -> bool {
+        self.offers_nodes
     }
 
     fn url(&self) -> &ServiceUrl {

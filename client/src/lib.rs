@@ -25,10 +25,11 @@ mod system_roots;
 mod tls;
 
 pub use connector::Reached;
+pub use crypto::digest;
 pub use failure::{Failure, Kind, SealFault, Terms, TlsFault};
 pub use http::HttpService;
 pub use pins::{Contents, Pins};
-pub use sealing::Sealing;
+pub use sealing::{Sealing, node_name};
 
 /// A request of API v1, about the pin that the service was made with.
 ///
@@ -59,6 +60,20 @@ pub enum Request<'a> {
         /// Its new value.
         value: &'a str,
     },
+    /// Report a node. PUT `…/nodes/<id>`.
+    Report {
+        /// What identifies it.
+        id: &'a str,
+        /// What it says: JSON, or sealed.
+        report: &'a str,
+    },
+    /// The nodes that have reported. GET `…/nodes`.
+    Nodes {
+        /// What of them, and what to wait for, as a query has it.
+        query: &'a str,
+        /// Seconds for which the service may hold the request while they are not as the query wants them.
+        wait: u64,
+    },
     /// Delete a key. DELETE `…/keys/<key>`.
     Delete {
         /// Its name.
@@ -83,6 +98,8 @@ pub enum Outcome {
     Done,
     /// The value of the key; whether it is safe is still to be looked at.
     Value(String),
+    /// A list of nodes in JSON, as the service sent it.
+    Nodes(String),
     /// To [`Request::Cluster`]: the pin is unknown. To the others: the key is not there, which says nothing of the pin.
     Missing,
     /// To [`Request::Create`]: the key exists.
@@ -95,6 +112,7 @@ impl fmt::Debug for Outcome {
         f.write_str(match self {
             Self::Done => "Done",
             Self::Value(_) => "Value(…)",
+            Self::Nodes(_) => "Nodes(…)",
             Self::Missing => "Missing",
             Self::Exists => "Exists",
         })
@@ -108,6 +126,11 @@ pub trait Service {
     /// # Errors
     /// Why there is no answer that API v1 knows.
     fn send(&mut self, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure>;
+
+    /// Whether its last answer told that nodes can report to it. One that has not told gets no such request.
+    fn offers_nodes(&self) -> bool {
+        false
+    }
 
     /// Where it is.
     fn url(&self) -> &ServiceUrl;

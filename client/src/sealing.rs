@@ -90,6 +90,10 @@ impl<S: Service> Service for Sealing<S> {
                 let result = self.service.send(&Request::Replace { key, value: &value }, limit);
                 result.map_err(|failure| with_length(failure, &value))
             }
+            (Some(seal), &Request::Report { id, report }) => {
+                let report = seal.seal(&node_name(id), report);
+                self.service.send(&Request::Report { id, report: &report }, limit)
+            }
             _ => self.service.send(request, limit),
         }?;
         match (request, answer) {
@@ -100,6 +104,10 @@ impl<S: Service> Service for Sealing<S> {
         }
     }
 
+    fn offers_nodes(&self) -> bool {
+        self.service.offers_nodes()
+    }
+
     fn url(&self) -> &ServiceUrl {
         self.service.url()
     }
@@ -107,6 +115,12 @@ impl<S: Service> Service for Sealing<S> {
     fn reached(&self) -> Option<Reached> {
         self.service.reached()
     }
+}
+
+/// The name under which the report of a node is sealed: no key can have it.
+#[must_use]
+pub fn node_name(id: &str) -> String {
+    format!("node:{id}")
 }
 
 fn fault(fault: SealFault, key: &str, what: &str) -> Failure {
@@ -143,6 +157,11 @@ mod tests {
         fn send(&mut self, request: &Request<'_>, _: Duration) -> Result<Answer, Failure> {
             let outcome = match *request {
                 Request::Cluster | Request::Delete { .. } => Outcome::Done,
+                Request::Nodes { .. } => Outcome::Missing,
+                Request::Report { id, report } => {
+                    self.values.insert(id.to_owned(), report.to_owned());
+                    Outcome::Done
+                }
                 Request::Get { key, .. } => {
                     self.values.get(key).cloned().map_or(Outcome::Missing, Outcome::Value)
                 }
@@ -257,6 +276,16 @@ mod tests {
         refuses(having_opened(), &sealed(1, PIN, "token"), "does not open, though another value");
         refuses(having_opened(), &whole.replace("v1.", "v1.AAAA"), "does not open, though another value");
         refuses(member(None, PIN), &whole, "is sealed; this context has no cvm_cluster_secret");
+    }
+
+    #[test]
+    fn a_report_is_sealed_for_its_node() {
+        let mut ours = member(Some(1), PIN);
+        ours.send(&Request::Report { id: "n1", report: "{}" }, Duration::MAX).unwrap();
+        let sealed = ours.stored("n1").clone();
+        let seal = Seal::new(&Secret::from_bytes([1; 32]), &Pin::parse(PIN).unwrap());
+        assert_eq!(seal.open(&node_name("n1"), &sealed).unwrap(), "{}");
+        assert!(seal.open(&node_name("n2"), &sealed).is_err() && seal.open("n1", &sealed).is_err());
     }
 
     #[test]

@@ -131,6 +131,21 @@ pub struct NodeReport<'a> {
 }
 
 impl NodeReport<'_> {
+    /// The same, independent of the bytes that it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> NodeReport<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        NodeReport {
+            name: owned(self.name),
+            role: self.role,
+            state: self.state,
+            addresses: self.addresses.into_iter().map(owned).collect(),
+            since: self.since,
+            detail: owned(self.detail),
+            ssh_host_keys: self.ssh_host_keys.into_iter().map(owned).collect(),
+        }
+    }
+
     /// Checks what the types do not: nothing of a report that passes can break a line of a file that it is put into.
     ///
     /// # Errors

@@ -1,14 +1,19 @@
 //! `contextualize`: get the values as a master or a slave, and put them into the guest's files.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::obtain::HttpSession;
 use super::recorded::RecordedRun;
 use super::substitution::{Substitution, Targets, replaced};
 use super::{Guest, bootloader, cloud_init, early, obtain};
+use crate::cache::Cache;
 use crate::cli::Target;
+use crate::record;
 use crate::root::Root;
 use context::settings::{Found, Role};
 use protocol::error::Error;
+use protocol::node::NodeState;
 
 /// Contextualizes this guest; what was done, in one sentence.
 ///
@@ -54,7 +59,12 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
     let mut substitution = Substitution::new(root, targets, !guest.remembers(root, &settings));
     let keys = substitution.keys(&settings);
     recorded.begin(&keys);
-    let obtained = obtain::obtain(root, guest, &settings, &keys, wait);
+    let mut cache = guest.cache(root, &settings);
+    let mut session = match guest.session(root, &settings) {
+        Ok(session) => session,
+        Err(error) => return recorded.end(&BTreeMap::new(), Err(error)),
+    };
+    let obtained = obtain::obtain(root, &mut session, &mut cache, &settings, &keys, wait);
     substitution.substitute(&obtained.values);
     let outcome = match obtained.trouble.or(substitution.trouble.take()) {
         Some(error) => Err(error),
@@ -65,5 +75,26 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
             None => Ok(format!("{}; {}", obtained.how, replaced(&substitution.replaced))),
         },
     };
-    recorded.end(&obtained.values, outcome)
+    let outcome = recorded.end(&obtained.values, outcome);
+    report(root, &mut session, &mut cache, &obtained.how, &outcome);
+    outcome
+}
+
+/// Reports how the run went. After the boot of a slave, which may be over when its master comes late, it is ready.
+fn report(
+    root: &Root,
+    session: &mut HttpSession,
+    cache: &mut Cache,
+    how: &str,
+    outcome: &Result<String, Error>,
+) {
+    if let Some(service) = session.taking_reports() {
+        cache.note_node(|node| node.service = service);
+    }
+    let booted = cache.node().booted.as_ref() == Some(&record::this_boot(root));
+    match outcome {
+        Ok(_) if booted => session.report(NodeState::Ready, how),
+        Ok(_) => session.report(NodeState::Joined, how),
+        Err(error) => session.report(NodeState::Failed, &error.to_string()),
+    }
 }

@@ -9,6 +9,8 @@ use crate::address;
 use crate::backoff::SystemClock;
 use crate::cache::Cache;
 use crate::master::{Master, Memory as _};
+use crate::nodes::report::Reporter;
+use crate::record::{self, Record, State};
 use crate::root::Root;
 use crate::session::{ContextService, Session};
 use crate::slave::{self, Gathered};
@@ -40,27 +42,24 @@ impl Obtained {
 /// for them where `wait` is true.
 pub(super) fn obtain(
     root: &Root,
-    guest: &Guest,
+    session: &mut HttpSession,
+    cache: &mut Cache,
     settings: &Settings,
     keys: &[String],
     wait: bool,
 ) -> Obtained {
-    let mut session = match Session::new(settings, SystemClock::default()) {
-        Ok(session) => session,
-        Err(error) => return Obtained::nothing(error),
-    };
-    let mut cache = guest.cache(root, settings);
     match settings.role {
-        Role::Master => push(root, &mut session, settings, &mut cache),
+        Role::Master => push(root, session, settings, cache),
         Role::Slave => {
-            let obtained = gather(&mut session, keys, cache.values(), wait);
+            let obtained = gather(session, keys, cache.values(), wait);
             cache.learn(&obtained.values);
             obtained
         }
     }
 }
 
-type HttpSession = Session<ContextService, SystemClock>;
+/// A session over HTTP, by the machine's clock.
+pub(crate) type HttpSession = Session<ContextService, SystemClock>;
 
 /// A master's own address goes into its own files even when the service cannot be told.
 fn push(root: &Root, session: &mut HttpSession, settings: &Settings, cache: &mut Cache) -> Obtained {
@@ -68,7 +67,11 @@ fn push(root: &Root, session: &mut HttpSession, settings: &Settings, cache: &mut
         Ok(master) => master,
         Err(error) => return Obtained::nothing(error),
     };
-    let (address, trouble, how) = match master.push(session) {
+    let pushed = master.push(session);
+    if let Ok(address) = &pushed {
+        session.set_address(*address);
+    }
+    let (address, trouble, how) = match pushed {
         Ok(address) => (address, None, format!("the slaves can learn this master's address, {address}")),
         Err(error) => match master.decide(session.reached()) {
             Ok(address) if error.is_unknown_pin() && master.memory.record().was_confirmed() => {
@@ -117,6 +120,26 @@ fn gather(
 }
 
 impl Guest {
+    /// A session with the services of these settings, in which this VM reports itself.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn session(&self, root: &Root, settings: &Settings) -> Result<HttpSession, Error> {
+        let instance = self.binding.as_ref().map(|binding| binding.instance.as_str());
+        let session = Session::new(settings, SystemClock::default())?;
+        Ok(session.reporting(Reporter::new(root, settings, instance)))
+    }
+
+    /// Whether its last run in this boot has put the values in place.
+    #[must_use]
+    pub fn is_contextualized(&self, root: &Root) -> bool {
+        let record =
+            self.binding.as_ref().and_then(|binding| Record::read(&binding.record(), &binding.instance));
+        record.is_some_and(|record| {
+            record.state == State::Contextualized && record.boot == record::this_boot(root)
+        })
+    }
+
     /// What this instance has kept for this context.
     #[must_use]
     pub fn cache(&self, root: &Root, settings: &Settings) -> Cache {

@@ -33,6 +33,7 @@ pub(crate) struct Fake {
     clock: FakeClock,
     replies: Replies,
     seen: Rc<RefCell<Vec<Seen>>>,
+    offers_nodes: bool,
 }
 
 impl Service for Fake {
@@ -44,6 +45,8 @@ impl Service for Fake {
             Request::Get { key, wait } => format!("{host} get {key} wait={wait}"),
             Request::Create { key, value } => format!("{host} create {key}={value}"),
             Request::Replace { key, value } => format!("{host} replace {key}={value}"),
+            Request::Report { id, report } => format!("{host} report {id} {report}"),
+            Request::Nodes { query, wait } => format!("{host} nodes {query} wait={wait}"),
             Request::Delete { key } => format!("{host} delete {key}"),
         };
         self.seen.borrow_mut().push(Seen { line: line.clone(), at: self.clock.now(), limit });
@@ -52,6 +55,10 @@ impl Service for Fake {
         let held = Duration::from_secs(held);
         self.clock.sleep(held.min(limit));
         if held > limit { Err(Failure::new(Kind::Timeout, "no whole answer in time")) } else { result }
+    }
+
+    fn offers_nodes(&self) -> bool {
+        self.offers_nodes
     }
 
     fn url(&self) -> &ServiceUrl {
@@ -79,6 +86,8 @@ impl FakeSession {
             clock: clock.clone(),
             replies: Rc::clone(&replies),
             seen: Rc::clone(&seen),
+            // Host names tell what a service is.
+            offers_nodes: host.contains("nodes"),
         };
         let services = hosts.iter().map(fake).collect();
         let pin = Pin::parse("enico1qq0oey").unwrap();

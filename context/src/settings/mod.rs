@@ -39,6 +39,8 @@ pub struct Settings {
     pub address: AddressRule,
     /// `cvm_cluster_early`: substitute before cloud-init reads any part.
     pub early: bool,
+    /// `cvm_cluster_nodes`: whether this VM reports itself to a service that takes reports.
+    pub nodes: bool,
     /// `cvm_cluster_repair`: whether cloud-init runs again what ran with literal placeholders.
     pub repair: bool,
 }

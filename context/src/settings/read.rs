@@ -54,6 +54,7 @@ impl Settings {
             keys: lines.last(Setting::Keys).map_or(Ok(Keys::WithPlaceholder), |line| keys(&line))?,
             address: address(&lines)?,
             early: is_on(&lines, Setting::Early)?,
+            nodes: switch(&lines, Setting::Nodes, true)?,
             repair: is_on(&lines, Setting::Repair)?,
         }))
     }
@@ -158,7 +159,12 @@ fn secret(lines: &Lines<'_>) -> Result<Option<Secret>, Error> {
 /// Reads a switch; off where there is no line. The words are those of cernvm-micro's `parse_user_data`, in any case.
 /// Another word is an error: a master that is taken for a slave waits for itself.
 fn is_on(lines: &Lines<'_>, setting: Setting) -> Result<bool, Error> {
-    let Some(line) = lines.get(setting) else { return Ok(false) };
+    switch(lines, setting, false)
+}
+
+/// The same, where no line may mean something else.
+fn switch(lines: &Lines<'_>, setting: Setting, default: bool) -> Result<bool, Error> {
+    let Some(line) = lines.get(setting) else { return Ok(default) };
     let is_one_of = |words: &[&str]| words.iter().any(|word| line.value.eq_ignore_ascii_case(word));
     if is_one_of(&["yes", "on", "true", "1"]) {
         Ok(true)
@@ -337,8 +343,10 @@ mod tests {
             keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
             early: false,
+            nodes: true,
             repair: false,
         };
+        assert_eq!(settings("cvm_cluster_nodes=no"), Settings { nodes: false, ..expected.clone() });
         assert_eq!(settings(""), expected);
         assert_eq!(settings("cvm_service_url=\ncvm_cluster_timeout=\nanother_program=1"), expected);
     }

@@ -24,6 +24,8 @@ pub enum Setting {
     Network,
     /// Whether placeholders are substituted before cloud-init reads any part.
     Early,
+    /// Whether the VM reports itself.
+    Nodes,
     /// Whether what ran with literal placeholders runs again.
     Repair,
     /// The private CA of the service.
@@ -34,7 +36,7 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting, in the order of README's table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Pin,
         Self::Master,
         Self::Secret,
@@ -45,6 +47,7 @@ impl Setting {
         Self::Interface,
         Self::Network,
         Self::Early,
+        Self::Nodes,
         Self::Repair,
         Self::ServiceCa,
         Self::ServiceFingerprint,
@@ -64,6 +67,7 @@ impl Setting {
             Self::Interface => "cvm_cluster_interface",
             Self::Network => "cvm_cluster_network",
             Self::Early => "cvm_cluster_early",
+            Self::Nodes => "cvm_cluster_nodes",
             Self::Repair => "cvm_cluster_repair",
             Self::ServiceCa => "cvm_service_ca",
             Self::ServiceFingerprint => "cvm_service_fingerprint",
@@ -98,6 +102,10 @@ impl Setting {
             Self::Repair => {
                 "`yes`: what cloud-init ran once with literal placeholders runs again at the boot that has the values; \
                  a module runs as a whole, so every script of the context runs again"
+            }
+            Self::Nodes => {
+                "`no`: this VM does not report itself to the service; default `yes`, with a service that takes reports \
+                 ([docs/nodes.md](docs/nodes.md))"
             }
             Self::ServiceCa => "the service's private CA: PEM in base64, in one line",
             Self::ServiceFingerprint => {

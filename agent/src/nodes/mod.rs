@@ -1,0 +1,3 @@
+//! The nodes of a cluster: what this one reports of itself, and what is read of the others.
+
+pub mod report;
