@@ -355,9 +355,12 @@ impl<S: Service, C: Clock> Session<S, C> {
     /// something between, except for a verdict on what was to be written, and for a value that does not open.
     fn can_heal(&self, index: usize, request: &Request<'_>, failure: &Failure) -> bool {
         let writes = !matches!(request, Request::Cluster | Request::Get { .. } | Request::Nodes { .. });
-        let verdict = writes && matches!(failure.kind, Kind::Status(400 | 401 | 405 | 413 | 415 | 422, _));
-        // SECURITY: to ask again would leave it to the service how long a boot waits for a forged value to be another.
-        let verdict = verdict || matches!(failure.kind, Kind::Seal(_));
+        let verdict = match failure.kind {
+            Kind::Rejected | Kind::Status(400 | 401 | 405 | 413 | 415 | 422, _) => writes,
+            // SECURITY: to ask again would leave it to the service how long a boot waits for another value.
+            Kind::Seal(_) => true,
+            _ => false,
+        };
         failure.can_heal() || (self.candidates[index].answered && !verdict)
     }
 

@@ -53,12 +53,12 @@ fn tries_again_what_can_heal_and_nothing_else() {
 #[test]
 fn takes_a_verdict_on_what_it_writes_at_once() {
     let write = Request::Create { key: "a", value: "b" };
-    for status in [400, 401, 413, 415] {
-        let refused = failed(Kind::Status(status, None));
-        let script = vec![("cluster", done()), ("create a=b", refused)];
+    let nonsense = |status| (Kind::Status(status, None), Status::Nonsense);
+    for (kind, exit) in [(Kind::Rejected, Status::BadContext), nonsense(401), nonsense(405), nonsense(415)] {
+        let script = vec![("cluster", done()), ("create a=b", failed(kind))];
         let mut fake = FakeSession::script(100, script);
         let deadline = fake.session.deadline();
-        assert_eq!(fake.session.ask(&write, &deadline).unwrap_err().status(), Status::Nonsense, "{status}");
+        assert_eq!(fake.session.ask(&write, &deadline).unwrap_err().status(), exit, "{kind:?}");
     }
     let script = vec![("cluster", done()), ("create a=b", failed(Kind::Html)), ("create a=b", done())];
     let mut fake = FakeSession::script(100, script);

@@ -63,6 +63,18 @@ fn an_unsafe_value_is_refused_by_publish() {
     assert_eq!(service.api().value(&pin, "k3s_token"), None);
 }
 
+/// The service's word on a value is final, however long the context would wait.
+#[test]
+fn a_value_that_is_too_long_for_the_service_is_refused_at_once() {
+    let service = Service::with(&["--max-value-length", "100"]);
+    let pin = service.api().new_pin();
+    let guest = Guest::new("master", fixtures::master(&pin, &service.url()));
+    let finished = guest.run(&["publish", "k3s_token", &"x".repeat(101)]);
+    finished.expect(65).says("refuses this: 400 Bad Request").says("--max-value-length");
+    has_one_sentence(&finished);
+    guest.run(&["publish", "k3s_token", &"x".repeat(100)]).expect(0);
+}
+
 #[test]
 fn an_address_that_is_none_is_refused() {
     let service = Service::start();
