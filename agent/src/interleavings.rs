@@ -125,8 +125,14 @@ impl Actor {
             Self::Master(address) => {
                 let rule = AddressRule::Literal(address.parse().unwrap());
                 let (mut memory, machine) = (Unremembered::default(), Vec::new());
-                let mut master =
-                    Master { rule: &rule, machine, boot: None, force: false, memory: &mut memory };
+                let mut master = Master {
+                    rule: &rule,
+                    machine,
+                    boot: None,
+                    booted: None,
+                    force: false,
+                    memory: &mut memory,
+                };
                 master.push(session)?;
                 master.ready(session)?;
                 Ok(None)

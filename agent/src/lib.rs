@@ -20,4 +20,5 @@ pub mod record;
 pub mod root;
 pub mod session;
 pub mod slave;
+mod span;
 pub mod unpublished;

@@ -5,7 +5,7 @@
 //! order of the requests here and in `slave.rs`; `interleavings/` plays every order of them.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::key::{MASTER_IP, MASTER_READY};
 
@@ -25,6 +25,8 @@ pub use record::{Memory, Record, Unremembered};
 const PUSH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a master that shuts down tries to withdraw its readiness.
 const WITHDRAW_LIMIT: Duration = Duration::from_secs(5);
+/// The dates of an answer are to the second, each of two.
+const AGE_PRECISION: Duration = Duration::from_secs(2);
 /// Most characters that are shown of a value that another program put under the pin.
 const SHOWN: usize = 64;
 
@@ -36,6 +38,8 @@ pub struct Master<'a> {
     pub machine: Vec<IpAddr>,
     /// The kernel's number of this boot; `None` where it cannot be read.
     pub boot: Option<String>,
+    /// When this boot began; `None` where the system does not say.
+    pub booted: Option<Instant>,
     /// Whether it takes the cluster back from a master that has replaced it.
     pub force: bool,
     /// What it remembers of earlier boots.
@@ -161,7 +165,7 @@ impl Master<'_> {
         loop {
             match self.claim(session, address, deadline)? {
                 Claim::Ours => {
-                    self.withdraw_earlier_ready(session, deadline)?;
+                    self.withdraw_earlier_ready(session, address, deadline)?;
                     return self.finish_push(session, address, deadline);
                 }
                 Claim::Others(other) if self.yields() => return Err(self.taken(session, address, &other)),
@@ -281,14 +285,21 @@ impl Master<'_> {
         !self.force && (record.was_confirmed() || record.cloned)
     }
 
-    /// A `master_ready` that this master set at an earlier boot, and could not withdraw at its end, is not true now.
+    /// A `master_ready` from before this boot is not true now: this master set it at an earlier boot and could not
+    /// withdraw it, or another machine had this address then.
     fn withdraw_earlier_ready<S: Service, C: Clock>(
         &mut self,
         session: &mut Session<S, C>,
+        address: IpAddr,
         deadline: &Deadline,
     ) -> Result<(), Error> {
         let ready_in = self.memory.record().ready_in.as_ref();
-        if ready_in.is_none() || self.boot.is_none() || ready_in == self.boot.as_ref() {
+        let was_earlier = match (ready_in, &self.boot) {
+            (Some(ready_in), Some(boot)) => ready_in != boot,
+            (Some(_), None) => false,
+            (None, _) => self.finds_ready_older_than_boot(session, address, deadline)?,
+        };
+        if !was_earlier {
             return Ok(());
         }
         if session.ask(&Request::Delete { key: MASTER_READY }, deadline)? == Outcome::Done {
@@ -296,6 +307,21 @@ impl Master<'_> {
         }
         self.remember(|record| record.ready_in = None);
         Ok(())
+    }
+
+    /// Whether `master_ready` names this address and is older than this boot, where service and system tell. What the
+    /// original's unit has set stays: it would not set it again.
+    fn finds_ready_older_than_boot<S: Service, C: Clock>(
+        &self,
+        session: &mut Session<S, C>,
+        address: IpAddr,
+        deadline: &Deadline,
+    ) -> Result<bool, Error> {
+        let Some(booted) = self.booted else { return Ok(false) };
+        let ready = session.ask(&Request::Get { key: MASTER_READY, wait: 0 }, deadline)?;
+        let up = booted.elapsed() + AGE_PRECISION;
+        let is_older = session.age().is_some_and(|age| age > up);
+        Ok(is_older && matches!(ready, Outcome::Value(ready) if is(&ready, address)))
     }
 
     /// The original's unit says only once in the life of an instance that the master is ready. What it has said goes with

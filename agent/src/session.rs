@@ -180,6 +180,11 @@ impl<S: Service, C: Clock> Session<S, C> {
         self.candidates[self.kept?].service.reached()
     }
 
+    /// How old the value is that the kept service has just given; `None` where it does not say.
+    pub fn age(&self) -> Option<Duration> {
+        self.candidates[self.kept?].service.age()
+    }
+
     /// The URL of the kept service, or of all where none is kept yet.
     pub fn service_name(&self) -> String {
         match self.kept {

@@ -10,6 +10,7 @@ use protocol::key::{MASTER_IP, MASTER_READY};
 
 use crate::backoff::{Backoff, Clock, Deadline, LAST_TRY};
 use crate::session::{HELD, Session};
+use crate::span::in_words;
 use client::{Answer, Kind, Outcome, Request, Service};
 use context::value::{self, Origin};
 use protocol::error::{Error, Status};
@@ -26,6 +27,13 @@ const LOOK_LIMIT: Duration = Duration::from_secs(15);
 /// Longest time for the look of a slave that has values of an earlier boot, and again for its other keys: a boot without
 /// the service must not be held up.
 const LOOK_AGAIN_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a slave that has values of an earlier boot waits for a master that is not ready but has the same address: as
+/// long as a machine takes to boot and to be ready, not until one comes back that was shut down for good.
+const SAME_MASTER_LIMIT: Duration = Duration::from_secs(300);
+/// From which age on it is said since when the master is ready: after a power cut or with a pin that is used again, the
+/// machine that said so may be no more.
+const NOTABLE_AGE: Duration = Duration::from_secs(60);
 
 /// What a slave got.
 #[derive(Debug, Default)]
@@ -88,7 +96,8 @@ pub fn look<S: Service, C: Clock>(session: &mut Session<S, C>, keys: &[String]) 
 
 /// For a slave that has values of an earlier boot, `master_ip` among them: those of today where the service gives them.
 /// A service that does not answer leaves the earlier values in force at once. One that answers otherwise, because the
-/// master is not ready or is being replaced, is waited for as at the first boot, and only then are they used. With
+/// master is being replaced, is waited for as at the first boot, and only then are they used; one whose master has the
+/// same address and is not ready, for [`SAME_MASTER_LIMIT`]. With
 /// `wait` false it is looked at once in any case. Also says how it went.
 pub fn gather_again<S: Service, C: Clock>(
     session: &mut Session<S, C>,
@@ -110,7 +119,7 @@ pub fn gather_again<S: Service, C: Clock>(
         }
         Err(error) if error.status() == Status::TimedOut && wait => {
             log::info!("the service does not confirm that the master is still {before}: {error}");
-            gather(session, keys)
+            gather_after_contradiction(session, keys, before)
         }
         Err(error) => Err(error),
     };
@@ -132,6 +141,27 @@ pub fn gather_again<S: Service, C: Clock>(
             let missing = keys.iter().filter(absent).map(missing).collect();
             (Gathered { values: earlier.clone(), missing }, how)
         }
+    }
+}
+
+/// Awaits a master that is not ready as at the first boot, but one that still has the earlier address only for
+/// [`SAME_MASTER_LIMIT`]: nothing says then that the earlier value is wrong.
+fn gather_after_contradiction<S: Service, C: Clock>(
+    session: &mut Session<S, C>,
+    keys: &[String],
+    before: &str,
+) -> Result<Gathered, Error> {
+    let deadline = session.deadline();
+    let first = deadline.at_most(session.clock(), SAME_MASTER_LIMIT);
+    match gather_within(session, keys, &first, OTHER_KEYS_LIMIT) {
+        Err(error) if error.status() == Status::TimedOut && first != deadline => {
+            let request = Request::Get { key: MASTER_IP, wait: 0 };
+            match session.ask(&request, &deadline)? {
+                Outcome::Value(there) if there == before => Err(error),
+                _ => gather_within(session, keys, &deadline, OTHER_KEYS_LIMIT),
+            }
+        }
+        result => result,
     }
 }
 
@@ -188,10 +218,14 @@ pub(crate) fn await_master<S: Service, C: Clock>(
     let mut awaited = "waiting until the master is ready";
     loop {
         let ready = await_key(session, MASTER_READY, awaited, deadline)?;
+        let age = session.age();
         let there = session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)?;
         awaited = match there {
             Outcome::Value(address) if is_ready_for(&ready, &address) => {
                 value::check(MASTER_IP, &address, Origin::Received)?;
+                if let Some(age) = age.filter(|age| *age >= NOTABLE_AGE) {
+                    log::info!("the master has been ready for {}", in_words(age));
+                }
                 return Ok(address);
             }
             Outcome::Value(_) => "waiting until the master is ready with its new address",
@@ -650,6 +684,30 @@ mod tests {
         });
         assert_eq!((values, missing), (map(&OLD), vec![]));
         assert!((99..=103).contains(&seconds), "{seconds} s");
+    }
+
+    /// A slave with ten minutes, whose master has this address and is not ready; after how many seconds it goes on.
+    fn without_ready(address: &'static str) -> u64 {
+        let mut fake = FakeSession::new(&["pair"], 600, move |line| match line {
+            "pair cluster" => done(),
+            "pair get master_ip" => value(address),
+            _ => missing(),
+        });
+        let earlier = map(&[("master_ip", "10.0.0.4")]);
+        let (gathered, _) = gather_again(&mut fake.session, &[], &earlier, true);
+        assert_eq!(gathered.values, earlier);
+        fake.session.clock().now().as_secs()
+    }
+
+    #[test]
+    fn waits_less_for_the_same_master_than_for_another_one() {
+        let same = without_ready("10.0.0.4");
+        assert!(
+            (SAME_MASTER_LIMIT.as_secs() - 1..=SAME_MASTER_LIMIT.as_secs() + 3).contains(&same),
+            "{same} s"
+        );
+        let other = without_ready("10.0.0.5");
+        assert!((599..=603).contains(&other), "{other} s");
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use protocol::bodies::Detail;
 use protocol::{key, limits};
 use serde_json::Value;
-use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, StatusCode};
 
-use super::connection::{JSON, Response};
+use super::connection::{JSON, Response, date};
 use super::connector;
 use super::failure::{Failure, Kind};
 
@@ -61,6 +61,12 @@ impl Received {
         self.status == StatusCode::NOT_FOUND
             && is_json(&self.headers)
             && serde_json::from_slice(&self.body).is_ok_and(own)
+    }
+
+    /// How long before the answer the value in it was set, by the service's clock.
+    pub(super) fn age(&self) -> Option<Duration> {
+        let (made, set) = (date(&self.headers, DATE)?, date(&self.headers, LAST_MODIFIED)?);
+        made.duration_since(set).ok()
     }
 
     /// The value in a text answer for a key.

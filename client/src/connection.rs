@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use protocol::error::Error;
 use protocol::url::ServiceUrl;
 use protocol::{Trust, wait};
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, LOCATION};
 use ureq::http::{self, HeaderMap, Method};
 
 use super::connector::{self, Reached, Shared};
@@ -174,7 +174,7 @@ impl Connection {
         let mut url = self.base.join(&head.path);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.exchange(head, &url, end)?;
-            self.answered_at = date(response.headers());
+            self.answered_at = date(response.headers(), DATE);
             let status = response.status().as_u16();
             if !redirect::is_redirect(status) {
                 let proxy = if is_secure(&url) { None } else { self.http.proxy.clone() };
@@ -274,7 +274,7 @@ fn run<B: ureq::AsSendBody>(
     agent.run(request)
 }
 
-/// `Date` (RFC 9110 section 6.6.1).
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
+/// The moment in a header such as `Date` (RFC 9110 section 5.6.7).
+pub(super) fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }

@@ -24,6 +24,7 @@ pub struct HttpService {
     connection: Connection,
     pin: Pin,
     offers_nodes: bool,
+    age: Option<Duration>,
 }
 
 impl HttpService {
@@ -36,6 +37,7 @@ impl HttpService {
             connection: Connection::new(url, trust, USER_AGENT, "cvm_service_ca")?,
             pin,
             offers_nodes: false,
+            age: None,
         })
     }
 
@@ -129,17 +131,23 @@ fn read(pin: &Pin, request: &Request<'_>, received: Received) -> Result<Answer, 
 impl Service for HttpService {
     fn send(&mut self, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure> {
         let head = self.head(request);
-        let (pin, offers_nodes) = (&self.pin, &mut self.offers_nodes);
+        let (pin, offers_nodes, age) = (&self.pin, &mut self.offers_nodes, &mut self.age);
+        *age = None;
         let max_body = if matches!(request, Request::Nodes { .. }) { MAX_NODES } else { answer::MAX_BODY };
         self.connection.send(&head, limit, |response| {
             let received = answer::receive(response, max_body)?;
             *offers_nodes = tells_of_nodes(&received);
+            *age = received.age();
             read(pin, request, received)
         })
     }
 
     fn offers_nodes(&self) -> bool {
         self.offers_nodes
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.age
     }
 
     fn url(&self) -> &ServiceUrl {

@@ -135,6 +135,11 @@ pub trait Service {
     /// Where it is.
     fn url(&self) -> &ServiceUrl;
 
+    /// How old the value of the last answer is, by the service's clock; `None` where the service does not say.
+    fn age(&self) -> Option<Duration> {
+        None
+    }
+
     /// How the last connection reached it; `None` while none did.
     fn reached(&self) -> Option<Reached>;
 }

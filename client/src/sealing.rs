@@ -112,6 +112,10 @@ impl<S: Service> Service for Sealing<S> {
         self.service.url()
     }
 
+    fn age(&self) -> Option<Duration> {
+        self.service.age()
+    }
+
     fn reached(&self) -> Option<Reached> {
         self.service.reached()
     }

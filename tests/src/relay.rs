@@ -1,6 +1,8 @@
 //! What stands between an agent and a service: something that only counts, or something that takes away whatever has
 //! been added to the API since the original service.
 
+use std::time::{Duration, SystemTime};
+
 use crate::api::Api;
 use crate::http::{Headers, Request};
 use crate::scripted::{Reply, Scripted, Seen};
@@ -26,7 +28,7 @@ pub fn old(service: Api) -> Scripted {
         }
         let mut request = seen.clone();
         request.headers.remove(ADDED);
-        match forward(service, request) {
+        match without_dates(forward(service, request)) {
             // The original's list of an unknown pin's keys was empty, not absent.
             Reply::Answer(404, ..) if seen.method == "GET" && seen.path.ends_with("/keys") => {
                 Reply::json(200, &serde_json::json!([]))
@@ -34,6 +36,30 @@ pub fn old(service: Api) -> Scripted {
             reply => reply,
         }
     })
+}
+
+/// A service whose values were all set so long ago.
+#[must_use]
+pub fn aged(service: Api, age: Duration) -> Scripted {
+    Scripted::start(move |seen, _| {
+        let mut reply = forward(service, seen.clone());
+        if let Reply::Answer(_, headers, _) = &mut reply
+            && headers.get("Last-Modified").is_some()
+        {
+            headers.remove("Last-Modified");
+            let set = httpdate::fmt_http_date(SystemTime::now() - age);
+            headers.0.push(("Last-Modified".to_owned(), set));
+        }
+        reply
+    })
+}
+
+/// The original did not say when a value was set.
+fn without_dates(mut reply: Reply) -> Reply {
+    if let Reply::Answer(_, headers, _) = &mut reply {
+        headers.remove("Last-Modified");
+    }
+    reply
 }
 
 fn forward(service: Api, request: Seen) -> Reply {

@@ -1,7 +1,11 @@
 //! Masters and slaves over several boots: a new address, a master that was replaced, a service that goes away.
 
+use std::time::Duration;
+
 use worlds::fixtures;
 use worlds::guest::{Finished, Guest};
+use worlds::relay;
+use worlds::scripted::Scripted;
 use worlds::service::Service;
 
 const FIRST: &str = "203.0.113.1";
@@ -99,4 +103,62 @@ fn a_master_is_not_ready_before_what_it_publishes() {
     master.guest.run(&["publish", "k3s_token", "safe"]).expect(0);
     master.ready().expect(0);
     master.guest.run(&["publish", "K3S_TOKEN", "safe"]).expect(65).says("'k3s_token'");
+}
+
+/// A master whose machine has run for two minutes, at a service whose values were set an hour ago.
+fn at_a_service_of_an_hour_ago(ready: &str) -> (Service, Scripted, String, Finished) {
+    let service = Service::start();
+    let pin = service.api().new_pin();
+    service.api().create_key(&pin, "master_ip", FIRST);
+    service.api().create_key(&pin, "master_ready", ready);
+    let aged = relay::aged(service.api(), Duration::from_secs(3600));
+    let mut master = Master::new(&pin, &aged.url());
+    master.guest.write("/proc/uptime", "120.00 0.00\n");
+    let finished = master.boot_at(FIRST);
+    (service, aged, pin, finished)
+}
+
+#[test]
+fn a_master_withdraws_a_master_ready_that_is_older_than_its_boot() {
+    // It is a new machine, which remembers nothing, with the address of the one before.
+    let (service, _aged, pin, finished) = at_a_service_of_an_hour_ago(FIRST);
+    finished.expect(0).says("withdrew the master_ready of an earlier boot");
+    assert_eq!(service.api().value(&pin, "master_ready"), None);
+    // What the original's unit has set, it would not set again.
+    let (service, _aged, pin, finished) = at_a_service_of_an_hour_ago("yes");
+    finished.expect(0);
+    assert_eq!(service.api().value(&pin, "master_ready").as_deref(), Some("yes"));
+}
+
+#[test]
+fn a_master_ready_of_this_boot_is_not_withdrawn() {
+    let service = Service::start();
+    let pin = service.api().new_pin();
+    let guest = Guest::new("master", fixtures::master(&pin, &service.url()));
+    guest.write("/proc/uptime", "120.00 0.00\n");
+    // Its user-data is a file, so it keeps nothing from run to run.
+    for _ in 0..2 {
+        guest.run(&["contextualize"]).expect(0);
+        guest.run(&["master-ready"]).expect(0);
+    }
+    guest.run(&["contextualize"]).expect(0);
+    assert!(service.api().value(&pin, "master_ready").is_some());
+}
+
+#[test]
+fn a_slave_and_doctor_say_for_how_long_the_master_has_been_ready() {
+    let service = Service::start();
+    let pin = service.api().new_pin();
+    service.api().create_key(&pin, "master_ip", FIRST);
+    service.api().create_key(&pin, "master_ready", FIRST);
+    let aged = relay::aged(service.api(), Duration::from_secs(3 * 3600 + 600));
+    let slave = Guest::new("slave", fixtures::slave(&pin, &aged.url()));
+    slave.run(&["contextualize"]).expect(0).says("the master has been ready for 3 h");
+    let said = slave.run(&["doctor"]).stdout;
+    assert!(said.contains("the master, 203.0.113.1, is ready, as it said 3 h ago"), "{said}");
+    // An old service does not tell.
+    let old = relay::old(service.api());
+    let slave = Guest::new("slave", fixtures::slave(&pin, &old.url()));
+    let finished = slave.run(&["contextualize"]);
+    assert!(!finished.expect(0).stderr.contains("has been ready for"), "{}", finished.stderr);
 }

@@ -14,6 +14,7 @@ use super::{Finding, LOOK_AT_MASTER};
 use crate::address;
 use crate::session::{self, ContextService};
 use crate::slave;
+use crate::span::in_words;
 
 /// Longest time for a request.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -107,21 +108,12 @@ fn clock(service: SystemTime, here: SystemTime) -> Finding {
     Finding::wrong(Status::Refused, what, "set this VM's clock (NTP), or the service's")
 }
 
-/// A span as people say it, in the largest unit of which there are two: `90 min`, `36 h`, `400 days`.
-fn in_words(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 /// The keys that every cluster has; `None` where one is not there.
 struct Keys {
     address: Option<String>,
     ready: Option<String>,
+    /// How long ago `ready` was set; `None` where the service does not say.
+    ready_age: Option<Duration>,
 }
 
 fn keys(service: &mut ContextService) -> Result<Keys, Failure> {
@@ -129,7 +121,7 @@ fn keys(service: &mut ContextService) -> Result<Keys, Failure> {
         Outcome::Value(value) => Ok(Some(value)),
         _ => Ok(None),
     };
-    Ok(Keys { address: get(MASTER_IP)?, ready: get(MASTER_READY)? })
+    Ok(Keys { address: get(MASTER_IP)?, ready: get(MASTER_READY)?, ready_age: service.age() })
 }
 
 fn for_slave(keys: Keys, in_use: Option<&str>) -> Finding {
@@ -150,7 +142,7 @@ fn for_slave(keys: Keys, in_use: Option<&str>) -> Finding {
                 "reboot: what runs at every boot gets the new address; `cloud-init clean --reboot` repeats the \
                  rest of the first boot too",
             ),
-            _ => Finding::Well(format!("the master, {address}, is ready")),
+            _ => Finding::Well(format!("the master, {address}, is ready{}", said_when(keys.ready_age))),
         },
         _ => Finding::wrong(
             Status::TimedOut,
@@ -158,6 +150,11 @@ fn for_slave(keys: Keys, in_use: Option<&str>) -> Finding {
             LOOK_AT_MASTER,
         ),
     }
+}
+
+/// For the end of a sentence: a `master_ready` of days ago may be that of a machine which is no more.
+fn said_when(age: Option<Duration>) -> String {
+    age.map(|age| format!(", as it said {} ago", in_words(age))).unwrap_or_default()
 }
 
 fn for_master(keys: Keys, own: &str) -> Finding {
@@ -172,9 +169,10 @@ fn for_master(keys: Keys, own: &str) -> Finding {
             format!("the slaves learn another master's address, not this one's, {own}"),
             "give this master a pin of its own, or reboot it to take the other's place",
         ),
-        (Some(address), Some(ready)) if slave::is_ready_for(&ready, &address) => {
-            Finding::Well(format!("the slaves know that this master, {own}, is ready"))
-        }
+        (Some(address), Some(ready)) if slave::is_ready_for(&ready, &address) => Finding::Well(format!(
+            "the slaves know that this master, {own}, is ready{}",
+            said_when(keys.ready_age)
+        )),
         _ => Finding::wrong(
             Status::TimedOut,
             format!("the slaves are not told yet that this master, {own}, is ready"),
@@ -215,7 +213,7 @@ mod tests {
 
     fn found(address: &str, ready: &str) -> Keys {
         let there = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-        Keys { address: there(address), ready: there(ready) }
+        Keys { address: there(address), ready: there(ready), ready_age: None }
     }
 
     #[test]

@@ -10,7 +10,7 @@ const RULE: AddressRule = AddressRule::Literal(IpAddr::V4(std::net::Ipv4Addr::ne
 /// A master at 10.0.0.5 in its second boot, on a machine that holds 10.0.0.6 too.
 fn master(memory: &mut dyn Memory) -> Master<'_> {
     let machine = vec![IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 6))];
-    Master { rule: &RULE, machine, boot: Some("second".to_owned()), force: false, memory }
+    Master { rule: &RULE, machine, boot: Some("second".to_owned()), booted: None, force: false, memory }
 }
 
 /// Boots a master at 10.0.0.5 with a service that is asked exactly this.

@@ -1,6 +1,7 @@
 //! The values that a boot substitutes, and what an instance keeps of them for its next boot.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use protocol::key::MASTER_IP;
 
@@ -19,6 +20,9 @@ use protocol::error::Error;
 
 /// The kernel's number of a boot (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Seconds since the kernel began (proc_uptime(5)).
+const UPTIME: &str = "/proc/uptime";
 
 /// Said by a master that has pushed before, when its pin is gone: its own boot is all right.
 pub const PIN_HAS_EXPIRED: &str = "the pin has expired, new slaves cannot join";
@@ -96,7 +100,15 @@ pub fn master<'a>(
 ) -> Result<Master<'a>, Error> {
     let boot = std::fs::read_to_string(root.path(BOOT_ID)).ok();
     let boot = boot.map(|boot| boot.trim().to_owned()).filter(|boot| !boot.is_empty());
-    Ok(Master { rule: &settings.address, machine: address::held()?, boot, force, memory })
+    let booted = booted(root);
+    Ok(Master { rule: &settings.address, machine: address::held()?, boot, booted, force, memory })
+}
+
+/// When this machine began to run; in a container perhaps when its host did.
+fn booted(root: &Root) -> Option<Instant> {
+    let uptime = std::fs::read_to_string(root.path(UPTIME)).ok()?;
+    let seconds = uptime.split_whitespace().next()?.parse().ok()?;
+    Instant::now().checked_sub(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
 fn gather(

@@ -377,7 +377,7 @@ fn through(proxy: SocketAddr, url: &str) -> HttpService {
     };
     let url = ServiceUrl::parse(url, false).unwrap();
     let connection = Connection::in_environment(variable, url, &Trust::WebPki, USER_AGENT, "ca").unwrap();
-    HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false }
+    HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None }
 }
 
 #[test]
@@ -512,7 +512,7 @@ fn goes_over_to_tls_on_the_same_host_and_stays_there() {
     let client = |plain: &Scripted| {
         let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
         let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
-        HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false }
+        HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None }
     };
     let plain = forcing(&path);
     let mut reading = client(&plain);
@@ -528,7 +528,8 @@ fn goes_over_to_tls_on_the_same_host_and_stays_there() {
     let plain = Scripted::start([Act::answer("301 Moved Permanently", &location, "")]);
     let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
     let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
-    let mut writing = HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false };
+    let mut writing =
+        HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None };
     assert_eq!(writing.send(&CREATE, PLENTY).map(|answer| answer.outcome), Ok(Outcome::Done));
     assert!(secure.requests()[0].ends_with("\"s3cret\"}"), "{:?}", secure.requests());
 }

@@ -1,10 +1,11 @@
 //! What goes back: the outcome of a request as an HTTP answer, with the headers that every answer of the API has.
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    LAST_MODIFIED, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use pairing_core::store;
@@ -49,6 +50,8 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 /// As the original has it; `Cookie` is what remains of its sessions.
 const VARIES_WITH: HeaderValue = HeaderValue::from_static("Accept, Cookie");
 const FEATURES: HeaderName = HeaderName::from_static(node::FEATURES);
+/// The last moment that a date of HTTP can show, the end of the year 9999, in microseconds since 1970.
+const LAST_DATE: u64 = 253_402_300_799 * 1_000_000;
 /// What a pin stands for changes at any moment, and is a secret.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -88,10 +91,11 @@ pub(super) fn render(
     format: Format,
     headers: &Headers,
 ) -> Response<AnswerBody> {
-    let mut length = None;
+    let (mut length, mut last_modified) = (None, None);
     let (status, body, refusal) = match outcome {
         Ok(reply) => {
             length = reply.length(format);
+            last_modified = reply.last_modified();
             (reply.status(), reply.render(format), None)
         }
         Err(refusal) => {
@@ -114,6 +118,9 @@ pub(super) fn render(
     *response.headers_mut() = headers.clone();
     if let Some(length) = length {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    if let Some(last_modified) = last_modified {
+        response.headers_mut().insert(LAST_MODIFIED, last_modified);
     }
     if let Some(refusal) = refusal {
         explain(&refusal, response.headers_mut());
@@ -145,6 +152,13 @@ pub(super) fn refuse(refusal: &Refusal) -> Response<AnswerBody> {
 }
 
 impl Reply {
+    /// When the value of the one key that it shows was set, to the second.
+    fn last_modified(&self) -> Option<HeaderValue> {
+        let Self::Key(key) = self else { return None };
+        let since_1970 = Duration::from_micros(key.modified.0.min(LAST_DATE));
+        HeaderValue::from_str(&httpdate::fmt_http_date(UNIX_EPOCH + since_1970)).ok()
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::ClusterCreated(_) | Self::KeyCreated(_) => StatusCode::CREATED,

@@ -131,10 +131,14 @@ fn a_cluster_boots_and_boots_again(release: Release) {
     let first = outcomes(&slave, MASTER);
     let compressed_first = outcomes(&compressed_slave, MASTER);
     assert!(consumers::is_contextualized(slave.root(), &MASTER.to_string()));
+    let ready = || service.ask(|api| api.value(&pin, "master_ready"));
+    assert_eq!(ready(), Some(MASTER.to_string()));
     for machine in [&mut slave, &mut compressed_slave, &mut master] {
         machine.power_off();
         assert!(!machine.console().contains(&pin), "a console shows the pin");
     }
+
+    assert_eq!(ready(), None, "a master that is shut down is not ready");
 
     // All of it again, and no service any more.
     service.stop();

@@ -125,6 +125,7 @@ impl Run {
             rule: &AddressRule::Literal(ADDRESS),
             machine: Vec::new(),
             boot: None,
+            booted: None,
             force: false,
             memory: &mut memory,
         };
