@@ -34,7 +34,8 @@ const SHOWN: usize = 64;
 pub struct Master<'a> {
     /// Which address it pushes.
     pub rule: &'a AddressRule,
-    /// The addresses that this machine holds and others can reach: one of these under the pin is its own.
+    /// The addresses that this machine holds and others can reach. One of these under the pin is its own as long as it
+    /// does not remember what it has put there.
     pub machine: Vec<IpAddr>,
     /// The kernel's number of this boot; `None` where it cannot be read.
     pub boot: Option<String>,
@@ -50,7 +51,7 @@ pub struct Master<'a> {
 enum Claim {
     /// This master's address.
     Ours,
-    /// Another address of this machine, or the one that it had at an earlier boot.
+    /// Another address that this machine has put there, perhaps at an earlier boot.
     OursBefore(String),
     /// An address of another master.
     Others(String),
@@ -273,16 +274,24 @@ impl Master<'_> {
         }
     }
 
-    /// Whether an address under the pin is one of this machine's, or was at an earlier boot.
+    /// Whether an address under the pin was put there by this machine. One that remembers what it has put there goes by
+    /// that: many machines hold the same address, such as that of docker0.
     fn is_own(&self, there: &str) -> bool {
-        there.parse().is_ok_and(|there| self.machine.contains(&there) || self.memory.record().is_own(there))
+        let record = self.memory.record();
+        let is_own = |there| record.is_own(there) || (!self.remembers() && self.machine.contains(&there));
+        there.parse().is_ok_and(is_own)
+    }
+
+    /// Whether it knows what it has put under the pin at earlier boots.
+    fn remembers(&self) -> bool {
+        let record = self.memory.record();
+        record.was_confirmed() || record.cloned
     }
 
     /// Whether this master leaves the cluster to another one whose address is there. That one came later if the service
     /// has confirmed this one's address before. A clone does not replace its original.
     fn yields(&self) -> bool {
-        let record = self.memory.record();
-        !self.force && (record.was_confirmed() || record.cloned)
+        !self.force && self.remembers()
     }
 
     /// A `master_ready` from before this boot is not true now: this master set it at an earlier boot and could not
@@ -375,7 +384,8 @@ impl Master<'_> {
     fn taken<S: Service, C: Clock>(&self, session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
         let record = self.memory.record();
         if !self.force && record.was_confirmed() {
-            return replaced(session, address, other);
+            let held = other.parse().is_ok_and(|other| self.machine.contains(&other));
+            return replaced(session, address, other, held);
         }
         if !self.force && record.cloned {
             return clone_of_master(session, address, other);
@@ -416,11 +426,18 @@ fn replace<S: Service, C: Clock>(
     Ok(session.ask(&replace, deadline)? == Outcome::Done)
 }
 
-/// This master was the cluster's, and another one has taken its place since.
-fn replaced<S: Service, C: Clock>(session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
+/// This master was the cluster's, and another one has taken its place since. Its address may be one that this machine
+/// holds too, but has not put there.
+fn replaced<S: Service, C: Clock>(
+    session: &Session<S, C>,
+    address: IpAddr,
+    other: &str,
+    held: bool,
+) -> Error {
     let what = format!(
-        "another master, {}, has replaced this one, {address}, in the cluster at {}: this one stays away",
+        "another master, {}{}, has replaced this one, {address}, in the cluster at {}: this one stays away",
         shown(other),
+        if held { " (an address that this machine has too, and did not put there)" } else { "" },
         session.service_name()
     );
     let next = "shut this VM down, or take the cluster back with `cernvm-cluster-agent master-ready --force`";

@@ -223,6 +223,33 @@ fn takes_an_address_that_this_machine_holds_for_its_own() {
 }
 
 #[test]
+fn does_not_take_an_address_that_many_machines_hold_for_its_own_once_it_remembers() {
+    let found = || {
+        vec![
+            ("cluster", done()),
+            ("create master_ip=10.0.0.5", exists()),
+            ("get master_ip", value("10.0.0.6")),
+        ]
+    };
+    let mut clones = Unremembered::default();
+    clones.keep(Record::of_clone());
+    for (mut memory, says) in
+        [(remembering("10.0.0.5"), "10.0.0.6 (an address that this machine has too"), (clones, "is a clone")]
+    {
+        let mut master = master(&mut memory);
+        for error in [
+            master.push(&mut FakeSession::script(1500, found()).session).unwrap_err(),
+            master.ready(&mut FakeSession::script(1500, found()).session).unwrap_err(),
+        ] {
+            assert_eq!(error.status(), Status::Nonsense);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        let script = vec![("cluster", done()), ("get master_ip", value("10.0.0.6"))];
+        assert!(!master.withdraw(&mut FakeSession::script(1500, script).session).unwrap());
+    }
+}
+
+#[test]
 fn stays_away_once_another_master_has_replaced_it() {
     let found = || {
         vec![
