@@ -45,7 +45,7 @@ pub struct Session<S, C> {
     first: usize,
     pin: Pin,
     clock: C,
-    timeout: Duration,
+    deadline: Deadline,
     random: fastrand::Rng,
     waiting: LogThrottle,
     reporter: Option<Reporter>,
@@ -112,8 +112,8 @@ impl<S: Service, C: Clock> Session<S, C> {
             kept: None,
             first: 0,
             pin,
+            deadline: Deadline::of(&clock, timeout),
             clock,
-            timeout,
             random,
             waiting: LogThrottle::default(),
             reporter: None,
@@ -170,9 +170,10 @@ impl<S: Service, C: Clock> Session<S, C> {
         &self.clock
     }
 
-    /// The deadline of the context (`cvm_cluster_timeout`), beginning now.
+    /// The deadline of the context (`cvm_cluster_timeout`): one for all that the session does, since what runs it has a
+    /// limit too.
     pub fn deadline(&self) -> Deadline {
-        Deadline::of(&self.clock, self.timeout)
+        self.deadline
     }
 
     /// How the kept service was reached; `None` before [`Session::establish`].

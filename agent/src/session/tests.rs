@@ -144,6 +144,14 @@ fn gives_up_at_the_deadline_with_the_last_cause() {
 }
 
 #[test]
+fn has_one_deadline_for_all_that_it_does() {
+    let fake = FakeSession::new(&["pair"], 100, |_| done());
+    fake.session.clock().sleep(Duration::from_secs(60));
+    let deadline = fake.session.deadline();
+    assert_eq!(deadline.left(fake.session.clock()), Duration::from_secs(40));
+}
+
+#[test]
 fn keeps_to_retry_after() {
     let wait = Some(Duration::from_secs(40));
     let script = vec![("cluster", failed(Kind::Status(503, wait))), ("cluster", done())];
