@@ -6,6 +6,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 build: ## both programs, for this machine
+	tests/scripts/need "protoc=protobuf-compiler libprotobuf-dev"
 	$(CARGO) build --workspace --locked
 
 demo: build ## a service, a pin, slaves that wait, and a master that boots

@@ -193,7 +193,8 @@ impl Changes {
     }
 
     /// Whether they may be published without a commit: every operation was refused.
-    pub(super) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.mark.is_none() && !self.probe
     }
 

@@ -41,9 +41,9 @@ mod handle;
 mod journal;
 mod layout;
 mod machine;
-#[cfg(test)]
+#[cfg(any(test, feature = "suite"))]
 mod model;
-#[cfg(test)]
+#[cfg(any(test, feature = "suite"))]
 mod node_suite;
 mod nodes;
 mod offline;
@@ -56,8 +56,9 @@ mod reserve;
 mod shared_journal;
 pub mod snapshot;
 mod state;
-#[cfg(test)]
-mod suite;
+#[cfg(any(test, feature = "suite"))]
+#[doc(hidden)]
+pub mod suite;
 #[cfg(test)]
 mod testdisk;
 mod types;

@@ -1,5 +1,12 @@
 //! The store against a model of it: a plain list of clusters, and random calls, clock steps and restarts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "these are tests, also where another crate runs them"
+)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -389,7 +396,7 @@ fn check_stats<P: Place>(fixture: &Fixture<P>, model: &Model) {
     assert_eq!(found.bytes, bytes + nodes.iter().map(|node| NODE_BYTES + node.bytes()).sum::<usize>());
 }
 
-pub(super) fn behaves_as_its_model<P: Place>() {
+pub fn behaves_as_its_model<P: Place>() {
     // Each case makes a file and syncs it a few dozen times.
     let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
     runner

@@ -1,5 +1,12 @@
 //! The promises as far as they concern nodes: part of the suite.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "these are tests, also where another crate runs them"
+)]
+
 use std::time::Duration;
 
 use protocol::node::{NodeRole, NodeState};
@@ -21,7 +28,7 @@ fn put<P: Place>(
     wait(fixture.store().put_node(pin, id, report.to_owned(), class, None))
 }
 
-pub(super) fn keeps_what_nodes_report_until_they_or_their_cluster_go<P: Place>() {
+pub fn keeps_what_nodes_report_until_they_or_their_cluster_go<P: Place>() {
     let mut fixture = Fixture::<P>::new(Limits::default());
     let pin = fixture.pin();
     let list = |fixture: &Fixture<P>| {
@@ -78,7 +85,7 @@ pub(super) fn keeps_what_nodes_report_until_they_or_their_cluster_go<P: Place>()
     assert_eq!((fixture.store().stats().nodes, fixture.store().stats().bytes), (0, 0));
 }
 
-pub(super) fn refuses_nodes_past_a_limit_and_changes_nothing<P: Place>() {
+pub fn refuses_nodes_past_a_limit_and_changes_nothing<P: Place>() {
     let limits = Limits { nodes_per_pin: 2, node_bytes_per_pin: 20, keys_per_pin: 1, ..Limits::default() };
     let fixture = Fixture::<P>::new(limits);
     let pin = fixture.pin();
@@ -105,7 +112,7 @@ pub(super) fn refuses_nodes_past_a_limit_and_changes_nothing<P: Place>() {
     put(&fixture, &pin, "b", &"x".repeat(500), READY).unwrap();
 }
 
-pub(super) fn counts_64_nodes_that_report_at_once_and_tells_the_counts_in_order<P: Place>() {
+pub fn counts_64_nodes_that_report_at_once_and_tells_the_counts_in_order<P: Place>() {
     let fixture = Fixture::<P>::new(Limits::default());
     let pin = fixture.pin();
     for (round, class) in [JOINED, READY].into_iter().enumerate() {

@@ -1,5 +1,12 @@
 //! The promises as tests: one suite, run over every journal.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "these are tests, also where another crate runs them"
+)]
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
@@ -15,25 +22,32 @@ use crate::Refused;
 use crate::clock::{Clock, ManualClock, Timestamp};
 
 /// Where a store lives: opening it again finds what was there, if its journal lasts.
-pub(super) trait Place: Default + Sync {
+pub trait Place: Default + Sync {
     const LASTS: bool;
     /// Whether other processes may write to its journal.
     const SHARED: bool = false;
     /// Most clusters that one sweep removes.
     const SWEPT: usize = BatchLimits::LARGE.swept;
+    /// Whether there is such a place on this machine. One that is not says so.
+    fn is_there() -> bool {
+        true
+    }
     fn open(&self, limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Store;
 }
 
 /// Runs each test of the suite over one place.
-macro_rules! run {
+#[macro_export]
+macro_rules! run_store_suite {
     ($place:ty: $($test:ident)*) => {$(
         #[test]
         fn $test() {
-            $crate::store::suite::$test::<$place>();
+            if <$place as $crate::store::suite::Place>::is_there() {
+                $crate::store::suite::$test::<$place>();
+            }
         }
     )*};
     ($place:ty) => {
-        $crate::store::suite::run!($place:
+        $crate::run_store_suite!($place:
             keeps_a_cluster_and_its_keys
             tells_an_unknown_pin_from_an_unknown_key
             creates_a_key_once_for_64_who_try_at_once
@@ -60,10 +74,10 @@ macro_rules! run {
         );
     };
 }
-pub(super) use run;
+pub use run_store_suite as run;
 
 /// Waits for an answer, also where a runtime would not let itself be blocked: in an observer.
-pub(super) fn wait<T>(answer: impl Future<Output = T>) -> T {
+pub fn wait<T>(answer: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -82,11 +96,11 @@ pub(super) fn wait<T>(answer: impl Future<Output = T>) -> T {
 
 /// Remembers what it was told.
 #[derive(Default)]
-pub(super) struct Log(Mutex<Vec<(Pin, Change)>>);
+pub struct Log(Mutex<Vec<(Pin, Change)>>);
 
 impl Log {
     /// What was told since the last look.
-    pub(super) fn take(&self) -> Vec<(Pin, Change)> {
+    pub fn take(&self) -> Vec<(Pin, Change)> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
@@ -98,19 +112,19 @@ impl Observer for Log {
 }
 
 /// A store, its clock, and what its observer heard.
-pub(super) struct Fixture<P: Place> {
-    pub(super) clock: Arc<ManualClock>,
-    pub(super) log: Arc<Log>,
+pub struct Fixture<P: Place> {
+    pub clock: Arc<ManualClock>,
+    pub log: Arc<Log>,
     limits: Limits,
     store: Option<Store>,
-    pub(super) place: P,
+    pub place: P,
 }
 
-pub(super) const START: Timestamp = Timestamp(1_700_000_000_000_000);
-pub(super) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+pub const START: Timestamp = Timestamp(1_700_000_000_000_000);
+pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<P: Place> Fixture<P> {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         let (clock, log, place) = (Arc::new(ManualClock::at(START)), Arc::new(Log::default()), P::default());
         let mut fixture = Self { clock, log, limits, store: None, place };
         fixture.open();
@@ -127,24 +141,24 @@ impl<P: Place> Fixture<P> {
         self.store = Some(store);
     }
 
-    pub(super) fn store(&self) -> &Store {
+    pub fn store(&self) -> &Store {
         self.store.as_ref().unwrap()
     }
 
     /// Closes the store; [`Fixture::reopen`] opens it again.
-    pub(super) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.store = None;
     }
 
     /// Closes the store and opens it again, if it lasts.
-    pub(super) fn reopen(&mut self) {
+    pub fn reopen(&mut self) {
         if P::LASTS {
             self.store = None;
             self.open();
         }
     }
 
-    pub(super) fn pin(&self) -> Pin {
+    pub fn pin(&self) -> Pin {
         wait(self.store().create_cluster()).unwrap().pin
     }
 
@@ -180,7 +194,7 @@ fn fixture<P: Place>() -> Fixture<P> {
 }
 
 /// Calls `work` on many threads at once, and gives what each returned.
-pub(super) fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(threads);
     std::thread::scope(|scope| {
         let (barrier, work) = (&barrier, &work);
@@ -196,7 +210,7 @@ pub(super) fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync)
     })
 }
 
-pub(super) fn keeps_a_cluster_and_its_keys<P: Place>() {
+pub fn keeps_a_cluster_and_its_keys<P: Place>() {
     let mut fixture = fixture::<P>();
     let made = wait(fixture.store().create_cluster()).unwrap();
     assert!(made.pin.looks_made());
@@ -226,7 +240,7 @@ pub(super) fn keeps_a_cluster_and_its_keys<P: Place>() {
     assert_eq!(fixture.list(&made.pin), Err(Refused::UnknownPin));
 }
 
-pub(super) fn tells_an_unknown_pin_from_an_unknown_key<P: Place>() {
+pub fn tells_an_unknown_pin_from_an_unknown_key<P: Place>() {
     let fixture = fixture::<P>();
     let known = fixture.pin();
     for (pin, unknown) in [
@@ -249,7 +263,7 @@ pub(super) fn tells_an_unknown_pin_from_an_unknown_key<P: Place>() {
     assert_eq!(fixture.log.take(), []);
 }
 
-pub(super) fn creates_a_key_once_for_64_who_try_at_once<P: Place>() {
+pub fn creates_a_key_once_for_64_who_try_at_once<P: Place>() {
     let fixture = fixture::<P>();
     let (store, pin) = (fixture.store(), &fixture.pin());
     for round in 0..40 {
@@ -264,7 +278,7 @@ pub(super) fn creates_a_key_once_for_64_who_try_at_once<P: Place>() {
     assert_eq!(fixture.log.take().len(), 40);
 }
 
-pub(super) fn renames_onto_a_name_once_for_64_who_try_at_once<P: Place>() {
+pub fn renames_onto_a_name_once_for_64_who_try_at_once<P: Place>() {
     let fixture = fixture::<P>();
     let pin = fixture.pin();
     at_once(64, |number| fixture.create(&pin, &number.to_string(), "").unwrap());
@@ -276,7 +290,7 @@ pub(super) fn renames_onto_a_name_once_for_64_who_try_at_once<P: Place>() {
     assert_eq!(list.iter().filter(|(name, _)| name == "goal").count(), 1);
 }
 
-pub(super) fn changes_values_and_names_and_keeps_what_is_not_named<P: Place>() {
+pub fn changes_values_and_names_and_keeps_what_is_not_named<P: Place>() {
     let mut fixture = fixture::<P>();
     let pin = fixture.pin();
     fixture.create(&pin, "name", "value").unwrap();
@@ -315,7 +329,7 @@ pub(super) fn changes_values_and_names_and_keeps_what_is_not_named<P: Place>() {
     }
 }
 
-pub(super) fn a_rename_onto_another_key_changes_nothing<P: Place>() {
+pub fn a_rename_onto_another_key_changes_nothing<P: Place>() {
     let mut fixture = fixture::<P>();
     let pin = fixture.pin();
     fixture.create(&pin, "one", "1").unwrap();
@@ -327,7 +341,7 @@ pub(super) fn a_rename_onto_another_key_changes_nothing<P: Place>() {
     fixture.check_list(&pin, &[("one", "1"), ("two", "2")]);
 }
 
-pub(super) fn lists_keys_in_the_order_of_creation<P: Place>() {
+pub fn lists_keys_in_the_order_of_creation<P: Place>() {
     let mut fixture = fixture::<P>();
     let pin = fixture.pin();
     for name in ["z", "m", "a", "k"] {
@@ -343,7 +357,7 @@ pub(super) fn lists_keys_in_the_order_of_creation<P: Place>() {
     }
 }
 
-pub(super) fn refuses_what_is_past_a_limit_and_changes_nothing<P: Place>() {
+pub fn refuses_what_is_past_a_limit_and_changes_nothing<P: Place>() {
     let limits = Limits { keys_per_pin: 3, bytes_per_pin: 10, pins: 2, ..Limits::default() };
     let mut fixture = Fixture::<P>::new(limits);
     let pin = fixture.pin();
@@ -370,7 +384,7 @@ pub(super) fn refuses_what_is_past_a_limit_and_changes_nothing<P: Place>() {
     fixture.pin();
 }
 
-pub(super) fn makes_room_for_a_new_pin_when_one_has_expired<P: Place>() {
+pub fn makes_room_for_a_new_pin_when_one_has_expired<P: Place>() {
     let fixture = Fixture::<P>::new(Limits { pins: 1, ..Limits::default() });
     let old = fixture.pin();
     fixture.clock.set(START.after(LIFETIME));
@@ -380,7 +394,7 @@ pub(super) fn makes_room_for_a_new_pin_when_one_has_expired<P: Place>() {
     assert_eq!(fixture.list(&new), Ok(vec![]));
 }
 
-pub(super) fn holds_no_more_bytes_than_it_may_and_takes_what_makes_room<P: Place>() {
+pub fn holds_no_more_bytes_than_it_may_and_takes_what_makes_room<P: Place>() {
     let mut fixture = Fixture::<P>::new(Limits { bytes: 10_000, ..Limits::default() });
     let pin = fixture.pin();
     let value = |length| "v".repeat(length);
@@ -406,7 +420,7 @@ pub(super) fn holds_no_more_bytes_than_it_may_and_takes_what_makes_room<P: Place
     assert_eq!(fixture.store().stats().bytes, 0);
 }
 
-pub(super) fn no_jump_of_the_clock_loses_a_pin<P: Place>() {
+pub fn no_jump_of_the_clock_loses_a_pin<P: Place>() {
     let fixture = fixture::<P>();
     let pin = fixture.pin();
     fixture.create(&pin, "k", "v").unwrap();
@@ -423,7 +437,7 @@ pub(super) fn no_jump_of_the_clock_loses_a_pin<P: Place>() {
     assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
 }
 
-pub(super) fn a_pin_is_gone_to_the_microsecond<P: Place>() {
+pub fn a_pin_is_gone_to_the_microsecond<P: Place>() {
     let mut fixture = fixture::<P>();
     let pin = fixture.pin();
     fixture.create(&pin, "k", "v").unwrap();
@@ -438,7 +452,7 @@ pub(super) fn a_pin_is_gone_to_the_microsecond<P: Place>() {
     assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
 }
 
-pub(super) fn every_call_that_finds_a_pin_gone_keeps_it_gone<P: Place>() {
+pub fn every_call_that_finds_a_pin_gone_keeps_it_gone<P: Place>() {
     let mut fixture = fixture::<P>();
     type Call = fn(&Store, &Pin) -> Result<(), Refused>;
     let calls: [Call; 9] = [
@@ -471,7 +485,7 @@ pub(super) fn every_call_that_finds_a_pin_gone_keeps_it_gone<P: Place>() {
     }
 }
 
-pub(super) fn a_read_of_an_expired_pin_writes_only_what_keeps_it_gone<P: Place>() {
+pub fn a_read_of_an_expired_pin_writes_only_what_keeps_it_gone<P: Place>() {
     let mut fixture = fixture::<P>();
     let pin = fixture.pin();
     fixture.clock.set(START.after(LIFETIME).before(MARK_AHEAD));
@@ -495,7 +509,7 @@ fn is_in_time(next: &Result<Option<Timestamp>, Refused>, expires: Timestamp) -> 
     [expires, expires.before(MARK_AHEAD)].map(|moment| Ok(Some(moment))).contains(next)
 }
 
-pub(super) fn a_cluster_that_expires_before_all_others_is_swept_in_time<P: Place>() {
+pub fn a_cluster_that_expires_before_all_others_is_swept_in_time<P: Place>() {
     let fixture = fixture::<P>();
     fixture.pin();
     // The first cluster is earlier than none.
@@ -544,7 +558,7 @@ impl Observer for Reader {
     }
 }
 
-pub(super) fn tells_every_change_in_order_after_it_can_be_read<P: Place>() {
+pub fn tells_every_change_in_order_after_it_can_be_read<P: Place>() {
     let (place, clock) = (P::default(), Arc::new(ManualClock::at(START)));
     let reader = Arc::new(Reader { store: OnceLock::new(), log: Log::default(), reads: !P::SHARED });
     let store = Arc::new(place.open(Limits::default(), clock.clone(), reader.clone()));
@@ -577,7 +591,7 @@ pub(super) fn tells_every_change_in_order_after_it_can_be_read<P: Place>() {
     assert_eq!(reader.log.take(), expected.map(|(pin, change)| (pin.clone(), change)));
 }
 
-pub(super) fn tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once<P: Place>() {
+pub fn tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once<P: Place>() {
     let fixture = fixture::<P>();
     let pin = fixture.pin();
     at_once(64, |number| fixture.create(&pin, &number.to_string(), "").unwrap());
@@ -589,7 +603,7 @@ pub(super) fn tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once<
     assert_eq!(fixture.log.take().pop(), Some((pin, Change::KeySet(last))));
 }
 
-pub(super) fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<P: Place>() {
+pub fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<P: Place>() {
     let mut fixture = fixture::<P>();
     assert_eq!(wait(fixture.store().sweep()), Ok(None));
     let old = 2 * P::SWEPT + 1;
@@ -617,7 +631,7 @@ pub(super) fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<P: Pl
     assert_eq!(fixture.log.take(), [(young, Change::Expired)]);
 }
 
-pub(super) fn a_write_whose_asker_has_gone_leaves_the_store_whole<P: Place>() {
+pub fn a_write_whose_asker_has_gone_leaves_the_store_whole<P: Place>() {
     let fixture = fixture::<P>();
     let pin = fixture.pin();
     for round in 0..50 {
@@ -632,5 +646,5 @@ pub(super) fn a_write_whose_asker_has_gone_leaves_the_store_whole<P: Place>() {
     assert_eq!(fixture.list(&pin).unwrap().len(), 50);
 }
 
-pub(super) use super::model::behaves_as_its_model;
-pub(super) use super::node_suite::*;
+pub use super::model::behaves_as_its_model;
+pub use super::node_suite::*;

@@ -1,0 +1,308 @@
+//! The journal: the store's side of an etcd cluster.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pairing_core::Refused;
+use pairing_core::store::snapshot::Snapshot;
+use pairing_core::store::{BatchLimits, Changes, CommitError, Foreign, Journal, PinKey, ReadIndex};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, Sleep};
+
+use crate::config::Config;
+use crate::error::Failure;
+use crate::layout::{Layout, TransactionId};
+use crate::load::Seen;
+use crate::members::Members;
+use crate::read_index::{Index, Indexer};
+use crate::stats::Counters;
+use crate::transaction::transaction;
+use crate::watch::{Delivery, Watch};
+
+/// How long a commit may take. What comes of it later is seen when the watch delivers it.
+const COMMIT_TIME: Duration = Duration::from_secs(4);
+/// How long the watch may take to deliver what made a comparison fail.
+const CATCH_UP: Duration = Duration::from_millis(200);
+/// Deliveries that wait for the store.
+const DELIVERIES: usize = 1024;
+/// The net below: after its lifetime and this time, a pin is deleted by etcd itself.
+const LEASE_MARGIN: Duration = Duration::from_secs(60 * 60);
+/// Pins that are made within this time share a lease: each lease costs etcd memory and a commit of its own.
+const LEASE_SHARED: Duration = Duration::from_secs(10 * 60);
+
+/// An etcd cluster as the journal of a store.
+pub struct Etcd {
+    runtime: Handle,
+    members: Arc<Members>,
+    layout: Layout,
+    lifetime: Duration,
+    deliveries: mpsc::Receiver<Delivery>,
+    /// The clusters in etcd, as far as they were delivered.
+    seen: HashMap<PinKey, Seen>,
+    /// The clusters of the load that is under way.
+    loading: HashSet<PinKey>,
+    /// Everything up to here was delivered.
+    delivered: i64,
+    /// The transaction that a commit waits for, and whether it was delivered.
+    pending: Option<(TransactionId, bool)>,
+    lease: Option<(Instant, i64)>,
+    taken_in: watch::Sender<i64>,
+    reads: Arc<Index>,
+    reload: Arc<Notify>,
+    cut_off: watch::Receiver<bool>,
+    /// Comparisons in a row that failed though nothing was delivered.
+    unexplained: u32,
+}
+
+impl Etcd {
+    /// Begins to watch, for a store that is opened next.
+    pub(crate) fn begin(config: &Config, members: Arc<Members>) -> Self {
+        let runtime = Handle::current();
+        let layout = Layout::new(&config.prefix);
+        let (sender, deliveries) = mpsc::channel(DELIVERIES);
+        let (askers, asked) = mpsc::unbounded_channel();
+        // Below every revision: until the store is loaded, nothing can be read.
+        let (taken_in, wanted, cut_off) =
+            (watch::Sender::new(-1), watch::Sender::new(0), watch::Sender::new(false));
+        let reload = Arc::new(Notify::new());
+        let watch = Watch {
+            members: members.clone(),
+            layout: layout.clone(),
+            deliveries: sender,
+            wanted: wanted.subscribe(),
+            reload: reload.clone(),
+        };
+        let cut_off_seen = cut_off.subscribe();
+        let indexer = Indexer {
+            members: members.clone(),
+            layout: layout.clone(),
+            askers: asked,
+            wanted,
+            taken_in: taken_in.subscribe(),
+            cut_off,
+        };
+        runtime.spawn(watch.run());
+        runtime.spawn(indexer.run());
+        Self {
+            runtime,
+            members,
+            layout,
+            lifetime: config.lifetime,
+            deliveries,
+            seen: HashMap::new(),
+            loading: HashSet::new(),
+            delivered: -1,
+            pending: None,
+            lease: None,
+            taken_in,
+            reads: Arc::new(Index { askers }),
+            reload,
+            cut_off: cut_off_seen,
+            unexplained: 0,
+        }
+    }
+
+    /// What the journal counts.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.members.counters.clone()
+    }
+
+    /// Whether the majority of the members cannot be reached, so that nothing more can be told of what waits.
+    #[must_use]
+    pub fn cut_off(&self) -> watch::Receiver<bool> {
+        self.cut_off.clone()
+    }
+
+    /// Waits on this thread, which is none of the runtime's.
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        let _runtime = self.runtime.enter();
+        tokio::time::sleep_until(deadline)
+    }
+
+    /// Runs a request in the runtime, since the store's thread is none of it.
+    async fn ask<T: Send + 'static>(
+        &self,
+        asked: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let answer = self.runtime.spawn(asked).await;
+        answer.unwrap_or_else(|err| Err(Failure::Final(format!("a request to etcd broke off: {err}"))))
+    }
+
+    /// Takes note of a delivery, and gives what the store has to take in.
+    fn note(&mut self, delivery: Delivery) -> Vec<Foreign> {
+        match delivery {
+            Delivery::Page(clusters) => {
+                let note = |cluster: crate::load::Loaded| {
+                    self.loading.insert(cluster.pin);
+                    self.seen.insert(cluster.pin, cluster.seen);
+                    cluster.into_foreign()
+                };
+                clusters.into_iter().flat_map(note).collect()
+            }
+            Delivery::Loaded(revision) => {
+                let loaded = std::mem::take(&mut self.loading);
+                self.delivered = self.delivered.max(revision);
+                let gone = self.seen.extract_if(|pin, _| !loaded.contains(pin));
+                gone.map(|(pin, _)| Foreign::Cluster { pin, entry: None, expired: false }).collect()
+            }
+            Delivery::Revision(revision) => {
+                self.delivered = revision.revision;
+                if let (Some((pending, delivered)), Some(id)) = (&mut self.pending, &revision.transaction) {
+                    *delivered |= pending == id;
+                }
+                for (pin, seen) in revision.seen {
+                    match seen {
+                        Some(seen) => drop(self.seen.insert(pin, seen)),
+                        None => drop(self.seen.remove(&pin)),
+                    }
+                }
+                revision.foreign
+            }
+        }
+    }
+
+    /// Waits until a revision was delivered, or the deadline has come. Says whether it was.
+    async fn deliver(&mut self, revision: i64, deadline: Instant, foreign: &mut Vec<Foreign>) -> bool {
+        let mut late = std::pin::pin!(self.sleep_until(deadline));
+        while self.delivered < revision {
+            tokio::select! {
+                biased;
+                delivery = self.deliveries.recv() => match delivery {
+                    Some(delivery) => foreign.extend(self.note(delivery)),
+                    None => return false,
+                },
+                () = late.as_mut() => return false,
+            }
+        }
+        true
+    }
+
+    /// The lease for pins that are made now.
+    async fn new_lease(&mut self, deadline: Instant) -> Result<i64, Failure> {
+        if let Some((granted, lease)) = self.lease
+            && granted.elapsed() < LEASE_SHARED
+        {
+            return Ok(lease);
+        }
+        let (members, lasts) = (self.members.clone(), self.lifetime + LEASE_MARGIN + LEASE_SHARED);
+        let lease = self.ask(async move { members.lease(deadline, lasts).await }).await?;
+        self.lease = Some((Instant::now(), lease));
+        Ok(lease)
+    }
+
+    async fn try_commit(&mut self, changes: &Changes, foreign: &mut Vec<Foreign>) -> Result<(), CommitError> {
+        let begun = Instant::now();
+        let deadline = begun + COMMIT_TIME;
+        let undone = |failure: Failure| CommitError::Undone(failure.refused());
+        let is_new = |pin: PinKey| !self.seen.contains_key(&pin);
+        let makes = changes.of_clusters().any(|(pin, change)| {
+            is_new(pin) && matches!(change, pairing_core::store::ClusterChange::Put { .. })
+        });
+        let lease = if makes { self.new_lease(deadline).await.map_err(undone)? } else { 0 };
+        let mut id = TransactionId::default();
+        getrandom::fill(&mut id)
+            .map_err(|err| CommitError::Undone(Refused::Failed(format!("no random numbers: {err}"))))?;
+        let txn = transaction(&self.layout, &self.seen, changes, &id, lease);
+        self.pending = Some((id, false));
+        let members = self.members.clone();
+        // It may be sent more than once, when an answer is lost. It happens once, since it changes what it compares.
+        let answer = self.ask(async move { members.txn(deadline, &txn).await }).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Failure::LeaseGone) => {
+                self.lease = None;
+                self.deliver(self.delivered + 1, Instant::now() + CATCH_UP, foreign).await;
+                return Err(CommitError::Outdated(Vec::new()));
+            }
+            Err(failure @ Failure::Unreachable(_)) => return Err(CommitError::InDoubt(failure.refused())),
+            Err(failure) => return Err(undone(failure)),
+        };
+        if answer.succeeded() {
+            let wrote = !changes.is_empty();
+            let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
+            if wrote && !self.deliver(revision, deadline, foreign).await {
+                return Err(CommitError::InDoubt(Refused::Unreachable(
+                    "etcd has the write, but its watch has not delivered it".to_owned(),
+                )));
+            }
+            if wrote {
+                self.members.counters.committed(begun.elapsed());
+            }
+            return Ok(());
+        }
+        let before = self.delivered;
+        let head = answer.op_responses().into_iter().find_map(|response| match response {
+            etcd_client::TxnOpResponse::Get(head) => {
+                head.kvs().first().map(etcd_client::KeyValue::mod_revision)
+            }
+            _ => None,
+        });
+        self.deliver(head.unwrap_or(0), deadline, foreign).await;
+        if self.pending.is_some_and(|(_, delivered)| delivered) {
+            // An answer was lost: it had happened when it was sent before.
+            self.members.counters.committed(begun.elapsed());
+            return Ok(());
+        }
+        self.members.counters.conflicted();
+        if self.delivered == before && foreign.is_empty() {
+            // What has changed was not written by this service: a lease has ended, or an admin has been at work.
+            self.unexplained += 1;
+            if self.unexplained.is_multiple_of(3) {
+                self.reload.notify_one();
+            }
+            self.deliver(self.delivered + 1, Instant::now() + CATCH_UP, foreign).await;
+        } else {
+            self.unexplained = 0;
+        }
+        Err(CommitError::Outdated(Vec::new()))
+    }
+}
+
+impl Journal for Etcd {
+    const SHARED: bool = true;
+    /// etcd takes 128 comparisons and 128 operations in a transaction, and 1.5 MiB, unless it is told otherwise. Of 40
+    /// operations each may write a cluster and a key; those that make clusters may each remove an expired one, and a
+    /// sweep 16.
+    const BATCH: BatchLimits = BatchLimits { operations: 40, bytes: 1 << 20, swept: 16 };
+
+    async fn commit(&mut self, changes: &Changes) -> Result<Vec<Foreign>, CommitError> {
+        let mut foreign = Vec::new();
+        let committed = self.try_commit(changes, &mut foreign).await;
+        self.pending = None;
+        match committed {
+            Ok(()) => Ok(foreign),
+            Err(CommitError::Outdated(_)) => Err(CommitError::Outdated(foreign)),
+            Err(err) => Err(err),
+        }
+    }
+
+    async fn resolve(&mut self, _: &Changes) -> Result<bool, Refused> {
+        Ok(false)
+    }
+
+    async fn foreign(&mut self) -> Vec<Foreign> {
+        match self.deliveries.recv().await {
+            Some(delivery) => self.note(delivery),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn taken_in(&mut self) {
+        self.taken_in
+            .send_if_modified(|taken_in| std::mem::replace(taken_in, self.delivered) != self.delivered);
+    }
+
+    fn read_index(&self) -> Option<Arc<dyn ReadIndex>> {
+        Some(self.reads.clone())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Refused> {
+        Err(Refused::Failed(
+            "a store in etcd is backed up by `copy --from etcd`, or with etcd's own tools".to_owned(),
+        ))
+    }
+}

@@ -1,0 +1,131 @@
+//! The start: finds the members, and makes sure that the store below the prefix is one of ours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{Compare, CompareOp, GetOptions, ResponseHeader, Txn, TxnOp};
+use tokio::time::{Instant, sleep};
+
+use crate::config::Config;
+use crate::error::{Error, Failure};
+use crate::journal::Etcd;
+use crate::layout::{FORMAT, Layout};
+use crate::members::Members;
+use crate::stats::Counters;
+
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Finds the cluster and begins to watch the store in it. Tries for [`Config::timeout`].
+///
+/// # Errors
+/// See [`Error`].
+pub async fn connect(config: &Config) -> Result<Etcd, Error> {
+    let members = find(config).await?;
+    Ok(Etcd::begin(config, members))
+}
+
+/// Finds the members, and makes sure that the store is one of ours.
+pub(crate) async fn find(config: &Config) -> Result<Arc<Members>, Error> {
+    let members = Arc::new(Members::new(config, Arc::new(Counters::default())));
+    let deadline = Instant::now() + config.timeout;
+    let mut said = false;
+    loop {
+        let problems = match look(&members).await {
+            Ok(()) => match claim(&members, config).await? {
+                None => return Ok(members),
+                Some(failure) => failure.text().to_owned(),
+            },
+            Err(Look::Final(err)) => return Err(err),
+            Err(Look::Later(problems)) => problems,
+        };
+        if Instant::now() + PAUSE >= deadline {
+            return Err(Error::Unreachable { seconds: config.timeout.as_secs(), problems });
+        }
+        if !std::mem::replace(&mut said, true) {
+            log::warn!("etcd does not answer; trying for {} s: {problems}", config.timeout.as_secs());
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// What keeps the members from being used.
+enum Look {
+    Final(Error),
+    Later(String),
+}
+
+/// Asks each member which cluster it belongs to. One that answers is enough, since the others may be gone for now.
+async fn look(members: &Members) -> Result<(), Look> {
+    let (mut problems, mut found, mut err) = (Vec::new(), None::<(u64, usize)>, None);
+    for member in 0..members.count() {
+        let status =
+            members.ask(member, |client| async move { client.maintenance_client().status().await }).await;
+        match status {
+            Ok(status) => {
+                let cluster = status.header().map_or(0, ResponseHeader::cluster_id);
+                match found {
+                    Some((other, first)) if other != cluster => {
+                        let (one, other) = (members.url(first).to_owned(), members.url(member).to_owned());
+                        return Err(Look::Final(Error::TwoClusters { one, other }));
+                    }
+                    Some(_) => {}
+                    None => {
+                        found = Some((cluster, member));
+                        members.prefer(member);
+                    }
+                }
+            }
+            Err(failure) => {
+                problems.push(format!("{}: {}", members.url(member), failure.text()));
+                err = err.or_else(|| members.start_error(member, &failure));
+            }
+        }
+    }
+    match (found, err) {
+        (Some(_), None) => {
+            for problem in problems {
+                log::warn!("a member of etcd does not answer: {problem}");
+            }
+            Ok(())
+        }
+        (_, Some(err)) => Err(Look::Final(err)),
+        (None, None) => Err(Look::Later(problems.join("; "))),
+    }
+}
+
+/// Makes sure of the format, and writes it where nothing is. Gives what may go away.
+async fn claim(members: &Members, config: &Config) -> Result<Option<Failure>, Error> {
+    let layout = Layout::new(&config.prefix);
+    let deadline = Instant::now() + Duration::from_secs(3);
+    let failed = |failure: Failure| match members.start_error(members.current(), &failure) {
+        Some(err) => Err(err),
+        None => Ok(Some(failure)),
+    };
+    let found = match members.get(deadline, &layout.format(), None).await {
+        Ok(found) => found,
+        Err(failure) => return failed(failure),
+    };
+    if let Some(found) = found.kvs().first() {
+        if found.value() == FORMAT.as_bytes() {
+            return Ok(None);
+        }
+        let found = String::from_utf8_lossy(found.value()).chars().take(20).collect();
+        return Err(Error::Format { prefix: config.prefix.clone(), found, known: FORMAT });
+    }
+    let any = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
+    match members.get(deadline, layout.prefix(), Some(any)).await {
+        Ok(any) if any.kvs().is_empty() => {}
+        Ok(_) => return Err(Error::Foreign { prefix: config.prefix.clone() }),
+        Err(failure) => return failed(failure),
+    }
+    // Another server may start at the same time: then the next look finds its format.
+    let format = layout.format();
+    let free = Compare::version(format.clone(), CompareOp::Equal, 0);
+    let claim = Txn::new().when([free]).and_then([TxnOp::put(format, FORMAT, None)]);
+    match members.txn(deadline, &claim).await {
+        Ok(claimed) if claimed.succeeded() => Ok(None),
+        Ok(_) => Ok(Some(Failure::Unreachable("another server starts at the same time".to_owned()))),
+        Err(failure) => failed(failure),
+    }
+}
