@@ -210,6 +210,7 @@ mod tests {
             timeout: DEFAULT_TIMEOUT,
             keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
+            ready_when: Vec::new(),
             early: false,
             nodes: true,
             repair: false,

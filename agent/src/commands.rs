@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::backoff::SystemClock;
+use crate::backoff::{Deadline, SystemClock};
 use crate::cache::Cache;
 use crate::cli::{Format, ValueSource};
-use crate::master::Memory as _;
+use crate::master::{Master, Memory as _};
 use crate::phase::{self, Guest, PIN_HAS_EXPIRED, warn_of_original, why_no_section};
+use crate::ready_when::Here;
 use crate::record;
 use crate::root::Root;
-use crate::session::Session;
+use crate::session::{ContextService, Session};
 use crate::{doctor, get, publish, unpublished};
 use context::check;
 use context::check::Severity;
@@ -23,8 +24,8 @@ use serde_json::json;
 /// `master-ready`: tells the slaves that this master has booted; with `force` also where another master has replaced it.
 ///
 /// # Errors
-/// As [`Master::ready`](crate::master::Master::ready); 75 when a key that `publish` was to store on this boot is not
-/// there by the deadline.
+/// As [`Master::ready`](crate::master::Master::ready); 75 when a key that `publish` was to store on this boot, or what
+/// `cvm_master_ready_when` names, is not there by the deadline.
 pub fn master_ready(root: &Root, user_data: &[PathBuf], force: bool) -> Result<String, Error> {
     let guest = Guest::find(root, user_data)?;
     let settings = match cluster_settings(root, &guest)? {
@@ -37,9 +38,11 @@ pub fn master_ready(root: &Root, user_data: &[PathBuf], force: bool) -> Result<S
     }
     warn_of_original(root);
     let mut session = guest.session(root, &settings)?;
-    unpublished::await_none(root, &mut session)?;
+    let deadline = session.deadline();
+    unpublished::await_none(root, &mut session, &deadline)?;
     let mut master = phase::master(root, &settings, &mut cache, force)?;
-    let ready = master.ready(&mut session);
+    let ready = await_ready_when(root, &settings, &mut master, &mut session, &deadline)
+        .and_then(|()| master.ready(&mut session));
     match ready {
         Ok(address) => {
             session.set_address(address);
@@ -54,6 +57,21 @@ pub fn master_ready(root: &Root, user_data: &[PathBuf], force: bool) -> Result<S
             Err(error)
         }
     }
+}
+
+/// Waits for what the section says that a master's readiness needs.
+fn await_ready_when(
+    root: &Root,
+    settings: &Settings,
+    master: &mut Master<'_>,
+    session: &mut Session<ContextService, SystemClock>,
+    deadline: &Deadline,
+) -> Result<(), Error> {
+    if settings.ready_when.is_empty() {
+        return Ok(());
+    }
+    let address = master.address(session, deadline)?;
+    Here::new(root, address, &master.machine).await_all(&settings.ready_when, session, deadline)
 }
 
 /// After a slave's boot: reports that it is ready, to the service that has taken its report before. Where it is not

@@ -16,6 +16,7 @@ pub mod nodes;
 pub mod notify;
 pub mod phase;
 pub mod publish;
+pub mod ready_when;
 pub mod record;
 pub mod root;
 pub mod session;

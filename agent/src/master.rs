@@ -80,8 +80,7 @@ impl Master<'_> {
     /// 76 when another master's address is there, which stays; otherwise as [`Master::push`].
     pub fn ready<S: Service, C: Clock>(&mut self, session: &mut Session<S, C>) -> Result<IpAddr, Error> {
         let deadline = session.deadline();
-        session.establish(&deadline)?;
-        let address = self.decide(session.reached())?;
+        let address = self.address(session, &deadline)?;
         match self.ready_address(session, address, &deadline) {
             Err(error) if self.force && error.is_unopened() => {
                 delete_unopened(session, &deadline)?;
@@ -90,6 +89,19 @@ impl Master<'_> {
             other => other?,
         }
         Ok(address)
+    }
+
+    /// The address that its slaves go to, which the way to the service decides where no setting does.
+    ///
+    /// # Errors
+    /// As [`Session::establish`], and as [`Master::decide`].
+    pub fn address<S: Service, C: Clock>(
+        &mut self,
+        session: &mut Session<S, C>,
+        deadline: &Deadline,
+    ) -> Result<IpAddr, Error> {
+        session.establish(deadline)?;
+        self.decide(session.reached())
     }
 
     /// At shutdown: says that it is not ready any more, unless another master has taken its place. Whether there was

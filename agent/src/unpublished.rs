@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::backoff::{Backoff, Clock};
+use crate::backoff::{Backoff, Clock, Deadline};
 use crate::files;
 use crate::root::Root;
 use crate::session::Session;
@@ -27,12 +27,15 @@ pub fn end(root: &Root, key: &str) {
     let _ = fs::remove_file(root.path(DIRECTORY).join(key));
 }
 
-/// Waits until every key that was begun is stored, as long as the context allows.
+/// Waits until every key that was begun is stored.
 ///
 /// # Errors
-/// 75 with the keys that are not.
-pub fn await_none<S: Service, C: Clock>(root: &Root, session: &mut Session<S, C>) -> Result<(), Error> {
-    let deadline = session.deadline();
+/// 75 with the keys that are not, at the deadline.
+pub fn await_none<S: Service, C: Clock>(
+    root: &Root,
+    session: &mut Session<S, C>,
+    deadline: &Deadline,
+) -> Result<(), Error> {
     let mut backoff = Backoff::default();
     loop {
         let keys = list(root);
@@ -40,8 +43,8 @@ pub fn await_none<S: Service, C: Clock>(root: &Root, session: &mut Session<S, C>
             return Ok(());
         }
         let names = keys.join("', '");
-        session.say_waiting(&format!("waiting until `publish` has stored '{names}'"), &deadline);
-        if !session.pause(&mut backoff, &deadline) {
+        session.say_waiting(&format!("waiting until `publish` has stored '{names}'"), deadline);
+        if !session.pause(&mut backoff, deadline) {
             let what =
                 format!("this master is not said to be ready, since `publish` has not stored '{names}'");
             let next = "publish it, then run `systemctl restart cernvm-cluster-master-ready`";
@@ -70,18 +73,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = Root::from(directory.path().as_os_str().to_owned());
         let mut fake = FakeSession::new(&["pair"], 30, |_| done());
-        await_none(&root, &mut fake.session).unwrap();
+        let deadline = fake.session.deadline();
+        await_none(&root, &mut fake.session, &deadline).unwrap();
         for key in ["b", "a", "c"] {
             begin(&root, key);
         }
         end(&root, "c");
         end(&root, "never-begun");
-        let error = await_none(&root, &mut fake.session).unwrap_err();
+        let error = await_none(&root, &mut fake.session, &deadline).unwrap_err();
         assert_eq!(error.status(), Status::TimedOut);
         assert!(error.to_string().contains("'a', 'b' after 30 s"), "{error}");
         end(&root, "a");
         end(&root, "b");
-        await_none(&root, &mut fake.session).unwrap();
+        await_none(&root, &mut fake.session, &deadline).unwrap();
         assert!(fake.seen().is_empty(), "this asks the service nothing");
     }
 }

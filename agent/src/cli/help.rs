@@ -41,8 +41,9 @@ user-data files themselves.
         usage: &["[--force | --withdraw]"],
         summary: "tell the slaves that this master has booted",
         details: "\
-Stores master_ready under the pin, after it has made sure of master_ip and of
-what publish was asked to store since the boot. It does nothing on a slave and
+Stores master_ready under the pin, after it has made sure of master_ip, of
+what publish was asked to store since the boot, and of what the section's
+cvm_master_ready_when names. It does nothing on a slave and
 on a VM without a cluster.
 
   --force          take the cluster back from a master that replaced this one

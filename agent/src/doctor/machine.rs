@@ -8,7 +8,9 @@ use protocol::key::MASTER_IP;
 
 use super::unit::{self, Unit};
 use super::{Finding, LOOK_AT_MASTER};
+use crate::address;
 use crate::phase::{self, Guest, original_seen, repair_step};
+use crate::ready_when::Here;
 use crate::record::{self, Record, State};
 use crate::root::Root;
 
@@ -205,6 +207,22 @@ fn of_disk(guest: &Guest) -> Option<Finding> {
             Status::File,
             format!("the file system of {} has no room left", directory.display()),
             "make room on it, then reboot",
+        )
+    })
+}
+
+/// What `cvm_master_ready_when` names and is not there.
+pub(super) fn of_ready_when(root: &Root, settings: &Settings, in_use: Option<&str>) -> Option<Finding> {
+    if settings.role != Role::Master {
+        return None;
+    }
+    let address = in_use?.parse().ok()?;
+    let unmet = Here::new(root, address, &address::held().ok()?).unmet(&settings.ready_when);
+    (!unmet.is_empty()).then(|| {
+        Finding::wrong(
+            Status::TimedOut,
+            format!("{} is not there, which cvm_master_ready_when waits for", unmet.join(", ")),
+            "see why it has not started; a port must take connections at the address that the slaves go to",
         )
     })
 }

@@ -134,6 +134,7 @@ pub fn examine(root: &Root, user_data: &[PathBuf]) -> Vec<Finding> {
         vec![Finding::Well(format!("this is {role} of the cluster with pin {}", settings.pin))];
     let machine = machine::examine(root, &guest, &settings);
     findings.extend(machine.findings);
+    findings.extend(machine::of_ready_when(root, &settings, machine.master_ip.as_deref()));
     findings.extend(machine::of_master_ready(root, &settings));
     findings.extend(of_services(&settings, machine.master_ip.as_deref()));
     findings

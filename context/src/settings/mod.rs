@@ -1,6 +1,7 @@
 //! What the ucernvm section sets, read into types.
 
 mod read;
+mod ready_when;
 mod table;
 
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use protocol::url::ServiceUrl;
 use protocol::{Network, Pin, Secret, Trust};
 
+pub use ready_when::ReadyWhen;
 pub use table::Setting;
 
 /// The pairing service of CernVM, used where `cvm_service_url` is not set (as the original agent did).
@@ -37,6 +39,8 @@ pub struct Settings {
     pub keys: Keys,
     /// `cvm_cluster_master_ip`, `cvm_cluster_interface`, `cvm_cluster_network`.
     pub address: AddressRule,
+    /// `cvm_master_ready_when`: what a master waits for after its boot.
+    pub ready_when: Vec<ReadyWhen>,
     /// `cvm_cluster_early`: substitute before cloud-init reads any part.
     pub early: bool,
     /// `cvm_cluster_nodes`: whether this VM reports itself to a service that takes reports.

@@ -14,8 +14,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{
-    AddressRule, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, Found, Keys, MAX_TIMEOUT, Role, Setting, Settings,
-    Trust,
+    AddressRule, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, Found, Keys, MAX_TIMEOUT, ReadyWhen, Role, Setting,
+    Settings, Trust,
 };
 use crate::document::Section;
 use protocol::error::Error;
@@ -53,6 +53,7 @@ impl Settings {
             timeout: lines.get(Setting::Timeout).map_or(Ok(DEFAULT_TIMEOUT), |line| timeout(&line))?,
             keys: lines.last(Setting::Keys).map_or(Ok(Keys::WithPlaceholder), |line| keys(&line))?,
             address: address(&lines)?,
+            ready_when: ready_when(&lines)?,
             early: is_on(&lines, Setting::Early)?,
             nodes: switch(&lines, Setting::Nodes, true)?,
             repair: is_on(&lines, Setting::Repair)?,
@@ -263,6 +264,22 @@ fn keys(line: &Line<'_>) -> Result<Keys, Error> {
     Ok(Keys::Only(names))
 }
 
+fn ready_when(lines: &Lines<'_>) -> Result<Vec<ReadyWhen>, Error> {
+    let Some(line) = lines.get(Setting::ReadyWhen) else { return Ok(Vec::new()) };
+    let items = line.value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| {
+        ReadyWhen::parse(item).map_err(|why| {
+            let shown: String = item.chars().filter(|c| !c.is_control()).take(40).collect();
+            line.wrong(&format!("has {shown:?} in it, which {why}"), "correct it, or take it out")
+        })
+    });
+    let items: Vec<_> = items.collect::<Result<_, _>>()?;
+    if items.len() > MOST_READY_WHEN {
+        let problem = format!("has more than {MOST_READY_WHEN} things to wait for");
+        return Err(line.wrong(&problem, "keep those that start last"));
+    }
+    Ok(items)
+}
+
 /// The most exact of the three rules that is there.
 fn address(lines: &Lines<'_>) -> Result<AddressRule, Error> {
     if let Some(line) = lines.get(Setting::MasterIp) {
@@ -287,6 +304,8 @@ fn address(lines: &Lines<'_>) -> Result<AddressRule, Error> {
     })
 }
 
+/// Most items of `cvm_master_ready_when`: each may take a second to try.
+const MOST_READY_WHEN: usize = 16;
 /// `IFNAMSIZ` of Linux, its final NUL included.
 const INTERFACE_NAME_BYTES: usize = 16;
 
@@ -342,6 +361,7 @@ mod tests {
             timeout: Duration::from_secs(1500),
             keys: Keys::WithPlaceholder,
             address: AddressRule::Route,
+            ready_when: Vec::new(),
             early: false,
             nodes: true,
             repair: false,
@@ -528,6 +548,23 @@ mod tests {
     }
 
     #[test]
+    fn reads_what_a_master_waits_for() {
+        let items = |lines: &str| -> Vec<String> {
+            settings(lines).ready_when.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(items(""), [""; 0]);
+        assert_eq!(items("cvm_master_ready_when="), [""; 0]);
+        let all = ["tcp:6443", "unit:slurmctld.service", "file:/run/ready"];
+        assert_eq!(items(&format!("cvm_master_ready_when={}", all.join(" , "))), all);
+        refuses(
+            "cvm_master_ready_when=tcp:6443,cmd:reboot",
+            "cvm_master_ready_when has \"cmd:reboot\" in it",
+        );
+        let many = vec!["tcp:1"; 17].join(",");
+        refuses(&format!("cvm_master_ready_when={many}"), "cvm_master_ready_when has more than 16");
+    }
+
+    #[test]
     fn reads_fingerprints() {
         let expected = Trust::Fingerprint(std::array::from_fn(|n| u8::try_from(n).unwrap()));
         let pairs: Vec<_> = (0..32).map(|n| format!("{n:02x}")).collect();
@@ -569,7 +606,7 @@ mod tests {
         #[test]
         fn takes_any_lines(
             lines in prop::collection::vec(
-                ("cvm_(cluster_(pin|secret|timeout|keys|network|interface|master_ip)|service_(url|ca|fingerprint))", ".{0,12}"),
+                ("cvm_(master_ready_when|cluster_(pin|secret|timeout|keys|network|interface|master_ip)|service_(url|ca|fingerprint))", ".{0,12}"),
                 0..8,
             ),
         ) {

@@ -22,6 +22,8 @@ pub enum Setting {
     Interface,
     /// The network that has the master's address.
     Network,
+    /// What the master waits for before it is ready.
+    ReadyWhen,
     /// Whether placeholders are substituted before cloud-init reads any part.
     Early,
     /// Whether the VM reports itself.
@@ -36,7 +38,7 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting, in the order of README's table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Pin,
         Self::Master,
         Self::Secret,
@@ -46,6 +48,7 @@ impl Setting {
         Self::MasterIp,
         Self::Interface,
         Self::Network,
+        Self::ReadyWhen,
         Self::Early,
         Self::Nodes,
         Self::Repair,
@@ -66,6 +69,7 @@ impl Setting {
             Self::MasterIp => "cvm_cluster_master_ip",
             Self::Interface => "cvm_cluster_interface",
             Self::Network => "cvm_cluster_network",
+            Self::ReadyWhen => "cvm_master_ready_when",
             Self::Early => "cvm_cluster_early",
             Self::Nodes => "cvm_cluster_nodes",
             Self::Repair => "cvm_cluster_repair",
@@ -95,6 +99,10 @@ impl Setting {
             Self::MasterIp => "the master's address, if the agent must not find it itself",
             Self::Interface => "the network interface that has the master's address",
             Self::Network => "the network that has the master's address: `10.0.0.0/8`",
+            Self::ReadyWhen => {
+                "what a master waits for after its boot before its slaves go on, with commas between: `tcp:6443`, \
+                 `unit:slurmctld.service`, `file:/run/ready`"
+            }
             Self::Early => {
                 "`yes`: substitute before cloud-init reads any part, so that `bootcmd` and the like are covered; \
                  logins wait as long as a slave does ([cloud-init/README.md](cloud-init/README.md))"
