@@ -182,7 +182,7 @@ impl Content {
             return Some(Self { master: Record::of_clone(), ..empty.clone() });
         }
         self.values.retain(|key, value| value::check(key, value, Origin::Received).is_ok());
-        counts.then(|| Self { values: self.values, master: self.master, ..empty.clone() })
+        counts.then(|| Self { values: self.values, master: self.master, node: self.node, ..empty.clone() })
     }
 }
 
@@ -289,6 +289,14 @@ mod tests {
             assert_eq!(disk.open("i-1", &other).values(), &nothing, "{what}");
         }
         assert_eq!(disk.open("i-1", &sealed(1)).values().len(), 1);
+    }
+
+    #[test]
+    fn keeps_what_reports_need_for_this_machine_alone() {
+        let disk = Disk::new();
+        disk.open("i-1", &ours()).note_node(|node| node.service = Some(URL.to_owned()));
+        assert_eq!(disk.open("i-1", &ours()).node().service.as_deref(), Some(URL));
+        assert_eq!(disk.open("i-2", &ours()).node(), &Node::default());
     }
 
     #[test]

@@ -2,13 +2,17 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use crate::nodes::formats::NodeFormat;
 use crate::root::Root;
 use context::nearest::nearest;
+use context::settings::MAX_TIMEOUT;
 use help::{COMMANDS, CommandHelp};
 use protocol::error::Error;
+use protocol::node::{NODES_PER_PIN, NodeRole, NodeState};
 
 pub mod help;
 
@@ -55,6 +59,22 @@ pub enum Command {
         /// The file with the cluster's secret, where the context has none.
         secret_file: Option<PathBuf>,
     },
+    /// Print the nodes of the cluster.
+    Nodes {
+        /// Which cluster.
+        cluster: ClusterSource,
+        /// How.
+        format: NodeFormat,
+        /// Put the lines into this file instead.
+        write: Option<PathBuf>,
+    },
+    /// Wait until nodes are there.
+    Wait {
+        /// Which cluster.
+        cluster: ClusterSource,
+        /// For which nodes; where their number is `None`, for all that are expected.
+        wanted: Wanted,
+    },
     /// Lint contexts.
     Check {
         /// The contexts.
@@ -70,6 +90,34 @@ pub enum Command {
     Help(Option<&'static CommandHelp>),
     /// Print name and version.
     Version,
+}
+
+/// Which cluster a command is about: this VM's, unless the command line names one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ClusterSource {
+    /// The service.
+    pub url: Option<String>,
+    /// The pin.
+    pub pin: Option<String>,
+    /// The file with the cluster's secret, where the context has none.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// Which nodes are waited for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// How many.
+    pub nodes: Option<usize>,
+    /// How many do once the time is over.
+    pub at_least: Option<usize>,
+    /// How long to wait; `None`: as long as `cvm_cluster_timeout` says.
+    pub time: Option<Duration>,
+    /// How far each must have come.
+    pub state: NodeState,
+    /// Only those of this role.
+    pub role: Option<NodeRole>,
+    /// A file with the names that are expected.
+    pub expect: Option<PathBuf>,
 }
 
 /// In what the placeholders are substituted.
@@ -136,6 +184,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
             Long("wait") => words.wait = true,
             Long("json") => words.json = true,
             Long("force") => words.force = true,
+            Long("format") => words.node_format = Some(text(parser.value().map_err(usage)?)?),
+            Long("write") => words.write = Some(parser.value().map_err(usage)?.into()),
+            Long("url") => words.url = Some(text(parser.value().map_err(usage)?)?),
+            Long("pin") => words.pin = Some(text(parser.value().map_err(usage)?)?),
+            Long("nodes") => words.nodes = Some(number("--nodes", parser.value().map_err(usage)?)?),
+            Long("at-least") => words.at_least = Some(number("--at-least", parser.value().map_err(usage)?)?),
+            Long("for") => words.time = Some(number("--for", parser.value().map_err(usage)?)?),
+            Long("state") => words.state = Some(text(parser.value().map_err(usage)?)?),
+            Long("role") => words.role = Some(text(parser.value().map_err(usage)?)?),
+            Long("expect") => words.expect = Some(parser.value().map_err(usage)?.into()),
             Long("secret-file") => words.secret_file = Some(parser.value().map_err(usage)?.into()),
             Long("withdraw") => words.withdraw = true,
             Long("strict") => words.strict = true,
@@ -164,6 +222,16 @@ struct Words {
     force: bool,
     withdraw: bool,
     secret_file: Option<PathBuf>,
+    node_format: Option<String>,
+    write: Option<PathBuf>,
+    url: Option<String>,
+    pin: Option<String>,
+    nodes: Option<usize>,
+    at_least: Option<usize>,
+    time: Option<usize>,
+    state: Option<String>,
+    role: Option<String>,
+    expect: Option<PathBuf>,
     strict: bool,
     help: bool,
     version: bool,
@@ -203,6 +271,8 @@ impl Words {
             "get" => {
                 Command::Get { key: key(&mut rest)?, wait: self.wait, secret_file: self.secret_file.take() }
             }
+            "nodes" => self.nodes_command()?,
+            "wait" => self.wait_command()?,
             "check" => {
                 let files = files_of_check(&mut rest)?;
                 Command::Check { files, format: self.format(), strict: self.strict }
@@ -213,6 +283,70 @@ impl Words {
         match rest.next() {
             None => Ok(command),
             Some(extra) => Err(Error::usage(format!("'{name}' does not take '{}'", extra.to_string_lossy()))),
+        }
+    }
+
+    fn nodes_command(&mut self) -> Result<Command, Error> {
+        let format = match (&self.node_format, &self.write) {
+            (Some(name), _) => {
+                let known = NodeFormat::ALL.iter().find(|(_, known)| known == name);
+                let names = NodeFormat::ALL.map(|(_, name)| name).join(", ");
+                known.ok_or_else(|| Error::usage(format!("--format is one of {names}, not '{name}'")))?.0
+            }
+            (None, _) => NodeFormat::default(),
+        };
+        if self.write.is_some() && !format.is_block() {
+            return Err(Error::usage("--write goes with --format hosts, known_hosts or hostfile"));
+        }
+        Ok(Command::Nodes { cluster: self.cluster()?, format, write: self.write.take() })
+    }
+
+    fn wait_command(&mut self) -> Result<Command, Error> {
+        let state = self.state.as_deref().map_or(Ok(NodeState::Ready), |name| {
+            NodeState::parse(name)
+                .filter(|state| matches!(state, NodeState::Joined | NodeState::Ready))
+                .ok_or_else(|| Error::usage(format!("--state is joined or ready, not '{name}'")))
+        })?;
+        let role = self.role.as_deref().map(|name| {
+            NodeRole::parse(name)
+                .ok_or_else(|| Error::usage(format!("--role is master or slave, not '{name}'")))
+        });
+        let role = role.transpose()?;
+        for (option, count) in [("--nodes", self.nodes), ("--at-least", self.at_least)] {
+            if count.is_some_and(|count| !(1..=NODES_PER_PIN).contains(&count)) {
+                let problem =
+                    format!("{option} is a number from 1 to {NODES_PER_PIN}: a cluster has no more");
+                return Err(Error::usage(problem));
+            }
+        }
+        if self.nodes.is_none() && self.expect.is_none() {
+            return Err(Error::usage("'wait' needs --nodes N, or --expect FILE with their names"));
+        }
+        if self.at_least.is_some() && (self.time.is_none() || self.at_least > self.nodes.or(self.at_least)) {
+            return Err(Error::usage("--at-least M goes with --for SECONDS, and is at most --nodes"));
+        }
+        let most = MAX_TIMEOUT.as_secs();
+        let time = self.time.map(|seconds| Duration::from_secs(seconds as u64));
+        if time.is_some_and(|time| time.is_zero() || time > MAX_TIMEOUT) {
+            return Err(Error::usage(format!("--for is a number of seconds from 1 to {most}")));
+        }
+        let (nodes, at_least, expect) = (self.nodes, self.at_least, self.expect.take());
+        let wanted = Wanted { nodes, at_least, time, state, role, expect };
+        Ok(Command::Wait { cluster: self.cluster()?, wanted })
+    }
+
+    fn cluster(&mut self) -> Result<ClusterSource, Error> {
+        let cluster = ClusterSource {
+            url: self.url.take(),
+            pin: self.pin.take(),
+            secret_file: self.secret_file.take(),
+        };
+        match (&cluster.url, &cluster.pin) {
+            (Some(_), None) => Err(Error::usage("--url goes with --pin")),
+            (_, Some(_)) if !self.user_data.is_empty() => {
+                Err(Error::usage("--pin and --user-data exclude each other"))
+            }
+            _ => Ok(cluster),
         }
     }
 
@@ -243,7 +377,17 @@ impl Words {
             (self.force, "--force", &["master-ready"]),
             (self.withdraw, "--withdraw", &["master-ready"]),
             (self.strict, "--strict", &["check"]),
-            (self.secret_file.is_some(), "--secret-file", &["publish", "get"]),
+            (self.secret_file.is_some(), "--secret-file", &["publish", "get", "nodes", "wait"]),
+            (self.node_format.is_some(), "--format", &["nodes"]),
+            (self.write.is_some(), "--write", &["nodes"]),
+            (self.url.is_some(), "--url", &["nodes", "wait"]),
+            (self.pin.is_some(), "--pin", &["nodes", "wait"]),
+            (self.nodes.is_some(), "--nodes", &["wait"]),
+            (self.at_least.is_some(), "--at-least", &["wait"]),
+            (self.time.is_some(), "--for", &["wait"]),
+            (self.state.is_some(), "--state", &["wait"]),
+            (self.role.is_some(), "--role", &["wait"]),
+            (self.expect.is_some(), "--expect", &["wait"]),
         ] {
             if given && !homes.contains(&command) {
                 let homes = homes.join("' and '");
@@ -283,7 +427,7 @@ fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathB
 }
 
 /// Every option, for a hint at the one that was meant.
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 24] = [
     "--root",
     "--user-data",
     "--verbose",
@@ -297,6 +441,16 @@ const OPTIONS: [&str; 14] = [
     "--withdraw",
     "--strict",
     "--secret-file",
+    "--format",
+    "--write",
+    "--url",
+    "--pin",
+    "--nodes",
+    "--at-least",
+    "--for",
+    "--state",
+    "--role",
+    "--expect",
     "--help",
 ];
 
@@ -315,6 +469,11 @@ fn unknown(what: &str, word: &str, known: &[&str]) -> Error {
         Some(meant) => Error::usage(format!("there is no {what} '{word}': did you mean '{meant}'?")),
         None => Error::usage(format!("there is no {what} '{word}'")),
     }
+}
+
+fn number(option: &str, word: OsString) -> Result<usize, Error> {
+    let word = text(word)?;
+    word.parse().map_err(|_| Error::usage(format!("{option} is a number, not '{word}'")))
 }
 
 fn text(word: OsString) -> Result<String, Error> {
@@ -373,6 +532,34 @@ mod tests {
             command("get --secret-file f k"),
             Command::Get { key: "k".into(), wait: false, secret_file }
         );
+        assert_eq!(
+            command("nodes --format hosts --write /etc/hosts"),
+            Command::Nodes {
+                cluster: ClusterSource::default(),
+                format: NodeFormat::Hosts,
+                write: Some("/etc/hosts".into())
+            }
+        );
+        let cluster = ClusterSource {
+            url: Some("http://x".into()),
+            pin: Some("abc".into()),
+            secret_file: Some("s".into()),
+        };
+        let wanted = Wanted {
+            nodes: Some(5),
+            at_least: Some(3),
+            time: Some(Duration::from_secs(60)),
+            state: NodeState::Joined,
+            role: Some(NodeRole::Slave),
+            expect: Some("f".into()),
+        };
+        assert_eq!(
+            command(
+                "wait --url http://x --pin abc --secret-file s --nodes 5 --at-least 3 --for 60 --state joined \
+                 --role slave --expect f"
+            ),
+            Command::Wait { cluster, wanted }
+        );
         let check = |format| Command::Check { files: vec!["a".into()], format, strict: false };
         assert_eq!(command("check a"), check(Format::Text));
         assert_eq!(command("check --json a"), check(Format::Json));
@@ -398,7 +585,21 @@ mod tests {
             ("help pubish", "did you mean 'publish'?"),
             ("contextualize --cloudinit", "did you mean '--cloud-init'?"),
             ("get --strict a", "belongs to 'check'"),
-            ("doctor --secret-file f", "belongs to 'publish' and 'get'"),
+            ("doctor --secret-file f", "belongs to 'publish' and 'get' and 'nodes' and 'wait'"),
+            ("get --nodes 3 a", "--nodes belongs to 'wait'"),
+            ("nodes --format xml", "one of table, json, hosts, known_hosts, hostfile, not 'xml'"),
+            ("nodes --write /etc/hosts", "--write goes with --format hosts"),
+            ("nodes --url http://x", "--url goes with --pin"),
+            ("--user-data f nodes --pin abc", "exclude each other"),
+            ("wait", "'wait' needs --nodes N, or --expect FILE"),
+            ("wait --nodes 10001", "--nodes is a number from 1 to 10000: a cluster has no more"),
+            ("wait --nodes 0", "--nodes is a number from 1 to 10000"),
+            ("wait --nodes many", "--nodes is a number, not 'many'"),
+            ("wait --nodes 3 --state failed", "--state is joined or ready, not 'failed'"),
+            ("wait --nodes 3 --role nurse", "--role is master or slave, not 'nurse'"),
+            ("wait --nodes 3 --at-least 2", "--at-least M goes with --for SECONDS"),
+            ("wait --nodes 3 --at-least 4 --for 5", "is at most --nodes"),
+            ("wait --nodes 3 --for 3601", "--for is a number of seconds from 1 to 3600"),
             ("get --json a", "belongs to 'check' and 'doctor'"),
             ("get", "which key?"),
             ("get a.b", "cannot be a key"),

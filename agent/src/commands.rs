@@ -1,5 +1,7 @@
 //! What each command does, but for `contextualize`, which has files of their own.
 
+pub mod nodes;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use cluster_agent::cli::{self, Args, Command, Target, help};
+use cluster_agent::commands::nodes;
 use cluster_agent::console::{self, Style};
 use cluster_agent::{commands, files, notify, phase};
 use protocol::error::Error;
@@ -67,6 +68,14 @@ fn run(Args { root, user_data, command, .. }: Args) -> Result<Outcome, Error> {
         Command::Get { key, wait, secret_file } => {
             commands::get(&root, &user_data, secret_file.as_deref(), &key, wait)? + "\n"
         }
+        Command::Nodes { cluster, format, write } => {
+            let written = nodes::nodes(&root, &user_data, &cluster, format, write.as_deref())?;
+            match written {
+                nodes::Shown::Text(text) => text,
+                nodes::Shown::Written(what) => return Ok(Outcome::Done(what)),
+            }
+        }
+        Command::Wait { cluster, wanted } => nodes::wait(&root, &user_data, &cluster, &wanted)?,
         Command::Help(command) => help::help(command),
         Command::Version => format!("cernvm-cluster-agent {}\n", protocol::VERSION),
     };

@@ -12,7 +12,7 @@ use crate::nodes::report::Reporter;
 use crate::notify;
 use client::{Answer, Failure, HttpService, Kind, Outcome, Reached, Request, Sealing, Service};
 use context::settings::Settings;
-use protocol::error::Error;
+use protocol::error::{Error, Status};
 use protocol::node::NodeState;
 use protocol::url::ServiceUrl;
 
@@ -156,6 +156,24 @@ impl<S: Service, C: Clock> Session<S, C> {
     pub fn set_address(&mut self, address: IpAddr) {
         if let Some(reporter) = &mut self.reporter {
             reporter.address = Some(address);
+        }
+    }
+
+    /// Makes sure that the kept service has nodes.
+    ///
+    /// # Errors
+    /// 77 when it has told of none.
+    pub fn need_nodes(&self) -> Result<(), Error> {
+        match self.taking_reports() {
+            Some(None) => Err(Error::new(
+                Status::Refused,
+                format!(
+                    "{} has no nodes: it is of an earlier release, or the original service",
+                    self.service_name()
+                ),
+                "use a service of this release; without one, look at the consoles",
+            )),
+            _ => Ok(()),
         }
     }
 

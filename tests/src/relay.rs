@@ -9,6 +9,8 @@ use crate::scripted::{Reply, Scripted, Seen};
 
 /// The header with which a client asks for what the original did not know: it ignored it.
 const ADDED: &str = "Prefer";
+/// The header by which ours tells what it offers.
+const TOLD: &str = "Pairing-Features";
 /// The last words of the paths that the original's routes do not have.
 const ADDED_PATHS: [&str; 3] = ["events", "openapi.json", "healthz"];
 
@@ -23,7 +25,8 @@ pub fn recorded(service: Api) -> Scripted {
 #[must_use]
 pub fn old(service: Api) -> Scripted {
     Scripted::start(move |seen, _| {
-        if seen.path.rsplit('/').next().is_some_and(|last| ADDED_PATHS.contains(&last)) {
+        let last = seen.path.rsplit('/').next();
+        if last.is_some_and(|last| ADDED_PATHS.contains(&last)) || seen.path.contains("/nodes") {
             return Reply::of(404, "text/html", "<h1>Page not found</h1>");
         }
         let mut request = seen.clone();
@@ -32,6 +35,10 @@ pub fn old(service: Api) -> Scripted {
             // The original's list of an unknown pin's keys was empty, not absent.
             Reply::Answer(404, ..) if seen.method == "GET" && seen.path.ends_with("/keys") => {
                 Reply::json(200, &serde_json::json!([]))
+            }
+            Reply::Answer(status, mut headers, body) => {
+                headers.remove(TOLD);
+                Reply::Answer(status, headers, body)
             }
             reply => reply,
         }
@@ -62,7 +69,9 @@ fn without_dates(mut reply: Reply) -> Reply {
     reply
 }
 
-fn forward(service: Api, request: Seen) -> Reply {
+/// What a service answers to a request.
+#[must_use]
+pub fn forward(service: Api, request: Seen) -> Reply {
     let Seen { method, path, mut headers, body } = request;
     for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection"] {
         headers.remove(name);

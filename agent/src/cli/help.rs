@@ -78,6 +78,52 @@ Where the section has a cvm_cluster_secret, the service gets the value sealed.
 ",
     },
     CommandHelp {
+        name: "nodes",
+        usage: &["[--format FORMAT] [--write FILE] [CLUSTER]"],
+        summary: "show the nodes of the cluster: who is there, and how far",
+        details: "\
+The table has every node that has reported. hosts, known_hosts and hostfile have
+those that have joined; --write puts their lines into FILE, between two marker
+lines, and leaves the rest of FILE as it is.
+
+  --format FORMAT  table (default), json, hosts, known_hosts or hostfile
+  --write FILE     for example /etc/hosts or /etc/ssh/ssh_known_hosts
+
+CLUSTER, where this VM's own is not meant:
+  --pin PIN        its pin
+  --url URL        its service (default as in the section)
+  --secret-file FILE
+                   its secret, where it has one
+",
+    },
+    CommandHelp {
+        name: "wait",
+        usage: &[
+            "--nodes N [--state STATE] [--role ROLE]",
+            "--nodes N [--at-least M] --for SECONDS",
+            "--expect FILE",
+        ],
+        summary: "wait until nodes are there",
+        details: "\
+Prints the nodes once N are there. It waits as long as cvm_cluster_timeout says;
+then it prints who is missing, and the exit status is 75.
+
+  --nodes N        so many, at most 10000
+  --state STATE    ready (default), or joined, which counts those that are ready
+  --role ROLE      only master or slave
+  --for SECONDS    wait so long at most
+  --at-least M     after that time M are enough
+  --expect FILE    only nodes of these names count, one in a line; without
+                   --nodes all of them
+
+CLUSTER, where this VM's own is not meant:
+  --pin PIN        its pin
+  --url URL        its service (default as in the section)
+  --secret-file FILE
+                   its secret, where it has one
+",
+    },
+    CommandHelp {
         name: "check",
         usage: &["[--json] [--strict] FILE..."],
         summary: "look for mistakes in contexts before a VM boots with them",

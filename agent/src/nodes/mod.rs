@@ -1,3 +1,7 @@
 //! The nodes of a cluster: what this one reports of itself, and what is read of the others.
 
+pub mod barrier;
+pub mod block;
+pub mod formats;
+pub mod members;
 pub mod report;

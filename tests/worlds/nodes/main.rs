@@ -1,0 +1,7 @@
+//! Nodes: what real agents report to a real service, what is made of it, and what waits for it.
+
+mod bad_input;
+mod barriers;
+mod files;
+mod machine;
+mod reports;
