@@ -71,8 +71,7 @@ Where the section has a cvm_cluster_secret, the service gets the value sealed.
         name: "get",
         usage: &["[--wait] [--secret-file FILE] KEY"],
         summary: "print a value",
-        details: "\
-  --wait           wait for the key, as long as cvm_cluster_timeout says
+        details: "  --wait           wait for the key, as long as cvm_cluster_timeout says
   --secret-file FILE
                    the cluster's secret, where the section has none
 ",
