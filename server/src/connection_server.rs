@@ -59,10 +59,10 @@ struct Shared {
     tasks: TaskTracker,
 }
 
-/// Processor time that a connection has used.
+/// Processor time that a connection has used while several sources wanted some.
 struct Meter {
     begun: Instant,
-    /// When it was last polled, in nanoseconds since `begun`.
+    /// When the poll that is measured began, in nanoseconds since `begun`; [`NOT_POLLED`] between two.
     polled: AtomicU64,
     /// What was used and is not counted yet, in nanoseconds.
     used: AtomicU64,
@@ -70,11 +70,14 @@ struct Meter {
     owes: AtomicBool,
 }
 
+/// No time that a [`Meter`] reaches.
+const NOT_POLLED: u64 = u64::MAX;
+
 impl Meter {
     fn new() -> Self {
         Self {
             begun: Instant::now(),
-            polled: AtomicU64::new(0),
+            polled: AtomicU64::new(NOT_POLLED),
             used: AtomicU64::new(0),
             owes: AtomicBool::new(true),
         }
@@ -89,12 +92,16 @@ impl Meter {
         self.polled.store(begun, Ordering::Relaxed);
         let polled = poll();
         self.used.fetch_add(self.now() - begun, Ordering::Relaxed);
+        self.polled.store(NOT_POLLED, Ordering::Relaxed);
         polled
     }
 
     /// What was used since it was last taken, together with what is used now.
     fn slice(&self) -> Duration {
-        let running = self.now() - self.polled.load(Ordering::Relaxed);
+        let running = match self.polled.load(Ordering::Relaxed) {
+            NOT_POLLED => 0,
+            polled => self.now() - polled,
+        };
         Duration::from_nanos(self.used.load(Ordering::Relaxed) + running)
     }
 
@@ -223,7 +230,9 @@ impl Shared {
         let (mut told, mut cut) = (told, None);
         let outcome = poll_fn(|context| {
             loop {
-                if let Poll::Ready(outcome) = meter.poll(|| connection.as_mut().poll(context)) {
+                let mut poll = || connection.as_mut().poll(context);
+                let polled = if self.contended(proxied) { meter.poll(poll) } else { poll() };
+                if let Poll::Ready(outcome) = polled {
                     return Poll::Ready(Some(outcome));
                 }
                 let cut = match &mut cut {
@@ -271,15 +280,19 @@ impl Shared {
 
     /// Lets other connections go on, and counts the processor time of this one for its client.
     async fn take_turn(&self, meter: &Meter, client: IpAddr, proxied: bool) -> Result<(), Refusal> {
-        if meter.slice() < TIME_SLICE && !meter.owes.load(Ordering::Relaxed) {
+        if !self.contended(proxied) || meter.slice() < TIME_SLICE && !meter.owes.load(Ordering::Relaxed) {
             return Ok(());
         }
         yield_now().await;
-        let contended = proxied || self.service.connections.sources() > 1;
-        let turn = self.service.pace.processor(client, meter.take(), contended).await;
+        let turn = self.service.pace.processor(client, meter.take()).await;
         // Until it was let through it is looked at before each request.
         meter.owes.store(turn.is_err(), Ordering::Relaxed);
         turn.map_err(|later| Refusal::TooBusy(later.as_secs() + 1))
+    }
+
+    /// Whether there may be other clients who want processor time: behind a proxy there always may.
+    fn contended(&self, proxied: bool) -> bool {
+        proxied || self.service.connections.sources() > 1
     }
 
     async fn reject(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {

@@ -127,22 +127,13 @@ impl RateLimits {
         let _ = self.processor.check(client, Instant::now(), used * PROCESSOR_PERIOD, true);
     }
 
-    /// Counts processor time that a client's connection has used, and delays its next request if that was too much and
-    /// others want some too.
+    /// Counts processor time that a client's connection has used, and delays its next request if that was too much.
     ///
     /// # Errors
     /// The delay would be too long: the time to wait. This is known after the longest delay, so that refusals do not
     /// use the processor instead.
-    pub(crate) async fn processor(
-        &self,
-        client: IpAddr,
-        used: Duration,
-        contended: bool,
-    ) -> Result<(), Duration> {
+    pub(crate) async fn processor(&self, client: IpAddr, used: Duration) -> Result<(), Duration> {
         let due = self.processor.check(client, Instant::now(), used * PROCESSOR_PERIOD, true);
-        if !contended {
-            return Ok(());
-        }
         delay(due.unwrap_or(MAX_DELAY)).await;
         due.map(|_| ())
     }
@@ -315,23 +306,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn shares_processor_time_only_while_others_want_some() {
+    async fn shares_processor_time() {
         let limits = RateLimits::new(10);
         let begun = Instant::now();
-        for _ in 0..100 {
-            limits.processor(address(1), SECOND, false).await.unwrap();
-        }
+        limits.used(address(1), SECOND * 100);
+        limits.processor(address(2), Duration::from_micros(50)).await.unwrap();
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        limits.processor(address(2), Duration::from_micros(50), true).await.unwrap();
-        assert_eq!(begun.elapsed(), Duration::ZERO);
-        let later = limits.processor(address(1), Duration::from_micros(50), true).await.unwrap_err();
+        let later = limits.processor(address(1), Duration::from_micros(50)).await.unwrap_err();
         assert!(later > MAX_DELAY && later < 2 * MAX_DELAY, "{later:?}");
         assert_eq!(begun.elapsed(), MAX_DELAY);
         // What was used is forgotten with time, and then slows before it is refused.
         limits.used(address(1), SECOND);
         tokio::time::advance(MAX_DELAY / 2).await;
         let begun = Instant::now();
-        limits.processor(address(1), Duration::from_micros(50), true).await.unwrap();
+        limits.processor(address(1), Duration::from_micros(50)).await.unwrap();
         assert!(begun.elapsed() > MAX_DELAY / 4 && begun.elapsed() <= MAX_DELAY, "{:?}", begun.elapsed());
     }
 }

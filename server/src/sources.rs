@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How much more than one source the wider prefixes of IPv6 may use: /64, /56, /48.
@@ -42,6 +43,8 @@ pub(crate) struct SourceCounter {
     /// The limit of a /64 (or an IPv4 address), of a /56 and of a /48.
     limits: [u64; FACTORS.len()],
     counts: Mutex<Counts>,
+    /// How many sources use it: read at every request, so without the lock.
+    sources: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +76,7 @@ impl SourceCounter {
     pub(crate) fn new(total: u64, per_source: u64) -> Arc<Self> {
         let limits =
             FACTORS.map(|factor| per_source.max((per_source.saturating_mul(factor)).min(total / 4 * 3)));
-        Arc::new(Self { total, limits, counts: Mutex::default() })
+        Arc::new(Self { total, limits, counts: Mutex::default(), sources: AtomicUsize::new(0) })
     }
 
     /// Takes a part. `source` is `None` for what counts for no client, such as the connections of a trusted proxy.
@@ -102,9 +105,7 @@ impl SourceCounter {
 
     /// How many sources use it, those apart that count for no client.
     pub(crate) fn sources(&self) -> usize {
-        let counts = self.counts();
-        // Each source of IPv6 has an entry for each of its prefixes.
-        counts.by_prefix.keys().filter(|prefix| prefix.is_widest()).count()
+        self.sources.load(Ordering::Relaxed)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -134,7 +135,12 @@ impl SourcePermit {
         counts.used += more;
         if more > 0 {
             for prefix in prefixes {
-                *counts.by_prefix.entry(prefix).or_default() += more;
+                let used = counts.by_prefix.entry(prefix).or_default();
+                // Each source of IPv6 has an entry for each of its prefixes.
+                if *used == 0 && prefix.is_widest() {
+                    counter.sources.fetch_add(1, Ordering::Relaxed);
+                }
+                *used += more;
             }
         }
         self.amount += more;
@@ -155,6 +161,9 @@ impl SourcePermit {
                 *used -= less;
                 if *used == 0 {
                     counts.by_prefix.remove(&prefix);
+                    if prefix.is_widest() {
+                        self.counter.sources.fetch_sub(1, Ordering::Relaxed);
+                    }
                 }
             }
         }
@@ -207,12 +216,19 @@ mod tests {
         let counter = SourceCounter::new(3, 2);
         let one = counter.acquire(Some(ip("192.0.2.1")), 2).unwrap();
         assert!(matches!(counter.acquire(Some(ip("192.0.2.1")), 1), Err(Exhausted::Source(_))));
+        assert_eq!(counter.sources(), 1);
         let two = counter.acquire(Some(ip("192.0.2.2")), 1).unwrap();
         assert_eq!(counter.acquire(Some(ip("192.0.2.3")), 1).unwrap_err(), Exhausted::Total);
+        assert_eq!(counter.sources(), 2);
         drop(one);
+        assert_eq!(counter.sources(), 1);
         let proxied = counter.acquire(None, 2).unwrap();
         assert_eq!(counter.acquire(None, 1).unwrap_err(), Exhausted::Total);
         drop((two, proxied));
+        let neighbours = ["2001:db8::1", "2001:db8:0:1::1"].map(|text| counter.acquire(Some(ip(text)), 1));
+        assert_eq!(counter.sources(), 1);
+        drop(neighbours);
+        assert_eq!(counter.sources(), 0);
         assert!(counter.used() == 0 && counter.counts().by_prefix.is_empty());
     }
 
