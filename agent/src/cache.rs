@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use protocol::key::MASTER_IP;
 use protocol::limits::BYTES_PER_PIN;
 use serde::{Deserialize, Serialize};
 
@@ -44,11 +45,13 @@ impl Binding {
     }
 }
 
+/// Puts these bytes in the place of the cache file's.
+pub(crate) type Writer = Box<dyn Fn(&[u8])>;
+
 /// The cache of an instance. Every change is written at once.
 pub struct Cache {
     /// `None` for a guest that cannot be told from a clone: its cache ends with the program.
-    file: Option<PathBuf>,
-    root: Root,
+    write: Option<Writer>,
     content: Content,
 }
 
@@ -85,9 +88,29 @@ impl Cache {
     /// The cache of the instance for this context; empty where there is none that counts.
     #[must_use]
     pub fn open(root: &Root, binding: Option<&Binding>, settings: &Settings) -> Self {
+        let Some(Binding { file, instance }) = binding else {
+            return Self::of(None, "", settings, None);
+        };
+        let (root, to) = (root.clone(), file.clone());
+        // That this fails spoils nothing now.
+        let write = move |bytes: &[u8]| {
+            if let Err(error) = files::create(&root, &to, bytes, MODE) {
+                log::warn!("{error}: the next boot will need the service again");
+            }
+        };
+        Self::of(read(file).as_deref(), instance, settings, Some(Box::new(write)))
+    }
+
+    /// The cache of which these bytes were kept.
+    pub(crate) fn of(
+        kept: Option<&[u8]>,
+        instance: &str,
+        settings: &Settings,
+        write: Option<Writer>,
+    ) -> Self {
         let empty = Content {
             version: VERSION,
-            instance: binding.map(|binding| binding.instance.clone()).unwrap_or_default(),
+            instance: instance.to_owned(),
             pin: settings.pin.reveal().to_owned(),
             role: role(settings.role).to_owned(),
             services: settings.services.iter().map(ToString::to_string).collect(),
@@ -96,9 +119,9 @@ impl Cache {
             master: Record::default(),
             node: Node::default(),
         };
-        let found = binding.and_then(|binding| Content::read(&binding.file));
+        let found = kept.and_then(Content::parse);
         let content = found.and_then(|found| found.for_context(&empty)).unwrap_or(empty);
-        Self { file: binding.map(|binding| binding.file.clone()), root: root.clone(), content }
+        Self { write, content }
     }
 
     /// The values by their keys, each as safe as one that comes from the service.
@@ -107,9 +130,12 @@ impl Cache {
         &self.content.values
     }
 
-    /// Keeps these values, beside those of other keys.
+    /// Keeps these values, beside those of other keys that came from the same master.
     pub fn learn(&mut self, values: &BTreeMap<String, String>) {
         let before = self.content.clone();
+        if values.get(MASTER_IP).is_some_and(|address| self.content.values.get(MASTER_IP) != Some(address)) {
+            self.content.values.clear();
+        }
         self.content.values.extend(values.iter().map(|(key, value)| (key.clone(), value.clone())));
         if self.content != before {
             self.write();
@@ -131,20 +157,24 @@ impl Cache {
         }
     }
 
-    /// That this fails spoils nothing now.
     fn write(&self) {
-        let Some(file) = &self.file else { return };
-        let bytes = serde_json::to_vec(&self.content).expect("strings serialize");
-        if let Err(error) = files::create(&self.root, file, &bytes, MODE) {
-            log::warn!("{error}: the next boot will need the service again");
+        if let Some(write) = &self.write {
+            write(&serde_json::to_vec(&self.content).expect("strings serialize"));
         }
     }
+}
+
+/// The bytes of a cache file, as far as one can be long.
+fn read(file: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// The instance that a cache file belongs to.
 #[must_use]
 pub fn instance(file: &Path) -> Option<String> {
-    Content::read(file).map(|content| content.instance)
+    Content::parse(&read(file)?).map(|content| content.instance)
 }
 
 impl Memory for Cache {
@@ -159,10 +189,8 @@ impl Memory for Cache {
 }
 
 impl Content {
-    fn read(file: &Path) -> Option<Self> {
-        let mut bytes = Vec::new();
-        File::open(file).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-        serde_json::from_slice(&bytes).ok()
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
     }
 
     /// What of it counts for the context that an empty cache of today describes.
@@ -267,6 +295,14 @@ mod tests {
         // Another URL beside the one that it came from changes nothing.
         let more = settings(Role::Slave, PIN, &["http://other", URL]);
         assert_eq!(disk.open("i-1", &more).values(), &kept);
+    }
+
+    #[test]
+    fn keeps_no_value_of_a_master_that_was_replaced() {
+        let disk = Disk::new();
+        disk.open("i-1", &ours()).learn(&values(&[("master_ip", "10.0.0.5"), ("token", "abc")]));
+        disk.open("i-1", &ours()).learn(&values(&[("master_ip", "10.0.0.6")]));
+        assert_eq!(disk.open("i-1", &ours()).values(), &values(&[("master_ip", "10.0.0.6")]));
     }
 
     #[test]

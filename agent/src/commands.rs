@@ -149,7 +149,13 @@ pub fn publish(
     let settings = cluster(root, user_data, secret_file)?;
     unpublished::begin(root, key);
     let value = publish::read_value(key, value, settings.secret.is_some())?;
-    publish::publish(&mut Session::new(&settings, SystemClock::default())?, key, &value)?;
+    let mut session = Session::new(&settings, SystemClock::default())?;
+    let mut cache = Guest::find(root, user_data)?.cache(root, &settings);
+    let master = match settings.role {
+        Role::Master => Some(phase::master(root, &settings, &mut cache, false)?),
+        Role::Slave => None,
+    };
+    publish::publish(&mut session, master.as_ref(), key, &value)?;
     unpublished::end(root, key);
     Ok(format!("published '{key}'"))
 }

@@ -49,8 +49,8 @@ pub struct Master<'a> {
 
 /// What is under the pin once [`Master::claim`] has asked for a place there.
 enum Claim {
-    /// This master's address.
-    Ours,
+    /// This master's address, as it is written there.
+    Ours(String),
     /// Another address that this machine has put there, perhaps at an earlier boot.
     OursBefore(String),
     /// An address of another master.
@@ -81,6 +81,10 @@ impl Master<'_> {
     pub fn ready<S: Service, C: Clock>(&mut self, session: &mut Session<S, C>) -> Result<IpAddr, Error> {
         let deadline = session.deadline();
         let address = self.address(session, &deadline)?;
+        if self.force {
+            // Before master_ready goes: should the machine lose power, its next boot must end what this run begins.
+            self.remember(|record| record.forced = true);
+        }
         match self.ready_address(session, address, &deadline) {
             Err(error) if self.force && error.is_unopened() => {
                 delete_unopened(session, &deadline)?;
@@ -125,9 +129,33 @@ impl Master<'_> {
         if !is_ready_for(&ready, &there) {
             return Ok(false);
         }
-        let withdrawn = session.ask(&Request::Delete { key: MASTER_READY }, &deadline)? == Outcome::Done;
+        let delete = Request::Delete { key: MASTER_READY };
+        let withdrawn = write_while(session, &there, &delete, &deadline)? == Some(Outcome::Done);
         self.remember(|record| record.ready_in = None);
         Ok(withdrawn)
+    }
+
+    /// Before this master publishes a key: makes sure that the cluster is not another master's, whose slaves would get the
+    /// value.
+    ///
+    /// # Errors
+    /// 76 when it is; otherwise as [`Session::ask`].
+    pub fn may_publish<S: Service, C: Clock>(
+        &self,
+        session: &mut Session<S, C>,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
+        session.establish(deadline)?;
+        let address = match &self.memory.record().decided {
+            Some((boot, address)) if Some(boot) == self.boot.as_ref() => *address,
+            _ => address::choose(self.rule, session.reached())?.address,
+        };
+        match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {
+            Outcome::Value(there) if !is(&there, address) && !self.is_own(&there) => {
+                Err(self.taken(session, address, &there))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The master's address for this boot: what was decided first stays, since the master's own files name it.
@@ -177,21 +205,21 @@ impl Master<'_> {
         let mut backoff = Backoff::default();
         loop {
             match self.claim(session, address, deadline)? {
-                Claim::Ours => {
-                    self.withdraw_earlier_ready(session, address, deadline)?;
+                Claim::Ours(there) => {
+                    self.withdraw_earlier_ready(session, address, &there, deadline)?;
                     return self.finish_push(session, address, deadline);
                 }
                 Claim::Others(other) if self.yields() => return Err(self.taken(session, address, &other)),
                 Claim::OursBefore(other) => {
                     log::info!("master_ip was {}, this machine's too: it is now {address}", shown(&other));
                     self.note_original_ready(session, &other, deadline)?;
-                    if replace(session, address, deadline)? {
+                    if replace(session, &other, address, deadline)? {
                         return self.finish_push(session, address, deadline);
                     }
                 }
                 Claim::Others(other) => {
                     log::warn!("master_ip was {}: this master, {address}, takes its place", shown(&other));
-                    if replace(session, address, deadline)? {
+                    if replace(session, &other, address, deadline)? {
                         return self.finish_push(session, address, deadline);
                     }
                 }
@@ -211,16 +239,19 @@ impl Master<'_> {
         let mut backoff = Backoff::default();
         loop {
             match self.claim(session, address, deadline)? {
-                Claim::Ours => {}
-                Claim::Others(other) if !self.force => return Err(self.taken(session, address, &other)),
+                Claim::Ours(_) => {}
+                Claim::Others(other) if !self.is_forced() => return Err(self.taken(session, address, &other)),
                 Claim::OursBefore(other) | Claim::Others(other) => {
                     log::warn!("master_ip was {}: it is now this master's {address}", shown(&other));
-                    if !replace(session, address, deadline)? {
+                    if !replace(session, &other, address, deadline)? {
                         look_again(session, &mut backoff, deadline)?;
                         continue;
                     }
                 }
             }
+            // Before the request: should the machine lose power after it, the next boot must withdraw it.
+            let boot = self.boot.clone();
+            self.remember(|record| record.ready_in = boot);
             let before = match session.ask(&Request::Create { key: MASTER_READY, value: &value }, deadline)? {
                 Outcome::Exists => session.ask(&Request::Get { key: MASTER_READY, wait: 0 }, deadline)?,
                 other => other,
@@ -230,17 +261,15 @@ impl Master<'_> {
                 Outcome::Value(there) if is(there, address) => true,
                 Outcome::Value(_) => {
                     let replace = Request::Replace { key: MASTER_READY, value: &value };
-                    session.ask(&replace, deadline)? == Outcome::Done
+                    write_while(session, &value, &replace, deadline)? == Some(Outcome::Done)
                 }
                 Outcome::Missing | Outcome::Exists | Outcome::Nodes(_) => false,
             };
             if written {
                 match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {
                     Outcome::Value(there) if is(&there, address) => {
-                        let boot = self.boot.clone();
                         self.remember(|record| {
                             record.confirm(address);
-                            record.ready_in = boot;
                             record.original_ready = false;
                         });
                         return Ok(());
@@ -249,7 +278,7 @@ impl Master<'_> {
                         // Another master came in between. If it was ready, its slaves wait for what was overwritten.
                         if before == Outcome::Value(other.clone()) {
                             let give_back = Request::Replace { key: MASTER_READY, value: &other };
-                            session.ask(&give_back, deadline)?;
+                            write_while(session, &other, &give_back, deadline)?;
                         }
                         return Err(self.taken(session, address, &other));
                     }
@@ -273,9 +302,9 @@ impl Master<'_> {
         let mut backoff = Backoff::default();
         loop {
             match session.ask(&Request::Create { key: MASTER_IP, value: &value }, deadline)? {
-                Outcome::Done => return Ok(Claim::Ours),
+                Outcome::Done => return Ok(Claim::Ours(value)),
                 Outcome::Exists => match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {
-                    Outcome::Value(there) if there == value || is(&there, address) => return Ok(Claim::Ours),
+                    Outcome::Value(there) if is(&there, address) => return Ok(Claim::Ours(there)),
                     Outcome::Value(there) if self.is_own(&there) => return Ok(Claim::OursBefore(there)),
                     Outcome::Value(there) => return Ok(Claim::Others(there)),
                     _ => {}
@@ -300,10 +329,15 @@ impl Master<'_> {
         record.was_confirmed() || record.cloned
     }
 
+    /// Whether a person has told it to take the cluster, now or in a run that did not get to its end.
+    fn is_forced(&self) -> bool {
+        self.force || self.memory.record().forced
+    }
+
     /// Whether this master leaves the cluster to another one whose address is there. That one came later if the service
     /// has confirmed this one's address before. A clone does not replace its original.
     fn yields(&self) -> bool {
-        !self.force && self.remembers()
+        !self.is_forced() && self.remembers()
     }
 
     /// A `master_ready` from before this boot is not true now: this master set it at an earlier boot and could not
@@ -312,6 +346,7 @@ impl Master<'_> {
         &mut self,
         session: &mut Session<S, C>,
         address: IpAddr,
+        there: &str,
         deadline: &Deadline,
     ) -> Result<(), Error> {
         let ready_in = self.memory.record().ready_in.as_ref();
@@ -323,7 +358,8 @@ impl Master<'_> {
         if !was_earlier {
             return Ok(());
         }
-        if session.ask(&Request::Delete { key: MASTER_READY }, deadline)? == Outcome::Done {
+        let delete = Request::Delete { key: MASTER_READY };
+        if write_while(session, there, &delete, deadline)? == Some(Outcome::Done) {
             log::info!("withdrew the master_ready of an earlier boot: slaves wait until this boot is ready");
         }
         self.remember(|record| record.ready_in = None);
@@ -395,11 +431,11 @@ impl Master<'_> {
     /// Another master's address is where this one's should be.
     fn taken<S: Service, C: Clock>(&self, session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
         let record = self.memory.record();
-        if !self.force && record.was_confirmed() {
+        if !self.is_forced() && record.was_confirmed() {
             let held = other.parse().is_ok_and(|other| self.machine.contains(&other));
             return replaced(session, address, other, held);
         }
-        if !self.force && record.cloned {
+        if !self.is_forced() && record.cloned {
             return clone_of_master(session, address, other);
         }
         let problem = format!("that master_ip is {}, while this master's address is {address}", shown(other));
@@ -426,16 +462,40 @@ fn delete_unopened<S: Service, C: Clock>(
     Ok(())
 }
 
-/// Puts the address in place of another one. False when that went meanwhile.
+/// Puts the address in place of the other one. False when that went meanwhile.
 fn replace<S: Service, C: Clock>(
     session: &mut Session<S, C>,
+    other: &str,
     address: IpAddr,
     deadline: &Deadline,
 ) -> Result<bool, Error> {
     // Before master_ip changes, or a slave could take the old "ready" for the new address.
-    session.ask(&Request::Delete { key: MASTER_READY }, deadline)?;
+    if write_while(session, other, &Request::Delete { key: MASTER_READY }, deadline)?.is_none() {
+        return Ok(false);
+    }
     let replace = Request::Replace { key: MASTER_IP, value: &address.to_string() };
-    Ok(session.ask(&replace, deadline)? == Outcome::Done)
+    Ok(write_while(session, other, &replace, deadline)? == Some(Outcome::Done))
+}
+
+/// Writes while `master_ip` is still what was `seen` there; `None` when it has changed. The API has no conditional writes,
+/// so this looks just before each try: the one before may have taken minutes to fail.
+fn write_while<S: Service, C: Clock>(
+    session: &mut Session<S, C>,
+    seen: &str,
+    request: &Request<'_>,
+    deadline: &Deadline,
+) -> Result<Option<Outcome>, Error> {
+    let mut backoff = Backoff::default();
+    loop {
+        match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {
+            Outcome::Value(there) if there == seen => {}
+            _ => return Ok(None),
+        }
+        match session.attempt(request, deadline) {
+            Ok(answer) => return Ok(Some(answer.outcome)),
+            Err(failure) => session.pause_after(request, failure, &mut backoff, deadline)?,
+        }
+    }
 }
 
 /// This master was the cluster's, and another one has taken its place since. Its address may be one that this machine

@@ -9,10 +9,10 @@ use protocol::limits::VALUE_MAX_CHARS;
 
 use crate::backoff::{Backoff, Clock};
 use crate::cli::ValueSource;
-use crate::master;
+use crate::master::{self, Master};
 use crate::session::Session;
-use client::Service;
 use client::seal::{SEALED_VALUE_MAX_BYTES, is_sealed};
+use client::{Outcome, Request, Service};
 use context::placeholder;
 use context::value::{self, Origin};
 use protocol::error::{Error, Status};
@@ -75,21 +75,35 @@ pub fn read_value(key: &str, source: ValueSource, sealed: bool) -> Result<String
     ))
 }
 
-/// Puts the value under the pin, in place of one that is there.
+/// Puts the value under the pin, in place of one that is there; on a `master` only while the cluster is its own.
 ///
 /// # Errors
-/// As [`Session::ask`].
+/// As [`Master::may_publish`] and [`Session::ask`].
 pub fn publish<S: Service, C: Clock>(
     session: &mut Session<S, C>,
+    master: Option<&Master<'_>>,
     key: &str,
     value: &str,
 ) -> Result<(), Error> {
     let deadline = session.deadline();
+    let may_publish =
+        |session: &mut _| master.map_or(Ok(()), |master| master.may_publish(session, &deadline));
     let mut backoff = Backoff::default();
-    while !master::put(session, key, value, &deadline)? {
+    loop {
+        may_publish(session)?;
+        match session.ask(&Request::Create { key, value }, &deadline)? {
+            Outcome::Done => return Ok(()),
+            Outcome::Exists => {
+                // It may be there since another master has taken this one's place.
+                may_publish(session)?;
+                if session.ask(&Request::Replace { key, value }, &deadline)? == Outcome::Done {
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
         master::look_again(session, &mut backoff, &deadline)?;
     }
-    Ok(())
 }
 
 fn read(key: &str, input: impl Read, path: &Path) -> Result<String, Error> {
@@ -121,7 +135,32 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::fake::{FakeSession, done, exists, missing};
+    use crate::master::Unremembered;
+    use crate::session::fake::{FakeSession, done, exists, missing, value};
+    use context::settings::AddressRule;
+
+    #[test]
+    fn leaves_the_keys_of_another_master_alone() {
+        let rule = AddressRule::Literal("10.0.0.5".parse().unwrap());
+        let mut memory = Unremembered::default();
+        let master = Master {
+            rule: &rule,
+            machine: Vec::new(),
+            boot: None,
+            booted: None,
+            force: false,
+            memory: &mut memory,
+        };
+        let script = vec![
+            ("cluster", done()),
+            ("get master_ip", value("10.0.0.5")),
+            ("create token=abc", exists()),
+            ("get master_ip", value("10.0.0.9")),
+        ];
+        let mut fake = FakeSession::script(1500, script);
+        let error = publish(&mut fake.session, Some(&master), "token", "abc").unwrap_err();
+        assert_eq!(error.status(), Status::Nonsense);
+    }
 
     #[test]
     fn puts_a_key_in_place_of_one_that_is_there() {
@@ -149,7 +188,7 @@ mod tests {
             ),
             (vec![("cluster", missing()), ("cluster", missing())], Some(Status::Refused)),
         ] {
-            let result = publish(&mut FakeSession::script(1500, script).session, "token", "abc");
+            let result = publish(&mut FakeSession::script(1500, script).session, None, "token", "abc");
             assert_eq!(result.err().map(|error| error.status()), exit);
         }
     }

@@ -23,6 +23,8 @@ pub struct Record {
     pub(super) original_ready: bool,
     /// This machine has the disk of one that was a master under this pin, and no user-data of its own.
     pub(super) cloned: bool,
+    /// A person has said that it takes the cluster back, and the service has not confirmed that yet.
+    pub(super) forced: bool,
 }
 
 impl Record {
@@ -54,6 +56,7 @@ impl Record {
     pub(super) fn confirm(&mut self, address: IpAddr) {
         self.confirmed = Some(address);
         self.intended.clear();
+        self.forced = false;
     }
 }
 

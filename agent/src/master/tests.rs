@@ -47,7 +47,9 @@ fn withdraws_ready_before_it_takes_another_masters_place() {
             ("cluster", done()),
             ("create master_ip=10.0.0.5", exists()),
             ("get master_ip", value("10.0.0.4")),
+            ("get master_ip", value("10.0.0.4")),
             ("delete master_ready", withdrawn),
+            ("get master_ip", value("10.0.0.4")),
             ("replace master_ip=10.0.0.5", done()),
         ])
         .unwrap();
@@ -63,7 +65,9 @@ fn begins_again_when_the_other_address_goes_meanwhile() {
         ("cluster", done()),
         ("create master_ip=10.0.0.5", exists()),
         ("get master_ip", value("10.0.0.4")),
+        ("get master_ip", value("10.0.0.4")),
         ("delete master_ready", done()),
+        ("get master_ip", value("10.0.0.4")),
         ("replace master_ip=10.0.0.5", missing()),
         ("cluster", done()),
         ("create master_ip=10.0.0.5", done()),
@@ -127,6 +131,7 @@ fn renews_ready_of_an_earlier_boot_and_of_an_old_master() {
         ("get master_ip", value("10.0.0.5")),
         ("create master_ready=10.0.0.5", exists()),
         ("get master_ready", value("yes")),
+        ("get master_ip", value("10.0.0.5")),
         ("replace master_ready=10.0.0.5", done()),
         ("get master_ip", value("10.0.0.5")),
     ])
@@ -158,7 +163,9 @@ fn gives_back_what_it_took_from_a_master_that_came_in_between() {
     let mut ready = beginning();
     ready.extend([
         ("get master_ready", value("10.0.0.4")),
+        ("get master_ip", value("10.0.0.5")),
         ("replace master_ready=10.0.0.5", done()),
+        ("get master_ip", value("10.0.0.4")),
         ("get master_ip", value("10.0.0.4")),
         ("replace master_ready=10.0.0.4", done()),
     ]);
@@ -167,6 +174,7 @@ fn gives_back_what_it_took_from_a_master_that_came_in_between() {
     let mut old = beginning();
     old.extend([
         ("get master_ready", value("yes")),
+        ("get master_ip", value("10.0.0.5")),
         ("replace master_ready=10.0.0.5", done()),
         ("get master_ip", value("10.0.0.4")),
     ]);
@@ -197,7 +205,9 @@ fn knows_its_own_address_of_an_earlier_boot() {
         ("cluster", done()),
         ("create master_ip=10.0.0.5", exists()),
         ("get master_ip", value("10.0.0.4")),
+        ("get master_ip", value("10.0.0.4")),
         ("delete master_ready", done()),
+        ("get master_ip", value("10.0.0.4")),
         ("replace master_ip=10.0.0.5", done()),
         ("create master_ready=10.0.0.5", done()),
         ("get master_ip", value("10.0.0.5")),
@@ -214,7 +224,9 @@ fn takes_an_address_that_this_machine_holds_for_its_own() {
         ("cluster", done()),
         ("create master_ip=10.0.0.5", exists()),
         ("get master_ip", value("10.0.0.6")),
+        ("get master_ip", value("10.0.0.6")),
         ("delete master_ready", missing()),
+        ("get master_ip", value("10.0.0.6")),
         ("replace master_ip=10.0.0.5", done()),
         ("create master_ready=10.0.0.5", done()),
         ("get master_ip", value("10.0.0.5")),
@@ -272,7 +284,9 @@ fn stays_away_once_another_master_has_replaced_it() {
         master.force = true;
         let mut script = found();
         script.extend([
+            ("get master_ip", value("10.0.0.9")),
             ("delete master_ready", done()),
+            ("get master_ip", value("10.0.0.9")),
             ("replace master_ip=10.0.0.5", done()),
             ("create master_ready=10.0.0.5", done()),
             ("get master_ip", value("10.0.0.5")),
@@ -321,6 +335,7 @@ fn withdraws_the_ready_of_an_earlier_boot_but_not_of_this_one() {
         ]
     };
     let mut script = there();
+    script.push(("get master_ip", value("10.0.0.5")));
     script.push(("delete master_ready", done()));
     master(&mut memory).push(&mut FakeSession::script(1500, script).session).unwrap();
     let mut script = there();
@@ -328,6 +343,87 @@ fn withdraws_the_ready_of_an_earlier_boot_but_not_of_this_one() {
     master(&mut memory).ready(&mut FakeSession::script(1500, script).session).unwrap();
     // Run again by hand, after which nothing would say again that it is ready.
     master(&mut memory).push(&mut FakeSession::script(1500, there()).session).unwrap();
+}
+
+#[test]
+fn remembers_before_it_says_so_that_it_is_ready() {
+    let mut memory = Unremembered::default();
+    let mut fake = FakeSession::new(&["pair"], 20, |line| match line {
+        "pair cluster" | "pair create master_ip=10.0.0.5" => done(),
+        // The service does it, and the machine never learns.
+        _ => failed(Kind::Broken),
+    });
+    master(&mut memory).ready(&mut fake.session).unwrap_err();
+    let script = vec![
+        ("cluster", done()),
+        ("create master_ip=10.0.0.5", exists()),
+        ("get master_ip", value("10.0.0.5")),
+        ("get master_ip", value("10.0.0.5")),
+        ("delete master_ready", done()),
+    ];
+    let mut next = master(&mut memory);
+    next.boot = Some("third".to_owned());
+    next.push(&mut FakeSession::script(1500, script).session).unwrap();
+}
+
+#[test]
+fn ends_at_the_next_boot_what_force_began() {
+    let mut memory = remembering("10.0.0.5");
+    let mut fake = FakeSession::new(&["pair"], 20, |line| match line {
+        "pair cluster" | "pair delete master_ready" => done(),
+        "pair create master_ip=10.0.0.5" => exists(),
+        "pair get master_ip" => value("10.0.0.9"),
+        _ => failed(Kind::Broken),
+    });
+    let mut forced = master(&mut memory);
+    forced.force = true;
+    forced.ready(&mut fake.session).unwrap_err();
+    let script = vec![
+        ("cluster", done()),
+        ("create master_ip=10.0.0.5", exists()),
+        ("get master_ip", value("10.0.0.9")),
+        ("get master_ip", value("10.0.0.9")),
+        ("delete master_ready", missing()),
+        ("get master_ip", value("10.0.0.9")),
+        ("replace master_ip=10.0.0.5", done()),
+    ];
+    master(&mut memory).push(&mut FakeSession::script(1500, script).session).unwrap();
+    assert!(master(&mut memory).yields(), "it is done");
+}
+
+#[test]
+fn looks_again_before_it_repeats_a_write() {
+    let mut memory = Unremembered::default();
+    let script = vec![
+        ("cluster", done()),
+        ("create master_ip=10.0.0.5", exists()),
+        ("get master_ip", value("10.0.0.4")),
+        ("get master_ip", value("10.0.0.4")),
+        ("delete master_ready", failed(Kind::Broken)),
+        // A third master has come, and its readiness is not to be touched.
+        ("get master_ip", value("10.0.0.9")),
+        ("cluster", done()),
+        ("create master_ip=10.0.0.5", done()),
+    ];
+    master(&mut memory).push(&mut FakeSession::script(1500, script).session).unwrap();
+}
+
+#[test]
+fn publishes_only_while_the_cluster_is_its_own() {
+    let deadline = |fake: &FakeSession| fake.session.deadline();
+    for (there, may) in [
+        (missing(), true),
+        (value("10.0.0.5"), true),
+        (value("10.0.0.6"), false),
+        (value("10.0.0.4"), true),
+        (value("10.0.0.9"), false),
+    ] {
+        let mut memory = remembering("10.0.0.4");
+        let mut fake = FakeSession::script(1500, vec![("cluster", done()), ("get master_ip", there)]);
+        let deadline = deadline(&fake);
+        let result = master(&mut memory).may_publish(&mut fake.session, &deadline);
+        assert_eq!(result.map_err(|error| error.status()), if may { Ok(()) } else { Err(Status::Nonsense) });
+    }
 }
 
 #[test]
@@ -343,6 +439,7 @@ fn withdraws_at_shutdown_what_is_its_own() {
             script.push(("get master_ready", value(ready)));
         }
         if withdrawn {
+            script.push(("get master_ip", value(master_ip)));
             script.push(("delete master_ready", done()));
         }
         let mut memory = remembering("10.0.0.5");
@@ -366,7 +463,9 @@ fn says_again_what_the_originals_unit_says_only_once() {
         ("create master_ip=10.0.0.5", exists()),
         ("get master_ip", value("10.0.0.4")),
         ("get master_ready", value("yes")),
+        ("get master_ip", value("10.0.0.4")),
         ("delete master_ready", done()),
+        ("get master_ip", value("10.0.0.4")),
         ("replace master_ip=10.0.0.5", done()),
         ("create master_ready=10.0.0.5", done()),
     ];

@@ -5,7 +5,7 @@ mod bootloader;
 mod cloud_init;
 mod contextualize;
 mod early;
-mod obtain;
+pub(crate) mod obtain;
 mod once;
 mod original;
 mod recorded;

@@ -7,7 +7,7 @@ use protocol::key::MASTER_IP;
 
 use super::Guest;
 use crate::address;
-use crate::backoff::SystemClock;
+use crate::backoff::{Clock, SystemClock};
 use crate::cache::Cache;
 use crate::master::{Master, Memory as _};
 use crate::nodes::report::Reporter;
@@ -15,6 +15,7 @@ use crate::record::{self, Record, State};
 use crate::root::Root;
 use crate::session::{ContextService, Session};
 use crate::slave::{self, Gathered};
+use client::Service;
 use context::settings::{Role, Settings};
 use protocol::error::Error;
 
@@ -28,12 +29,12 @@ const UPTIME: &str = "/proc/uptime";
 pub const PIN_HAS_EXPIRED: &str = "the pin has expired, new slaves cannot join";
 
 /// What a master or a slave has got.
-pub(super) struct Obtained {
-    pub(super) values: BTreeMap<String, String>,
+pub(crate) struct Obtained {
+    pub(crate) values: BTreeMap<String, String>,
     /// Why that is not all, or why the service does not know of it.
-    pub(super) trouble: Option<Error>,
+    pub(crate) trouble: Option<Error>,
     /// How it was got, for a person.
-    pub(super) how: String,
+    pub(crate) how: String,
 }
 
 impl Obtained {
@@ -53,12 +54,11 @@ pub(super) fn obtain(
     wait: bool,
 ) -> Obtained {
     match settings.role {
-        Role::Master => push(root, session, settings, cache),
-        Role::Slave => {
-            let obtained = gather(session, keys, cache.values(), wait);
-            cache.learn(&obtained.values);
-            obtained
-        }
+        Role::Master => match master(root, settings, cache, false) {
+            Ok(mut master) => push(session, &mut master),
+            Err(error) => Obtained::nothing(error),
+        },
+        Role::Slave => gather(session, keys, cache, wait),
     }
 }
 
@@ -66,11 +66,7 @@ pub(super) fn obtain(
 pub(crate) type HttpSession = Session<ContextService, SystemClock>;
 
 /// A master's own address goes into its own files even when the service cannot be told.
-fn push(root: &Root, session: &mut HttpSession, settings: &Settings, cache: &mut Cache) -> Obtained {
-    let mut master = match master(root, settings, cache, false) {
-        Ok(master) => master,
-        Err(error) => return Obtained::nothing(error),
-    };
+pub(crate) fn push<S: Service, C: Clock>(session: &mut Session<S, C>, master: &mut Master<'_>) -> Obtained {
     let pushed = master.push(session);
     if let Ok(address) = &pushed {
         session.set_address(*address);
@@ -111,24 +107,28 @@ fn booted(root: &Root) -> Option<Instant> {
     Instant::now().checked_sub(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
-fn gather(
-    session: &mut HttpSession,
+/// What a slave gets, with the help of what it has kept; it keeps what comes.
+pub(crate) fn gather<S: Service, C: Clock>(
+    session: &mut Session<S, C>,
     keys: &[String],
-    earlier: &BTreeMap<String, String>,
+    cache: &mut Cache,
     wait: bool,
 ) -> Obtained {
-    if earlier.contains_key(MASTER_IP) {
-        let (gathered, how) = slave::gather_again(session, keys, earlier, wait);
-        return Obtained { values: gathered.values.clone(), trouble: gathered.into_shortfall(), how };
-    }
-    match if wait { slave::gather(session, keys) } else { slave::look(session, keys) } {
-        Ok(gathered) => Obtained {
-            how: format!("the master, {}, is ready", gathered.values[MASTER_IP]),
-            values: gathered.values.clone(),
-            trouble: Gathered::into_shortfall(gathered),
-        },
-        Err(error) => Obtained::nothing(error),
-    }
+    let obtained = if cache.values().contains_key(MASTER_IP) {
+        let (gathered, how) = slave::gather_again(session, keys, cache.values(), wait);
+        Obtained { values: gathered.values.clone(), trouble: gathered.into_shortfall(), how }
+    } else {
+        match if wait { slave::gather(session, keys) } else { slave::look(session, keys) } {
+            Ok(gathered) => Obtained {
+                how: format!("the master, {}, is ready", gathered.values[MASTER_IP]),
+                values: gathered.values.clone(),
+                trouble: Gathered::into_shortfall(gathered),
+            },
+            Err(error) => Obtained::nothing(error),
+        }
+    };
+    cache.learn(&obtained.values);
+    obtained
 }
 
 impl Guest {
