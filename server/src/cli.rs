@@ -9,9 +9,10 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
 use protocol::url::ServiceUrl;
 
-use crate::commands::{Create, Delete, Show, check::Check, contexts::Contexts};
+use crate::commands::{Create, Delete, Show, check::Check, contexts::Contexts, copy::Copy};
 use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
 use crate::error::Error;
+use crate::etcd_args::EtcdArgs;
 use crate::store::{Limits, PINS};
 use crate::token::CreateToken;
 
@@ -44,7 +45,7 @@ const LEVELS: [&str; 5] = ["off", "error", "warn", "info", "debug"];
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the service.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Create a pin and write the contexts of a master and of its slaves.
     Contexts(Contexts),
     /// Look contexts over before a VM boots them, as the agent's `check` does.
@@ -60,6 +61,8 @@ pub enum Command {
     Backup(Backup),
     /// Say whether the service of a data directory is ready: exit status 0, or 69 and the reason.
     Health(Health),
+    /// Copy a store between a data directory, a file and an etcd cluster, while no service writes to it.
+    Copy(Copy),
     /// Show how much is in the store of a service that does not run.
     Stats(Stats),
     /// Delete expired and oversized pins from the store of a service that does not run.
@@ -86,9 +89,12 @@ pub struct Serve {
     #[arg(help_heading = "Storage")]
     data_dir: PathBuf,
     /// Keep everything in memory, and forget it at the end.
-    #[arg(long, env = "CERNVM_PAIRING_IN_MEMORY", value_parser = switch)]
+    #[arg(long, env = "CERNVM_PAIRING_IN_MEMORY", value_parser = switch, conflicts_with = "etcd")]
     #[arg(help_heading = "Storage")]
     in_memory: bool,
+
+    #[command(flatten)]
+    etcd: EtcdArgs,
 
     /// Certificate for TLS with its chain, in PEM. Read again on SIGHUP.
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "CERNVM_PAIRING_TLS_CERT")]
@@ -221,7 +227,11 @@ impl Serve {
                 .then(|| Tls::SelfSigned { key: (!self.in_memory).then(|| self.data_dir.join("tls.key")) }),
         };
         Ok(Config {
-            storage: if self.in_memory { Storage::Memory } else { Storage::Directory(self.data_dir.clone()) },
+            storage: match self.etcd.config()? {
+                Some(etcd) => Storage::Etcd(etcd),
+                None if self.in_memory => Storage::Memory,
+                None => Storage::Directory(self.data_dir.clone()),
+            },
             limits: Limits { lifetime: self.pin_lifetime, pins: self.max_pins, ..Limits::default() },
             value_max_chars: self.max_value_length,
             connections: self.max_connections,
@@ -295,7 +305,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a duration such as `90s`, `30m`, `24h` or `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let explain = || format!("{text:?} is not a number with s, m, h or d behind it, such as 24h");
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let seconds = match unit {
@@ -307,7 +317,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = number.parse().map_err(|_| explain())?;
     if number == 0 {
-        return Err("a pin must live for a while".to_owned());
+        return Err("it must be more than nothing".to_owned());
     }
     Ok(Duration::from_secs(u64::from(number) * seconds))
 }

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod connect;
 pub mod contexts;
+pub mod copy;
 
 use std::io::{self, BufRead as _};
 

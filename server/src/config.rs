@@ -57,6 +57,9 @@ impl fmt::Display for Config {
         match &self.storage {
             Storage::Directory(dir) => write!(f, "data in {}", dir.display())?,
             Storage::Memory => f.write_str("data in memory, lost at the end")?,
+            Storage::Etcd(etcd) => {
+                write!(f, "data in etcd at {} below {}", etcd.urls.join(","), etcd.prefix)?
+            }
         }
         write!(
             f,
@@ -81,6 +84,8 @@ pub enum Storage {
     Directory(PathBuf),
     /// In memory, until the process ends.
     Memory,
+    /// In an etcd cluster, which other servers may share.
+    Etcd(pairing_etcd::Config),
 }
 
 /// A service that forgets everything when it ends.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use pairing_core::Refused;
+use pairing_etcd::Error as EtcdError;
 use protocol::InvalidPin;
 
 /// Why it did not work. Never holds a pin.
@@ -16,6 +17,10 @@ pub enum Error {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] Refused),
+
+    /// The store in an etcd cluster cannot be used.
+    #[error(transparent)]
+    Etcd(#[from] pairing_etcd::Error),
 
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
@@ -43,6 +48,21 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
+
+    /// A copy would take the place of something else.
+    #[error("{}: it is there", path.display())]
+    StoreExists {
+        /// What is there.
+        path: PathBuf,
+    },
+
+    /// A copy is to come from or go to an etcd cluster that is not named.
+    #[error("no etcd cluster is named")]
+    NoCluster,
+
+    /// A copy is to come from and go to the same etcd cluster.
+    #[error("--from and --to are the same etcd cluster")]
+    SamePlace,
 
     /// A backup would take the place of something else.
     #[error("{}: it is there, and no earlier backup", path.display())]
@@ -92,6 +112,13 @@ pub enum Error {
     /// A file that holds no token.
     #[error("{}: its first line is no token", path.display())]
     Token {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A file that holds no password.
+    #[error("{}: its first line is no password", path.display())]
+    Password {
         /// The file.
         path: PathBuf,
     },
@@ -149,6 +176,7 @@ impl Error {
     pub fn next_step(&self) -> &str {
         match self {
             Self::Store(_) => "look at the data directory: its owner, its free space, who else uses it",
+            Self::Etcd(err) => etcd_next_step(err),
             Self::Listen { source, .. } => match source.kind() {
                 io::ErrorKind::AddrInUse => "stop what listens there, or give another --listen",
                 io::ErrorKind::PermissionDenied => {
@@ -173,11 +201,15 @@ impl Error {
             Self::Token { .. } => {
                 "write 16 or more visible ASCII characters into it, as `openssl rand -hex 16` makes them"
             }
+            Self::Password { .. } => "write the password of etcd's user into its first line",
             Self::System(_) => "look at the limits of this process (ulimit -a)",
             Self::Url { .. } => "give a URL such as http://192.0.2.7:8000 or https://pairing.example.org",
             Self::Loopback { .. } => {
                 "give the URL by which the VMs reach the service, with --url or --public-url"
             }
+            Self::StoreExists { .. } => "give a directory without a store, or a name that is free",
+            Self::NoCluster => "give its URLs with --etcd",
+            Self::SamePlace => "copy to a file first, then from the file to the other cluster",
             Self::Exists { .. } => "remove it, or give other names with --master and --slave",
             Self::NoRandomness(_) => "look whether this program may open /dev/urandom",
             Self::Pin(_) => {
@@ -191,8 +223,21 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Etcd(err) => match err {
+                // EX_UNAVAILABLE
+                EtcdError::Unreachable { .. } => 69,
+                // EX_IOERR
+                EtcdError::Damaged { .. } | EtcdError::Store(_) => 74,
+                // EX_CONFIG
+                EtcdError::Access { .. }
+                | EtcdError::Tls { .. }
+                | EtcdError::Foreign { .. }
+                | EtcdError::Format { .. }
+                | EtcdError::TwoClusters { .. }
+                | EtcdError::NotEmpty { .. } => 78,
+            },
             // EX_USAGE
-            Self::Url { .. } | Self::Loopback { .. } | Self::Pin(_) => 64,
+            Self::Url { .. } | Self::Loopback { .. } | Self::Pin(_) | Self::NoCluster | Self::SamePlace => 64,
             // EX_NOINPUT
             Self::NoStore { .. } => 66,
             // EX_UNAVAILABLE
@@ -200,12 +245,36 @@ impl Error {
             // EX_OSERR
             Self::Listen { .. } | Self::System(_) | Self::NoRandomness(_) => 71,
             // EX_CANTCREAT
-            Self::Taken { .. } | Self::InUse { .. } | Self::Exists { .. } => 73,
+            Self::Taken { .. } | Self::InUse { .. } | Self::Exists { .. } | Self::StoreExists { .. } => 73,
             // EX_IOERR
             Self::Store(_) | Self::File { .. } | Self::Copy(_) => 74,
             // EX_CONFIG
-            Self::Tls { .. } | Self::Token { .. } => 78,
+            Self::Tls { .. } | Self::Token { .. } | Self::Password { .. } => 78,
             Self::Request(error) => error.status().code(),
         }
+    }
+}
+
+fn etcd_next_step(err: &EtcdError) -> &'static str {
+    match err {
+        EtcdError::Unreachable { .. } => {
+            "look whether a majority of etcd runs, and at the URLs; --etcd-timeout makes the start wait longer"
+        }
+        EtcdError::Access { .. } => {
+            "look at --etcd-user and --etcd-password-file, and at the role of that user: it takes readwrite on the prefix"
+        }
+        EtcdError::Tls { .. } => {
+            "give the authority that signed etcd's certificates with --etcd-ca, and --etcd-cert and --etcd-key if etcd asks for them"
+        }
+        EtcdError::Foreign { .. } => "give a prefix of its own with --etcd-prefix",
+        EtcdError::Format { .. } => {
+            "run the release that wrote it, or give another prefix with --etcd-prefix"
+        }
+        EtcdError::TwoClusters { .. } => "give --etcd the URLs of one cluster",
+        EtcdError::Damaged { .. } => {
+            "restore the store from a backup with `copy`, below another --etcd-prefix"
+        }
+        EtcdError::NotEmpty { .. } => "give a prefix where nothing is with --etcd-prefix",
+        EtcdError::Store(_) => "look at etcd's log, then try again",
     }
 }

@@ -7,7 +7,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use pairing_server::{Config, Server, listen};
 //!
-//! let server = Server::new(Config::default())?;
+//! let server = Server::new(Config::default()).await?;
 //! let listener = listen::bind("127.0.0.1:0".parse()?)?;
 //! server.serve(vec![listener], std::future::pending()).await?;
 //! # Ok(())
@@ -27,6 +27,8 @@ mod connections;
 pub mod console;
 pub mod environment;
 pub mod error;
+mod etcd;
+mod etcd_args;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod health;

@@ -45,6 +45,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Delete(args) => args.run()?,
         Command::Contexts(args) => args.run()?,
         Command::Backup(args) => backup::write(&args.data_dir, &args.file)?.to_string(),
+        Command::Copy(args) => args.run()?,
         Command::Health(args) => health::check(&args.data_dir)?,
         Command::Stats(args) => maintenance::stats(&args.data_dir)?,
         Command::Purge(args) => maintenance::purge(&args.data_dir, args.larger_than)?,
@@ -70,7 +71,7 @@ async fn serve(args: &Serve) -> Result<(), Error> {
         );
     }
     let starting = system::starting();
-    let mut server = Server::new(config)?;
+    let mut server = Server::new(config).await?;
     drop(starting);
     if let Some(address) = args.metrics_listen {
         let listener = listen::bind(address)?;

@@ -3,6 +3,7 @@
 //! Counting is an atomic addition into an array: nothing is looked up, allocated or locked on the way of a request.
 //! What others know anyway (pins, keys, waiters, commits) is asked for at each read.
 
+mod journal;
 pub(crate) mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use protocol::url::ServiceUrl;
 use tokio::select;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +21,7 @@ use crate::config::{Config, Storage, Tls};
 use crate::connection_server::ConnectionServer;
 use crate::connections::Connections;
 use crate::error::Error;
+use crate::etcd;
 use crate::held_requests::HeldRequests;
 use crate::http::page::Page;
 use crate::listen;
@@ -49,14 +50,16 @@ pub struct Server {
     admin: Option<TcpListener>,
     /// The admin's socket in the data directory; a store in memory has none.
     socket: Option<AdminSocket>,
+    /// Whether a store in etcd is cut off from it.
+    cut_off: Option<watch::Receiver<bool>>,
 }
 
 impl Server {
-    /// Opens the store and puts the service together.
+    /// Opens the store and puts the service together. With a store in etcd, it waits until all of that is loaded.
     ///
     /// # Errors
     /// The store cannot be opened, or the certificate cannot be used.
-    pub fn new(config: Config) -> Result<Self, Error> {
+    pub async fn new(config: Config) -> Result<Self, Error> {
         let self_signed = matches!(config.tls, Some(Tls::SelfSigned { .. }));
         let certificate = config.tls.map(Certificate::load).transpose()?;
         let fingerprint = certificate.as_ref().filter(|_| self_signed).and_then(Certificate::fingerprint);
@@ -73,7 +76,7 @@ impl Server {
             queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
             ..config.limits
         };
-        let mut socket = None;
+        let (mut socket, mut etcd) = (None, None);
         let store = match &config.storage {
             Storage::Directory(dir) => {
                 warn_if_open(dir);
@@ -82,6 +85,11 @@ impl Server {
                 store
             }
             Storage::Memory => Arc::new(Store::in_memory(limits, config.clock, hub.clone())),
+            Storage::Etcd(wanted) => {
+                let (store, journal) = etcd::open(wanted.clone(), limits, config.clock, hub.clone()).await?;
+                etcd = Some(journal);
+                Arc::new(store)
+            }
         };
         let per_address = config.connections_per_address.unwrap_or(most);
         let service = Arc::new(Service {
@@ -95,6 +103,7 @@ impl Server {
             create_token: config.create_token,
             page,
             metrics: Metrics::default(),
+            journal: etcd.as_ref().map(|etcd| etcd.counters.clone()).unwrap_or_default(),
         });
         let acceptor = certificate.as_ref().map(Certificate::acceptor);
         let tasks = TaskTracker::new();
@@ -105,7 +114,8 @@ impl Server {
             config.access_log,
             tasks.clone(),
         );
-        Ok(Self { service, deliveries, acceptor, tasks, certificate, admin: None, socket })
+        let cut_off = etcd.map(|etcd| etcd.cut_off);
+        Ok(Self { service, deliveries, acceptor, tasks, certificate, admin: None, socket, cut_off })
     }
 
     /// The certificate that connections are protected with, for its fingerprint and to reload it.
@@ -130,7 +140,7 @@ impl Server {
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let Self { service, deliveries, acceptor, tasks, certificate, admin, socket } = self;
+        let Self { service, deliveries, acceptor, tasks, certificate, admin, socket, cut_off } = self;
         let connections = service.connections.clone();
         let mut accepting = Vec::new();
         for listener in listeners {
@@ -142,6 +152,9 @@ impl Server {
             tokio::spawn(connections.clone().watch()),
             tokio::spawn(sweeper::sweep(service.store.clone())),
         ];
+        if let Some(cut_off) = cut_off {
+            background.push(tokio::spawn(etcd::interrupt_when_cut_off(cut_off, service.hub.clone())));
+        }
         let admin_server = AdminServer::new(service.clone(), certificate);
         if let Some(socket) = &socket {
             let (listener, server) =
@@ -242,8 +255,8 @@ mod tests {
     }
 
     impl Running {
-        fn start(tls: Option<Tls>) -> Self {
-            let server = Server::new(Config { tls, ..Config::default() }).unwrap();
+        async fn start(tls: Option<Tls>) -> Self {
+            let server = Server::new(Config { tls, ..Config::default() }).await.unwrap();
             let listener = listen::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
             let address = listener.local_addr().unwrap();
             let service = server.service.clone();
@@ -262,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn makes_pins_over_tls_for_those_who_know_the_key() {
-        let running = Running::start(Some(Tls::SelfSigned { key: None }));
+        let running = Running::start(Some(Tls::SelfSigned { key: None })).await;
         let url = format!("https://{}", running.address);
         let create = async |trust: Trust| {
             let url = ServiceUrl::parse(&url, true).unwrap();
@@ -279,7 +292,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn cuts_off_those_who_never_finish_a_request() {
-        let running = Running::start(None);
+        let running = Running::start(None).await;
         let begun = Instant::now();
         for beginning in ["", "GET / HTTP/1.1\r\nHost: x\r\nX: "] {
             let mut slow = TcpStream::connect(running.address).await.unwrap();
@@ -293,7 +306,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn cuts_off_those_who_do_not_come_to_an_end_of_the_handshake() {
-        let running = Running::start(Some(Tls::SelfSigned { key: None }));
+        let running = Running::start(Some(Tls::SelfSigned { key: None })).await;
         let begun = Instant::now();
         let mut slow = TcpStream::connect(running.address).await.unwrap();
         assert_eq!(slow.read(&mut [0]).await.unwrap(), 0);
@@ -303,7 +316,7 @@ mod tests {
 
     #[tokio::test]
     async fn ends_in_good_order() {
-        let running = Running::start(None);
+        let running = Running::start(None).await;
         let pin = running.service.store.create_cluster().await.unwrap().pin;
         let mut idle = TcpStream::connect(running.address).await.unwrap();
         let mut waiting = TcpStream::connect(running.address).await.unwrap();

@@ -41,6 +41,8 @@ pub(crate) struct Service {
     pub(crate) create_token: Option<CreateToken>,
     /// The page for browsers.
     pub(crate) page: Page,
+    /// What a journal in etcd counts; nothing without one.
+    pub(crate) journal: Arc<pairing_etcd::Counters>,
 }
 
 impl Service {
@@ -54,7 +56,7 @@ impl Service {
         }
         timeout(READY_TIME, self.store.ready()).await.unwrap_or_else(|_| {
             let time = READY_TIME.as_millis();
-            Err(Refused::Failed(format!("the disk has not confirmed a write within {time} ms")))
+            Err(Refused::Failed(format!("the store has not confirmed a write within {time} ms")))
         })
     }
 }

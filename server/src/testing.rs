@@ -47,6 +47,7 @@ pub(crate) fn service(store: Arc<Store>, hub: Arc<Hub>) -> Service {
         budget: MemoryBudget::new(1 << 30),
         create_token: None,
         page: Page::default(),
+        journal: Arc::default(),
         metrics: Metrics::default(),
     }
 }

@@ -130,6 +130,16 @@ impl Hub {
         }
     }
 
+    /// Nothing can be told any more of what is waited for: wakes every waiter and ends every subscription, so that they
+    /// turn to another server. Others are admitted.
+    pub fn interrupt(&self) {
+        let mut state = self.state();
+        state.waiters = 0;
+        for (_, watched) in state.pins.drain() {
+            self.wake(watched.into_waiters(), &Wake::Unreachable);
+        }
+    }
+
     /// Whether [`Hub::close`] was called.
     #[must_use]
     pub fn is_closed(&self) -> bool {

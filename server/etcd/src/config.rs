@@ -26,8 +26,11 @@ pub struct Tls {
     /// Who signs the members' certificates.
     pub ca: Vec<u8>,
     /// The server's own certificate and key, where etcd asks for them.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    pub identity: Option<Identity>,
 }
+
+/// A certificate and its private key.
+pub type Identity = (Vec<u8>, Vec<u8>);
 
 /// Without the password and the key.
 impl fmt::Debug for Config {

@@ -5,6 +5,7 @@
 //! had when the read began. So every server answers as if there were one.
 
 mod config;
+mod copy;
 mod error;
 mod journal;
 mod layout;
@@ -18,7 +19,8 @@ mod tests;
 mod transaction;
 mod watch;
 
-pub use config::{Config, Tls};
+pub use config::{Config, Identity, Tls};
+pub use copy::{Import, export};
 pub use error::Error;
 pub use journal::Etcd;
 pub use start::connect;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Compare, CompareOp, GetOptions, ResponseHeader, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, GetOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse};
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
@@ -102,27 +102,33 @@ async fn claim(members: &Members, config: &Config) -> Result<Option<Failure>, Er
         Some(err) => Err(err),
         None => Ok(Some(failure)),
     };
-    let found = match members.get(deadline, &layout.format(), None).await {
-        Ok(found) => found,
+    // In one transaction, since another server may start at the same time.
+    let format = layout.format();
+    let free = || Compare::version(format.clone(), CompareOp::Equal, 0);
+    let any = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
+    let look = Txn::new()
+        .when([free()])
+        .and_then([TxnOp::get(layout.prefix(), Some(any))])
+        .or_else([TxnOp::get(format.clone(), None)]);
+    let looked = match members.txn(deadline, &look).await {
+        Ok(looked) => looked,
         Err(failure) => return failed(failure),
     };
-    if let Some(found) = found.kvs().first() {
-        if found.value() == FORMAT.as_bytes() {
-            return Ok(None);
+    let found = looked.op_responses().into_iter().find_map(|response| match response {
+        TxnOpResponse::Get(mut found) => found.take_kvs().pop(),
+        _ => None,
+    });
+    match found {
+        Some(_) if looked.succeeded() => return Err(Error::Foreign { prefix: config.prefix.clone() }),
+        Some(found) if found.value() == FORMAT.as_bytes() => return Ok(None),
+        Some(found) => {
+            let found = String::from_utf8_lossy(found.value()).chars().take(20).collect();
+            return Err(Error::Format { prefix: config.prefix.clone(), found, known: FORMAT });
         }
-        let found = String::from_utf8_lossy(found.value()).chars().take(20).collect();
-        return Err(Error::Format { prefix: config.prefix.clone(), found, known: FORMAT });
+        None => {}
     }
-    let any = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
-    match members.get(deadline, layout.prefix(), Some(any)).await {
-        Ok(any) if any.kvs().is_empty() => {}
-        Ok(_) => return Err(Error::Foreign { prefix: config.prefix.clone() }),
-        Err(failure) => return failed(failure),
-    }
-    // Another server may start at the same time: then the next look finds its format.
-    let format = layout.format();
-    let free = Compare::version(format.clone(), CompareOp::Equal, 0);
-    let claim = Txn::new().when([free]).and_then([TxnOp::put(format, FORMAT, None)]);
+    // If another server is faster, the next look finds its format.
+    let claim = Txn::new().when([free()]).and_then([TxnOp::put(format, FORMAT, None)]);
     match members.txn(deadline, &claim).await {
         Ok(claimed) if claimed.succeeded() => Ok(None),
         Ok(_) => Ok(Some(Failure::Unreachable("another server starts at the same time".to_owned()))),

@@ -61,6 +61,7 @@ impl Harness {
             budget: MemoryBudget::new(1 << 30),
             create_token: None,
             page: Page::default(),
+            journal: Arc::default(),
             metrics: Metrics::default(),
         };
         let proxies = Proxies::new(vec!["127.0.0.0/8".parse().expect("it is one")]);

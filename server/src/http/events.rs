@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use pairing_core::Refused;
 use pairing_core::clock::Timestamp;
 use pairing_core::hub::{HubEvent, Subscription};
 use pairing_core::store::{Change, Cluster, Key, Node, NodeClass, Store};
@@ -157,9 +158,12 @@ impl Feed {
                     HubEvent::Closed => return None,
                 },
                 () = sleep(left) => {
-                    // The store's clock need not run as fast as ours.
-                    if self.store.now() >= self.expires {
-                        break self.gone("expired");
+                    // The store's clock need not run as fast as ours, and other servers' clocks may show another time:
+                    // the store removes the pin before it says that it is gone.
+                    match self.store.cluster(&self.pin).await {
+                        Ok(_) => {}
+                        Err(Refused::UnknownPin) => break self.gone("expired"),
+                        Err(_) => return None,
                     }
                 }
                 _ = self.comment.tick() => break Bytes::from_static(b": still here\n\n"),

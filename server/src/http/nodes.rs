@@ -151,6 +151,7 @@ pub(super) async fn wait(
             return Ok(found);
         }
         match timeout_at(end, waiter.woken()).await {
+            Ok(Wake::Unreachable) => return Err(Refusal::Unreachable),
             Ok(Wake::ShuttingDown) => return Err(Refusal::ShuttingDown),
             Ok(Wake::Gone) => return Err(Refusal::UnknownPin),
             Ok(Wake::Nodes | Wake::Set(_)) | Err(_) => {}

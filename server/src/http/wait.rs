@@ -74,6 +74,7 @@ pub(super) async fn for_key(
     match timeout(longest, waiter.woken()).await {
         Ok(Wake::Set(key)) => Ok(key),
         Ok(Wake::Gone | Wake::Nodes) | Err(_) => Err(Refusal::UnknownKey),
+        Ok(Wake::Unreachable) => Err(Refusal::Unreachable),
         Ok(Wake::ShuttingDown) => Err(Refusal::ShuttingDown),
     }
 }

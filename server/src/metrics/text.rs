@@ -11,6 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::journal;
 use super::{BOUNDS, Cause, RouteLabel, STATUSES, read};
 use crate::budget::{MemoryBudget, Purpose};
 use crate::console;
@@ -139,7 +140,7 @@ impl Collector for Counted {
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
-        Ok(())
+        journal::encode(encoder, &self.service.journal.figures())
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Wake {
     Nodes,
     /// The pin was deleted or has expired.
     Gone,
+    /// The journal cannot be reached.
+    Unreachable,
     /// The service ends.
     ShuttingDown,
 }

@@ -49,7 +49,7 @@ pub enum HubEvent {
     Reports,
     /// The subscriber has missed changes: it is too far behind.
     Lagged,
-    /// The service is shutting down, or the pin is gone and that was told before.
+    /// The service is shutting down or cannot reach its journal, or the pin is gone and that was told before.
     Closed,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
+use std::sync::Arc;
 
 use redb::Durability;
 use redb::backends::FileBackend;
@@ -10,12 +11,30 @@ use super::database::Records;
 use super::device::Device;
 use super::journal::CommitError;
 use super::layout::guarded;
+use super::pins::PinKey;
 use super::record::Record;
 use super::state::Id;
+use super::{Key, Node};
 use crate::Refused;
+use crate::clock::Timestamp;
 
 /// Bytes of records that are committed together: a transaction is held in memory, and a sync costs milliseconds.
 const BATCH_BYTES: usize = 4 << 20;
+
+/// A cluster with all that it has, on its way from one store to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WholeCluster {
+    /// Its pin.
+    pub pin: PinKey,
+    /// When it was created.
+    pub created: Timestamp,
+    /// From this moment on it is gone.
+    pub expires: Timestamp,
+    /// In the order of their creation.
+    pub keys: Vec<Arc<Key>>,
+    /// In the order of their identifiers.
+    pub nodes: Vec<Arc<Node>>,
+}
 
 /// The file while records are added.
 pub struct StoreCopy {
@@ -24,6 +43,7 @@ pub struct StoreCopy {
     records: Records,
     batch: BTreeMap<Id, Option<Record>>,
     batch_bytes: usize,
+    next_id: Id,
 }
 
 /// What a store file holds.
@@ -44,7 +64,29 @@ impl StoreCopy {
     /// It cannot be written.
     pub fn begin(file: File, name: String) -> Result<Self, Refused> {
         let records = open(&file, &name)?;
-        Ok(Self { name, file, records, batch: BTreeMap::new(), batch_bytes: 0 })
+        Ok(Self { name, file, records, batch: BTreeMap::new(), batch_bytes: 0, next_id: 0 })
+    }
+
+    /// Adds a cluster, under the numbers that come next.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn add_cluster(&mut self, cluster: &WholeCluster) -> Result<(), Refused> {
+        let WholeCluster { pin, created, expires, keys, nodes } = cluster;
+        self.push(Record::Cluster { pin: *pin, created: *created, expires: *expires });
+        for key in keys {
+            self.push(Record::Key { pin: *pin, key: key.clone() });
+        }
+        for node in nodes {
+            self.push(Record::Node { pin: *pin, node: node.clone() });
+        }
+        if self.batch_bytes >= BATCH_BYTES { self.commit() } else { Ok(()) }
+    }
+
+    fn push(&mut self, record: Record) {
+        self.batch_bytes += record.encode().len();
+        self.batch.insert(self.next_id, Some(record));
+        self.next_id += 1;
     }
 
     /// Adds a record under its number.

@@ -20,6 +20,9 @@ use super::{Charge, Cluster, Key, Limits, Observer, Stats, Update};
 use crate::Refused;
 use crate::clock::{Clock, SteadyClock, Timestamp};
 
+/// Something to wait for.
+type Waiting<'a, T = ()> = std::pin::Pin<Box<dyn Future<Output = Result<T, Refused>> + Send + 'a>>;
+
 /// Clusters and their keys. The promises are at the head of [the module](super). Dropping it answers what is queued
 /// and closes the journal; it blocks for that long.
 pub struct Store {
@@ -199,8 +202,13 @@ impl Store {
     /// [`Refused::UnknownPin`].
     pub async fn nodes(&self, pin: &Pin, after: Option<u64>) -> Result<NodeListing, Refused> {
         let Some(key) = PinKey::of(pin) else { return Err(Refused::UnknownPin) };
-        self.caught_up().await?;
-        self.live(pin, self.shared.state.list_nodes(key, self.now(), after)).await
+        if let Some(reached) = self.behind() {
+            reached.await?;
+        }
+        match self.live(pin, self.shared.state.list_nodes(key, self.now(), after)) {
+            Ok(listing) => Ok(listing),
+            Err(gone) => gone.await,
+        }
     }
 
     /// Tells the versions of this store's listings from those of another process, or of another time.
@@ -222,7 +230,9 @@ impl Store {
         charge: Option<Charge>,
     ) -> Result<(), Refused> {
         // A report is compared with nothing but whether its cluster is there.
-        self.caught_up().await?;
+        if let Some(reached) = self.behind() {
+            reached.await?;
+        }
         let (pin, id, report) = (pin.clone(), id.into(), report.into());
         self.write(Operation::PutNode { pin, id, report, class, charge }).await.map(drop)
     }
@@ -232,7 +242,9 @@ impl Store {
     /// # Errors
     /// [`Refused::UnknownPin`], [`Refused::UnknownNode`], or the journal's.
     pub async fn delete_node(&self, pin: &Pin, id: &str) -> Result<(), Refused> {
-        self.caught_up().await?;
+        if let Some(reached) = self.behind() {
+            reached.await?;
+        }
         self.write(Operation::DeleteNode { pin: pin.clone(), id: id.into() }).await.map(drop)
     }
 
@@ -323,10 +335,16 @@ impl Store {
     /// # Errors
     /// A shared journal cannot tell in a few seconds what is durable.
     pub async fn caught_up(&self) -> Result<(), Refused> {
-        match &self.reads {
-            Some(reads) => reads.reached().await,
+        match self.behind() {
+            Some(reached) => reached.await,
             None => Ok(()),
         }
+    }
+
+    /// What a read has to wait for first. It is part of every request that is held, so it is one pointer wide, and nothing
+    /// without a shared journal.
+    fn behind(&self) -> Option<Waiting<'_>> {
+        self.reads.as_ref().map(|reads| reads.reached())
     }
 
     /// Reads from a cluster.
@@ -336,27 +354,35 @@ impl Store {
         read: impl FnOnce(PinKey, &Entry) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let Some(key) = PinKey::of(pin) else { return Err(Refused::UnknownPin) };
-        self.caught_up().await?;
-        self.live(pin, self.shared.state.read(key, self.now(), |entry| read(key, entry))).await?
+        if let Some(reached) = self.behind() {
+            reached.await?;
+        }
+        let found = self.shared.state.read(key, self.now(), |entry| read(key, entry));
+        match self.live(pin, found) {
+            Ok(answer) => answer,
+            Err(gone) => gone.await,
+        }
     }
 
     /// What was found in a live cluster. The answer that one has expired waits until nothing can bring it back, which
     /// the sweeper has nearly always seen to before.
-    async fn live<T>(&self, pin: &Pin, found: Lookup<T>) -> Result<T, Refused> {
-        match found {
-            Lookup::Live(found) => Ok(found),
-            Lookup::Expired(at) if !self.shared.is_final(at) => {
-                let remove = if self.shared.journal_is_shared {
-                    Operation::RemoveExpired(pin.clone())
-                } else {
-                    Operation::Sweep
-                };
-                // Boxed: it is seldom, and would be part of every request that is held.
-                Box::pin(self.write(remove)).await?;
-                Err(Refused::UnknownPin)
+    fn live<T, R>(&self, pin: &Pin, found: Lookup<T>) -> Result<T, Waiting<'_, R>> {
+        let remove = match found {
+            Lookup::Live(found) => return Ok(found),
+            Lookup::Expired(at) if self.shared.is_final(at) => None,
+            Lookup::Expired(_) if self.shared.journal_is_shared => {
+                Some(Operation::RemoveExpired(pin.clone()))
             }
-            Lookup::Expired(_) | Lookup::Unknown => Err(Refused::UnknownPin),
-        }
+            Lookup::Expired(_) => Some(Operation::Sweep),
+            Lookup::Unknown => None,
+        };
+        // Boxed: it is seldom, and would be part of every request that is held.
+        Err(Box::pin(async move {
+            if let Some(remove) = remove {
+                self.write(remove).await?;
+            }
+            Err(Refused::UnknownPin)
+        }))
     }
 
     async fn write_key(&self, operation: Operation) -> Result<Arc<Key>, Refused> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use redb::Durability;
 use redb::backends::FileBackend;
 
+use super::copy::WholeCluster;
 use super::database::Records;
 use super::device::Device;
 use super::embedded::FILE_NAME;
@@ -71,11 +72,22 @@ impl AtRest {
     /// # Errors
     /// As for [`super::embedded::Embedded::open`].
     pub fn open(dir: &Path) -> Result<Self, Refused> {
-        let path = dir.join(FILE_NAME);
+        Self::open_in(dir, &dir.join(FILE_NAME))
+    }
+
+    /// Opens a backup, or any other store file. It is made if it is not there, which is for the caller to prevent.
+    ///
+    /// # Errors
+    /// As for [`AtRest::open`].
+    pub fn open_file(path: &Path) -> Result<Self, Refused> {
+        Self::open_in(path.parent().unwrap_or(path), path)
+    }
+
+    fn open_in(dir: &Path, path: &Path) -> Result<Self, Refused> {
         let name = path.display().to_string();
         let advice =
             "if the service is just starting or ending, try again; else look for a warning in its log";
-        let file = file::open(dir, &path, advice)?;
+        let file = file::open(dir, path, advice)?;
         let disk = FileBackend::new(file).map_err(|err| Refused::Failed(format!("{name}: {err}")))?;
         let open = || Records::open(name.clone(), Device::new(disk), Durability::Immediate);
         guarded(&name, open).map(|records| Self { records })
@@ -117,6 +129,34 @@ impl AtRest {
             stats.largest = stats.largest.max(found.bytes);
         }
         Ok(stats)
+    }
+
+    /// Every cluster, in the order of their creation. All of them are in memory then.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn clusters(&self) -> Result<Vec<WholeCluster>, Refused> {
+        let (mut clusters, mut places) = (Vec::<WholeCluster>::new(), HashMap::new());
+        self.each(|_, record| match record {
+            Record::Cluster { pin, created, expires } => {
+                places.insert(pin, clusters.len());
+                clusters.push(WholeCluster { pin, created, expires, keys: Vec::new(), nodes: Vec::new() });
+            }
+            Record::Key { pin, key } => {
+                if let Some(place) = places.get(&pin) {
+                    clusters[*place].keys.push(key);
+                }
+            }
+            Record::Node { pin, node } => {
+                if let Some(place) = places.get(&pin) {
+                    clusters[*place].nodes.push(node);
+                }
+            }
+        })?;
+        for cluster in &mut clusters {
+            cluster.nodes.sort_by(|one, other| one.id.cmp(&other.id));
+        }
+        Ok(clusters)
     }
 
     /// Deletes the pins that have expired at `now`, and those that take more than `most` bytes.
