@@ -1,5 +1,5 @@
-//! README as a newcomer reads it: the commands of its quick start, copied literally, end in a cluster without a warning,
-//! and its links lead somewhere.
+//! The documents as a newcomer reads them: the commands of the quick start, copied literally, end in a cluster without a
+//! warning; links lead somewhere; messages that are explained are messages that the programs print.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,10 +43,22 @@ fn the_quick_start_ends_in_a_cluster_without_a_warning() {
     assert!(address.parse::<std::net::IpAddr>().is_ok(), "{address}");
 }
 
+/// The documents for users and contributors.
+fn documents() -> Vec<PathBuf> {
+    let below = |folder: &str| {
+        let entries = fs::read_dir(repository().join(folder)).expect("the folder is there");
+        entries.map(|entry| entry.expect("it can be listed").path()).collect::<Vec<_>>()
+    };
+    let mut documents = [below("."), below("docs"), below("cloud-init")].concat();
+    documents.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    assert!(documents.len() > 10, "{documents:?}");
+    documents
+}
+
 #[test]
 fn every_link_leads_somewhere() {
-    for name in ["README.md", "docs/operations.md", "cloud-init/README.md", "CONTRIBUTING.md"] {
-        let path = repository().join(name);
+    for path in documents() {
+        let name = path.display();
         let text = fs::read_to_string(&path).expect("the document is there");
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if target.contains("://") {
@@ -62,6 +74,46 @@ fn every_link_leads_somewhere() {
             }
         }
     }
+}
+
+/// Every Rust source below the folder, in one text without the line ends within strings.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            all.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(&path).expect("a source can be read");
+            let lines = text.lines().map(str::trim_start);
+            lines.for_each(|line| {
+                all.push_str(&line.strip_suffix('\\').map_or(format!("{line}\n"), str::to_owned))
+            });
+        }
+    }
+    all
+}
+
+/// A user searches the page for the message that a program printed.
+#[test]
+fn every_message_that_has_a_remedy_is_one_that_a_program_prints() {
+    let code: String = ["agent", "client", "context", "protocol"]
+        .map(|name| sources(&repository().join(name).join("src")))
+        .concat();
+    let mut messages = 0;
+    for document in ["README.md", "docs/troubleshooting.md"] {
+        let text = fs::read_to_string(repository().join(document)).expect("the document is there");
+        let (_, remedies) = text.split_once("hen it does not work\n").expect("the section is there");
+        for symptom in remedies.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()) {
+            for message in symptom.split('"').skip(1).step_by(2) {
+                messages += 1;
+                for part in message.split('…').map(|part| part.trim_matches([' ', '\''])) {
+                    assert!(code.contains(part), "{document} explains {message:?}, which no program says");
+                }
+            }
+        }
+    }
+    assert!(messages > 20, "{messages}");
 }
 
 /// The anchor of a heading, as GitHub makes it.
