@@ -5,9 +5,8 @@ use std::future::{Future as _, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
@@ -29,6 +28,7 @@ use crate::budget::{BudgetPermit, OverBudget, Purpose, SMALL};
 use crate::connections::{ConnectionPermit, Disconnect};
 use crate::http::{self, Refusal};
 use crate::listen::OnAccept;
+use crate::meter::Meter;
 use crate::metrics::Cause;
 use crate::origin::Proxies;
 use crate::service::Service;
@@ -41,10 +41,6 @@ const HEADERS_MAX: usize = 64;
 pub(crate) const MAX_REJECTIONS: usize = 64;
 /// How long it may take to tell one: a handshake and two round trips.
 const REJECTION: Duration = Duration::from_secs(5);
-/// Processor time after which a connection lets others go on, and after which it is counted for its source. Requests
-/// of agents take a twentieth of it.
-const TIME_SLICE: Duration = Duration::from_millis(1);
-
 /// What stands between the listeners and the service.
 #[derive(Clone)]
 pub(crate) struct ConnectionServer(Arc<Shared>);
@@ -57,57 +53,6 @@ struct Shared {
     http: http1::Builder,
     rejections: Arc<Semaphore>,
     tasks: TaskTracker,
-}
-
-/// Processor time that a connection has used while several sources wanted some.
-struct Meter {
-    begun: Instant,
-    /// When the poll that is measured began, in nanoseconds since `begun`; [`NOT_POLLED`] between two.
-    polled: AtomicU64,
-    /// What was used and is not counted yet, in nanoseconds.
-    used: AtomicU64,
-    /// Whether its source may have used too much: at the beginning, and after a refusal.
-    owes: AtomicBool,
-}
-
-/// No time that a [`Meter`] reaches.
-const NOT_POLLED: u64 = u64::MAX;
-
-impl Meter {
-    fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            polled: AtomicU64::new(NOT_POLLED),
-            used: AtomicU64::new(0),
-            owes: AtomicBool::new(true),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    fn poll<T>(&self, poll: impl FnOnce() -> T) -> T {
-        let begun = self.now();
-        self.polled.store(begun, Ordering::Relaxed);
-        let polled = poll();
-        self.used.fetch_add(self.now() - begun, Ordering::Relaxed);
-        self.polled.store(NOT_POLLED, Ordering::Relaxed);
-        polled
-    }
-
-    /// What was used since it was last taken, together with what is used now.
-    fn slice(&self) -> Duration {
-        let running = match self.polled.load(Ordering::Relaxed) {
-            NOT_POLLED => 0,
-            polled => self.now() - polled,
-        };
-        Duration::from_nanos(self.used.load(Ordering::Relaxed) + running)
-    }
-
-    fn take(&self) -> Duration {
-        Duration::from_nanos(self.used.swap(0, Ordering::Relaxed))
-    }
 }
 
 impl ConnectionServer {
@@ -230,9 +175,9 @@ impl Shared {
         let (mut told, mut cut) = (told, None);
         let outcome = poll_fn(|context| {
             loop {
-                let mut poll = || connection.as_mut().poll(context);
-                let polled = if self.contended(proxied) { meter.poll(poll) } else { poll() };
-                if let Poll::Ready(outcome) = polled {
+                if let Poll::Ready(outcome) =
+                    meter.poll(self.is_contended(proxied), || connection.as_mut().poll(context))
+                {
                     return Poll::Ready(Some(outcome));
                 }
                 let cut = match &mut cut {
@@ -259,7 +204,7 @@ impl Shared {
             }
             None => log::debug!("connection: closed, since its client neither reads nor asks"),
         }
-        self.service.pace.used(peer, meter.take());
+        self.service.rate_limits.used(peer, meter.take());
     }
 
     /// Room in the memory budget for the body of a request, and for what is read from it.
@@ -280,18 +225,20 @@ impl Shared {
 
     /// Lets other connections go on, and counts the processor time of this one for its client.
     async fn take_turn(&self, meter: &Meter, client: IpAddr, proxied: bool) -> Result<(), Refusal> {
-        if !self.contended(proxied) || meter.slice() < TIME_SLICE && !meter.owes.load(Ordering::Relaxed) {
+        if !meter.is_due() {
             return Ok(());
         }
         yield_now().await;
-        let turn = self.service.pace.processor(client, meter.take()).await;
-        // Until it was let through it is looked at before each request.
-        meter.owes.store(turn.is_err(), Ordering::Relaxed);
+        if !self.is_contended(proxied) {
+            return Ok(());
+        }
+        let turn = self.service.rate_limits.processor(client, meter.take()).await;
+        meter.set_owes(turn.is_err());
         turn.map_err(|later| Refusal::TooBusy(later.as_secs() + 1))
     }
 
-    /// Whether there may be other clients who want processor time: behind a proxy there always may.
-    fn contended(&self, proxied: bool) -> bool {
+    /// Whether several sources share the processor. Behind a proxy there may be many.
+    fn is_contended(&self, proxied: bool) -> bool {
         proxied || self.service.connections.sources() > 1
     }
 

@@ -153,7 +153,7 @@ impl Connections {
         self.counter.used()
     }
 
-    /// How many sources there are connections from.
+    /// How many sources there are connections from; each connection of a trusted proxy stands for one.
     pub(crate) fn sources(&self) -> usize {
         self.counter.sources()
     }

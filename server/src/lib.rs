@@ -36,6 +36,7 @@ mod held_requests;
 mod http;
 pub mod listen;
 pub mod maintenance;
+mod meter;
 mod metrics;
 mod origin;
 mod rate_limits;

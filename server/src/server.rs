@@ -94,10 +94,10 @@ impl Server {
         let per_address = config.connections_per_address.unwrap_or(most);
         let service = Arc::new(Service {
             store,
-            holds: HeldRequests::among(limit, per_address),
+            held_requests: HeldRequests::among(limit, per_address),
             hub,
             value_max_chars: config.value_max_chars,
-            pace: RateLimits::new(config.creations_per_hour),
+            rate_limits: RateLimits::new(config.creations_per_hour),
             connections: Connections::new(limit, per_address),
             budget,
             create_token: config.create_token,

@@ -24,7 +24,7 @@ pub(crate) struct Service {
     /// Clusters and keys.
     pub(crate) store: Arc<Store>,
     /// How many may wait and watch.
-    pub(crate) holds: HeldRequests,
+    pub(crate) held_requests: HeldRequests,
     /// Who waits for what.
     pub(crate) hub: Arc<Hub>,
     /// Longest value, in characters.
@@ -32,7 +32,7 @@ pub(crate) struct Service {
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// How fast one address may guess and make pins.
-    pub(crate) pace: RateLimits,
+    pub(crate) rate_limits: RateLimits,
     /// The open connections.
     pub(crate) connections: Arc<Connections>,
     /// How many bytes clients may make the service hold.

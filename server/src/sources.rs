@@ -103,7 +103,7 @@ impl SourceCounter {
         self.total
     }
 
-    /// How many sources use it, those apart that count for no client.
+    /// How many sources use it. A permit that counts for no client stands for a source of its own.
     pub(crate) fn sources(&self) -> usize {
         self.sources.load(Ordering::Relaxed)
     }
@@ -133,6 +133,9 @@ impl SourcePermit {
             }
         }
         counts.used += more;
+        if self.source.is_none() && self.amount == 0 && more > 0 {
+            counter.sources.fetch_add(1, Ordering::Relaxed);
+        }
         if more > 0 {
             for prefix in prefixes {
                 let used = counts.by_prefix.entry(prefix).or_default();
@@ -156,6 +159,9 @@ impl SourcePermit {
         self.amount = amount;
         let mut counts = self.counter.counts();
         counts.used -= less;
+        if self.source.is_none() && amount == 0 {
+            self.counter.sources.fetch_sub(1, Ordering::Relaxed);
+        }
         for prefix in self.source.into_iter().flat_map(prefixes) {
             if let Some(used) = counts.by_prefix.get_mut(&prefix) {
                 *used -= less;
@@ -223,6 +229,7 @@ mod tests {
         drop(one);
         assert_eq!(counter.sources(), 1);
         let proxied = counter.acquire(None, 2).unwrap();
+        assert_eq!(counter.sources(), 2);
         assert_eq!(counter.acquire(None, 1).unwrap_err(), Exhausted::Total);
         drop((two, proxied));
         let neighbours = ["2001:db8::1", "2001:db8:0:1::1"].map(|text| counter.acquire(Some(ip(text)), 1));

@@ -39,10 +39,10 @@ pub(crate) struct TestAnswer {
 pub(crate) fn service(store: Arc<Store>, hub: Arc<Hub>) -> Service {
     Service {
         store,
-        holds: HeldRequests::among(200, 200),
+        held_requests: HeldRequests::among(200, 200),
         hub,
         value_max_chars: protocol::limits::VALUE_MAX_CHARS,
-        pace: RateLimits::new(CREATIONS_PER_HOUR),
+        rate_limits: RateLimits::new(CREATIONS_PER_HOUR),
         connections: Connections::new(200, 200),
         budget: MemoryBudget::new(1 << 30),
         create_token: None,

@@ -53,10 +53,10 @@ impl Harness {
         store.insert(&pin);
         let service = Service {
             store: Arc::new(store),
-            holds: HeldRequests::among(200, 200),
+            held_requests: HeldRequests::among(200, 200),
             hub,
             value_max_chars: VALUE_MAX_CHARS,
-            pace: RateLimits::new(CREATIONS_PER_HOUR),
+            rate_limits: RateLimits::new(CREATIONS_PER_HOUR),
             connections: Connections::new(200, 200),
             budget: MemoryBudget::new(1 << 30),
             create_token: None,

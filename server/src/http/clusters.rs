@@ -18,14 +18,17 @@ pub(super) async fn create(
     body: impl RequestBody,
 ) -> Result<Reply, Refusal> {
     if let Some(token) = &service.create_token {
-        service.pace.may_try_token(client).map_err(|later| Refusal::TooManyTokens(later.as_secs() + 1))?;
+        service
+            .rate_limits
+            .may_try_token(client)
+            .map_err(|later| Refusal::TooManyTokens(later.as_secs() + 1))?;
         if !token.is_given(headers) {
-            service.pace.wrong_token(client).await;
+            service.rate_limits.wrong_token(client).await;
             return Err(Refusal::TokenMissing);
         }
     }
     decode(headers, body).await?;
-    if let Err(later) = service.pace.creation(client).await {
+    if let Err(later) = service.rate_limits.creation(client).await {
         return Err(Refusal::TooManyCreations(later.as_secs() + 1));
     }
     Ok(Reply::ClusterCreated(service.store.create_cluster().await?))

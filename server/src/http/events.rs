@@ -102,7 +102,7 @@ struct Gone {
 
 /// Subscribes to a cluster.
 pub(super) async fn watch(service: &Service, client: IpAddr, pin: &Pin) -> Result<Reply, Refusal> {
-    let hold = service.holds.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
+    let hold = service.held_requests.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
     let mut subscription = service.hub.subscribe(pin)?;
     let cluster = service.store.cluster(pin).await?;
     let keys = service.store.keys(pin).await?;

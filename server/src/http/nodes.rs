@@ -139,7 +139,7 @@ pub(super) async fn wait(
     query: Query,
     wait: Wait,
 ) -> Result<Box<Nodes>, Refusal> {
-    let _hold = service.holds.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
+    let _hold = service.held_requests.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
     let begun = Instant::now();
     loop {
         let mut waiter = service.hub.wait_for_nodes(&pin, query.wanted)?;

@@ -63,7 +63,7 @@ pub(super) async fn for_key(
     name: Box<str>,
     wait: Wait,
 ) -> Result<Arc<Key>, Refusal> {
-    let _hold = service.holds.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
+    let _hold = service.held_requests.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
     let mut waiter = service.hub.wait(&pin, &name)?;
     match service.store.key(&pin, &name).await {
         Err(Refused::UnknownKey) => {}

@@ -48,7 +48,7 @@ impl fmt::Debug for Counted {
 
 impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Service { metrics, store, hub, holds, connections, budget, .. } = &*self.service;
+        let Service { metrics, store, hub, held_requests, connections, budget, .. } = &*self.service;
         let stats = store.stats();
 
         let mut requests = encoder.encode_descriptor(
@@ -124,7 +124,7 @@ impl Collector for Counted {
             ("keys", "Keys that the store holds", stats.keys as u64),
             ("nodes", "Nodes that the store holds", stats.nodes as u64),
             ("waiters", "Waits and event streams that are held", hub.waiters() as u64),
-            ("held_requests_limit", "Waits and event streams that may be held", holds.limit()),
+            ("held_requests_limit", "Waits and event streams that may be held", held_requests.limit()),
             ("connections", "Connections that are open", connections.count()),
             ("connections_limit", "Connections that may be open", connections.limit()),
         ] {
