@@ -1,25 +1,34 @@
-//! The agent's parts; `main.rs` puts them in order.
+//! The agent. Other crates see how to run it, what its help says, and in [`sim`] what a model of many VMs needs.
+#![allow(
+    unreachable_pub,
+    reason = "a part's `pub` says what the other parts may use; other crates see only what is named here"
+)]
 
-pub mod address;
-pub mod backoff;
-pub mod cache;
-pub mod cli;
-pub mod commands;
-pub mod console;
-pub mod doctor;
-pub mod files;
-pub mod get;
+mod address;
+mod backoff;
+mod cache;
+mod cli;
+mod commands;
+mod console;
+mod doctor;
+mod files;
+mod get;
 #[cfg(test)]
 mod interleavings;
-pub mod master;
-pub mod nodes;
-pub mod notify;
-pub mod phase;
-pub mod publish;
-pub mod ready_when;
-pub mod record;
-pub mod root;
-pub mod session;
-pub mod slave;
+mod master;
+mod nodes;
+mod notify;
+mod phase;
+mod publish;
+mod ready_when;
+mod record;
+mod root;
+mod run;
+mod session;
+pub mod sim;
+mod slave;
 mod span;
-pub mod unpublished;
+mod unpublished;
+
+pub use cli::help;
+pub use run::run;

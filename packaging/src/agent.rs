@@ -2,7 +2,7 @@
 //! which would be a tenth of its size; its help is the one source of both.
 
 use clap::{Arg, ArgAction, Command};
-use cluster_agent::cli::help::{COMMANDS, OPTIONS};
+use cluster_agent::help::{COMMANDS, OPTIONS};
 
 /// Name of the agent's program.
 pub(crate) const NAME: &str = "cernvm-cluster-agent";

@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::Command;
-use cluster_agent::cli::help::{COMMANDS, CommandHelp, OPTIONS};
+use cluster_agent::help::{COMMANDS, CommandHelp, OPTIONS};
 use protocol::error::Status;
 use roff::{Roff, bold, roman};
 

@@ -10,10 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
-use cluster_agent::backoff::Clock;
-use cluster_agent::master::{Master, Unremembered};
-use cluster_agent::session::Session;
-use cluster_agent::slave;
+use cluster_agent::sim::{self, Clock, Master, Session, Unremembered};
 use context::settings::{AddressRule, DEFAULT_TIMEOUT};
 use protocol::Pin;
 use protocol::error::Error;
@@ -132,7 +129,7 @@ impl Run {
         match self.program {
             Program::Push => master.push(&mut session).map(drop),
             Program::Ready => master.ready(&mut session).map(drop),
-            Program::Slave | Program::OldSlave => slave::gather(&mut session, &[]).map(drop),
+            Program::Slave | Program::OldSlave => sim::gather(&mut session, &[]).map(drop),
         }
     }
 }

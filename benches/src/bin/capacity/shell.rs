@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use client::{Answer, Outcome, Request, Service};
-use cluster_agent::backoff::Clock;
+use cluster_agent::sim::Clock;
 use protocol::key::{MASTER_IP, MASTER_READY};
 
 /// How often it looks for a key.

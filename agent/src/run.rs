@@ -1,0 +1,86 @@
+//! The steps of a run, in order.
+
+use std::process::ExitCode;
+
+use crate::cli::{self, Args, Command, Target, help};
+use crate::commands::nodes;
+use crate::console::{self, Style};
+use crate::{commands, files, notify, phase};
+use protocol::error::Error;
+
+/// Runs the command line of this process. Its exit status, after everything has been said.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = cli::parse(std::env::args_os().skip(1));
+    console::init(style(&args), args.as_ref().is_ok_and(|args| args.verbose));
+    let outcome = args.and_then(execute);
+    match &outcome {
+        Ok(Outcome::Done(what)) => {
+            log::info!("{what}");
+            notify::done(what);
+        }
+        Ok(Outcome::Printed(_)) => {}
+        Err(error) => {
+            log::error!("{error}; {}", error.next_step());
+            notify::status(&format!("failed: {error}"));
+        }
+    }
+    console::finish(outcome.is_ok());
+    match outcome {
+        Ok(Outcome::Done(_)) => ExitCode::SUCCESS,
+        Ok(Outcome::Printed(status)) => status,
+        Err(error) => error.status().into(),
+    }
+}
+
+fn style(args: &Result<Args, Error>) -> Style {
+    match args {
+        Ok(Args { root, command: Command::Contextualize(Target::Bootloader), .. }) => {
+            Style::BootLoader(files::append(&root.path(phase::BOOT_LOADER_LOG)).ok())
+        }
+        _ => Style::Plain,
+    }
+}
+
+/// How a run ends that does not fail.
+enum Outcome {
+    /// This was done; it is still to be said.
+    Done(String),
+    /// Everything was printed.
+    Printed(ExitCode),
+}
+
+fn execute(Args { root, user_data, command, .. }: Args) -> Result<Outcome, Error> {
+    let printed = match command {
+        Command::Contextualize(target) => {
+            return phase::contextualize(&root, &user_data, target).map(Outcome::Done);
+        }
+        Command::MasterReady { force } => {
+            return commands::master_ready(&root, &user_data, force).map(Outcome::Done);
+        }
+        Command::WithdrawReady => return commands::withdraw_ready(&root, &user_data).map(Outcome::Done),
+        Command::Publish { key, value, secret_file } => {
+            let published = commands::publish(&root, &user_data, secret_file.as_deref(), &key, value);
+            return published.map(Outcome::Done);
+        }
+        Command::Check { files, format, strict } => {
+            return commands::check(&files, format, strict).map(Outcome::Printed);
+        }
+        Command::Doctor(format) => return Ok(Outcome::Printed(commands::doctor(&root, &user_data, format))),
+        Command::Get { key, wait, secret_file } => {
+            commands::get(&root, &user_data, secret_file.as_deref(), &key, wait)? + "\n"
+        }
+        Command::Nodes { cluster, format, write } => {
+            let written = nodes::nodes(&root, &user_data, &cluster, format, write.as_deref())?;
+            match written {
+                nodes::Shown::Text(text) => text,
+                nodes::Shown::Written(what) => return Ok(Outcome::Done(what)),
+            }
+        }
+        Command::Wait { cluster, wanted } => nodes::wait(&root, &user_data, &cluster, &wanted)?,
+        Command::Help(command) => help::help(command),
+        Command::Version => format!("cernvm-cluster-agent {}\n", protocol::VERSION),
+    };
+    print!("{printed}");
+    Ok(Outcome::Printed(ExitCode::SUCCESS))
+}
