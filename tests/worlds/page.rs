@@ -30,8 +30,12 @@ fn a_person_makes_a_pin_and_sees_the_cluster_come_up_and_end() {
     let pin = make_pin(&browser, &service);
     assert!(browser.script("return location.href").as_str().unwrap().ends_with("/cluster_pairing"));
     let (master, slave) = (browser.value("master"), browser.value("slave"));
+    let secret = secret_of(&master).expect("the contexts are sealed");
     for context in [&master, &slave] {
-        assert!(context.contains(&format!("cvm_cluster_pin={pin}\ncvm_service_url={}\n", service.url())));
+        assert!(context.contains(&format!(
+            "cvm_cluster_pin={pin}\ncvm_cluster_secret={secret}\ncvm_service_url={}\n",
+            service.url()
+        )));
     }
     browser.wait_for("link", "live");
     browser.wait_for("stages", "has not sent its address yet");
@@ -43,7 +47,7 @@ fn a_person_makes_a_pin_and_sees_the_cluster_come_up_and_end() {
     let setting = format!("cvm_cluster_master_ip={ADDRESS}");
     let master = Guest::new("master", fixtures::with_settings(&master, &[&setting]));
     master.run(&["contextualize"]).expect(0);
-    browser.wait_for("stage-address", ADDRESS);
+    browser.wait_for("stage-address", "its address is sealed");
     browser.wait_for("stage-ready", "still booting");
     browser.picture("page-master-boots");
 
@@ -57,7 +61,10 @@ fn a_person_makes_a_pin_and_sees_the_cluster_come_up_and_end() {
     browser.tab_to("summary");
     browser.press(ENTER);
     browser.wait_for("keys", "master_ready\t(not shown)");
-    browser.wait_for("keys", &format!("master_ip\t{ADDRESS}"));
+    browser.wait_for("keys", "master_ip\t(sealed)");
+    let stored = service.api().value(&pin, "master_ip").expect("it is there");
+    assert!(stored.starts_with("v1."), "{stored}");
+    assert!(!service.log().contains(&secret));
     browser.picture("page-ready");
 
     browser.tab_to("#delete");
@@ -68,6 +75,44 @@ fn a_person_makes_a_pin_and_sees_the_cluster_come_up_and_end() {
         assert_eq!(state_of(&browser, stage), "lost", "{stage}");
     }
     browser.picture("page-deleted");
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+fn secret_of(context: &str) -> Option<String> {
+    let line = context.lines().find_map(|line| line.strip_prefix("cvm_cluster_secret="))?;
+    Some(line.to_owned())
+}
+
+#[test]
+fn the_browser_makes_the_secret_and_leaves_it_out_where_that_is_wanted() {
+    let service = Service::start();
+    let browser = Browser::start();
+    let pin = make_pin(&browser, &service);
+    let secrets = || ["master", "slave"].map(|role| secret_of(&browser.value(role)));
+    let [first, of_slave] = secrets();
+    assert_eq!(first, of_slave);
+    assert!(first.as_ref().is_some_and(|secret| secret.len() == 43), "{first:?}");
+    browser.reload();
+    browser.wait_for("link", "live");
+    assert_eq!(secrets(), [first.clone(), first.clone()], "a reload keeps it");
+
+    browser.script("document.getElementById('sealed').click()");
+    assert_eq!(secrets(), [None, None]);
+    browser.script("document.getElementById('sealed').click()");
+    let [second, of_slave] = secrets();
+    assert_eq!(second, of_slave);
+    assert!(second.is_some() && second != first);
+
+    // A secret that another tool made for a pin that is followed here stays.
+    browser.script("document.getElementById('sealed').click()");
+    let context = format!(
+        "[ucernvm-begin]\ncvm_cluster_pin={pin}\ncvm_cluster_secret=of-another-tool\n[ucernvm-end]\n"
+    );
+    browser.script(&format!(
+        "const area = document.getElementById('slave'); area.value = {}; area.dispatchEvent(new Event('change'))",
+        json!(context)
+    ));
+    assert_eq!(secrets(), [None, Some("of-another-tool".to_owned())]);
     assert_eq!(browser.console(), [""; 0]);
 }
 
@@ -141,8 +186,10 @@ fn what_a_person_has_written_stays() {
         json!(context)
     );
     browser.script(&paste);
+    let secret = secret_of(&browser.value("master")).expect("the contexts are sealed");
     let filled = format!(
-        "#cloud-config\nip: ###MASTER_IP_PLACEHOLDER###\n[ucernvm-begin]\ncvm_cluster_pin={pin}\ncvm_service_url={}\n\
+        "#cloud-config\nip: ###MASTER_IP_PLACEHOLDER###\n[ucernvm-begin]\ncvm_cluster_pin={pin}\n\
+         cvm_cluster_secret={secret}\ncvm_service_url={}\n\
          cvm_cluster_timeout=60\n[ucernvm-end]\nruncmd: []\n",
         service.url()
     );
@@ -157,9 +204,8 @@ fn contexts_name_the_public_url_of_the_service() {
     let pin = make_pin(&browser, &service);
     for role in ["master", "slave"] {
         let context = browser.value(role);
-        let lines =
-            format!("cvm_cluster_pin={pin}\ncvm_service_url=https://pair.example.org/pairing\n[ucernvm-end]");
-        assert!(context.contains(&lines), "{context}");
+        let line = "\ncvm_service_url=https://pair.example.org/pairing\n[ucernvm-end]";
+        assert!(context.contains(&format!("cvm_cluster_pin={pin}\n")) && context.contains(line), "{context}");
     }
 }
 

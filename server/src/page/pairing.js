@@ -2,9 +2,11 @@
 // The pairing page: makes a pin, fills both contexts, shows the cluster come up. It uses nothing but API v1.
 
 const PLACEHOLDER = "###MASTER_IP_PLACEHOLDER###";
+const SEALED = /^v1\.[A-Za-z0-9_-]{38,}$/;
 const SECTION = /\[ucernvm-begin\][\s\S]*?\[ucernvm-end\]\n?/;
-// The pin outlives a reload in this tab and no longer; an address bar or a history is no place for a secret.
+// Pin and secret outlive a reload in this tab and no longer; an address bar or a history is no place for them.
 const REMEMBERED = "pin";
+const SECRET = "secret";
 // Between two attempts to come back to a service that answers, but not with events. In milliseconds.
 const AGAIN = 3000;
 
@@ -12,6 +14,10 @@ const $ = (id) => document.getElementById(id);
 const api = (pin, rest = "") => `api/v1/clusters/${pin}${rest}`;
 
 let pin = null;
+// What the agents seal the cluster's values with; null where they do not. It never leaves the browser but in a context.
+let secret = null;
+// The one that this page made before the person chose not to seal.
+let dropped = null;
 let stream = null;
 let keys = new Map();
 // Whether a wait was seen under this pin.
@@ -48,10 +54,19 @@ function serviceSettings() {
   return [`cvm_service_url=${location.origin}${path}`, ...settings];
 }
 
+// 32 random bytes in base64url without padding, as the agent reads them.
+function makeSecret() {
+  const bytes = crypto.getRandomValues(new Uint8Array(32));
+  const base64 = btoa(String.fromCharCode(...bytes));
+  return base64.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
 function section(role) {
   const lines = ["[ucernvm-begin]"];
   if (role === "master") lines.push("cvm_cluster_master=yes");
-  lines.push(`cvm_cluster_pin=${pin}`, ...serviceSettings());
+  lines.push(`cvm_cluster_pin=${pin}`);
+  if (secret) lines.push(`cvm_cluster_secret=${secret}`);
+  lines.push(...serviceSettings());
   return `${lines.join("\n")}\n[ucernvm-end]\n`;
 }
 
@@ -67,7 +82,8 @@ function fill(role) {
   const ours = section(role).split("\n");
   const set = new Set([...ours.map((line) => line.split("=")[0]), "cvm_cluster_master"]);
   const kept = found[0].split("\n").slice(1)
-    .filter((line) => line && !set.has(line.split("=")[0].trim()) && !line.startsWith("[ucernvm-end]"));
+    .filter((line) => line && !set.has(line.split("=")[0].trim()) && !line.startsWith("[ucernvm-end]"))
+    .filter((line) => line !== `cvm_cluster_secret=${dropped}`);
   ours.splice(ours.indexOf("[ucernvm-end]"), 0, ...kept);
   area.value = area.value.replace(SECTION, () => ours.join("\n"));
 }
@@ -95,11 +111,14 @@ function stage(id, state, text) {
 function drawKeys() {
   const address = keys.get("master_ip");
   const ready = keys.get("master_ready");
-  stage("stage-address", address ? "done" : "", address ? `${address.value} (sent ${when(address.modified)})` : "has not sent its address yet");
+  // Only the cluster can open its address.
+  const shown = address && (SEALED.test(address.value) ? "its address is sealed" : address.value);
+  stage("stage-address", address ? "done" : "", address ? `${shown} (sent ${when(address.modified)})` : "has not sent its address yet");
   stage("stage-ready", ready ? "done" : "", ready ? `since ${when(ready.modified)}` : "the master is still booting");
   const rows = [...keys.values()].map((key) => {
     const row = document.createElement("tr");
-    for (const text of [key.key, key.value ?? "(not shown)", when(key.modified)]) {
+    const value = SEALED.test(key.value ?? "") ? "(sealed)" : key.value ?? "(not shown)";
+    for (const text of [key.key, value, when(key.modified)]) {
       row.insertCell().textContent = text;
     }
     return row;
@@ -131,7 +150,7 @@ function drawGone(reason) {
   for (const id of ["stage-address", "stage-ready", "stage-slaves"]) stage(id, "lost", text);
   $("link").textContent = "";
   $("delete").hidden = true;
-  sessionStorage.removeItem(REMEMBERED);
+  for (const item of [REMEMBERED, SECRET]) sessionStorage.removeItem(item);
   complain(`This is over: ${text}. Slaves that come now will not find the master.`);
 }
 
@@ -171,9 +190,17 @@ async function rejoin(followed) {
   if (followed === pin) watch();
 }
 
-function show(cluster) {
-  pin = cluster.pin;
+function remember() {
   sessionStorage.setItem(REMEMBERED, pin);
+  if (secret) sessionStorage.setItem(SECRET, secret);
+  else sessionStorage.removeItem(SECRET);
+}
+
+function show(cluster, itsSecret = null) {
+  pin = cluster.pin;
+  secret = itsSecret;
+  remember();
+  $("sealed").checked = secret !== null;
   complain("");
   $("pin").value = pin;
   for (const id of ["pin-box", "contexts", "live", "delete"]) $(id).hidden = false;
@@ -191,7 +218,7 @@ async function attempt(work) {
 }
 
 $("create").addEventListener("click", () => attempt(async () => {
-  show(await ask("POST", "api/v1/clusters"));
+  show(await ask("POST", "api/v1/clusters"), makeSecret());
   say("A pin was created.");
 }));
 
@@ -204,6 +231,13 @@ $("delete").addEventListener("click", () => attempt(async () => {
   if (!confirm("Delete the pin and all its keys? Slaves that still wait will give up.")) return;
   await ask("DELETE", api(pin));
 }));
+
+$("sealed").addEventListener("change", () => {
+  dropped = secret;
+  secret = $("sealed").checked ? makeSecret() : null;
+  remember();
+  for (const role of ["master", "slave"]) fill(role);
+});
 
 $("slave").addEventListener("input", hint);
 for (const role of ["master", "slave"]) {
@@ -247,9 +281,9 @@ const remembered = sessionStorage.getItem(REMEMBERED);
 if (remembered) {
   attempt(async () => {
     try {
-      show(await ask("GET", api(remembered)));
+      show(await ask("GET", api(remembered)), sessionStorage.getItem(SECRET));
     } catch (error) {
-      sessionStorage.removeItem(REMEMBERED);
+      for (const item of [REMEMBERED, SECRET]) sessionStorage.removeItem(item);
       throw error;
     }
   });
