@@ -67,7 +67,7 @@ enum End {
 impl Watch {
     /// Watches until the journal is closed.
     pub(crate) async fn run(mut self) {
-        let mut delivered = None;
+        let (mut delivered, mut lost) = (None, false);
         loop {
             let from = match delivered {
                 Some(revision) => revision,
@@ -87,10 +87,15 @@ impl Watch {
             };
             let mut reached = from;
             let member = self.members.current();
+            let begun = self.members.counters.figures().watches;
             match self.watch(member, &mut reached).await {
                 End::Closed => return,
                 End::Lost(why) => {
-                    log::warn!("{}: the watch was lost: {why}", self.members.url(member));
+                    // Until one has begun again, the log says it once.
+                    let had_begun = self.members.counters.figures().watches > begun;
+                    let level = if had_begun || !lost { log::Level::Warn } else { log::Level::Debug };
+                    log::log!(level, "{}: the watch was lost: {why}", self.members.url(member));
+                    lost = true;
                     self.members.leave(member);
                     delivered = Some(reached);
                 }
