@@ -18,6 +18,7 @@ It is valid for Python 2.7, which cloud-init 18.5 of Enterprise Linux 7 runs on,
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -67,9 +68,16 @@ def substituting(walk):
 
 
 def payloads(message):
-    """The decoded parts as cloud-init hands them to its handlers: text as str, all else as bytes."""
+    """The decoded parts as cloud-init hands them to its handlers: text as str, all else as bytes. Before each its name."""
     leaves = (part for part in message.walk() if part.get_content_maintype() != "multipart")
-    return [payload for payload in map(util.fully_decoded_payload, leaves) if payload]
+    named = [(name_of(part, number), util.fully_decoded_payload(part)) for number, part in enumerate(leaves)]
+    return [(name, payload) for name, payload in named if payload]
+
+
+def name_of(part, number):
+    """What the context calls a part, as far as it can be the name of a file, else what cloud-init calls it."""
+    name = re.sub("[^A-Za-z0-9._-]", "_", os.path.basename(part.get_filename() or ""))[:64]
+    return name if re.match("[A-Za-z0-9_]", name) else "part-%03d" % number
 
 
 def substitutes_for(parts):
@@ -78,10 +86,13 @@ def substitutes_for(parts):
         return {}
     scratch = tempfile.mkdtemp(prefix="cernvm-cluster-", dir=SCRATCH)
     try:
-        files = [os.path.join(scratch, str(number)) for number in range(len(parts))]
+        names = unique([name for name, _ in parts])
+        files = [os.path.join(scratch, name) for name in names]
+        parts = [part for _, part in parts]
         for file, part in zip(files, parts):
             util.write_file(file, as_bytes(part), mode=0o600)
-        run([AGENT, "contextualize", "--early"] + files)
+        # Run there, it names the parts in what it says, and not this directory.
+        run([AGENT, "contextualize", "--early"] + names, scratch)
         # Where it fails it may still have substituted some of the values.
         contents = [read(file) for file in files]
         return dict((part, like(part, new)) for part, new in zip(parts, contents) if new != as_bytes(part))
@@ -89,10 +100,17 @@ def substitutes_for(parts):
         shutil.rmtree(scratch)
 
 
-def run(command):
+def unique(names):
+    """The names, with a number before each where two parts have one name."""
+    if len(set(names)) == len(names):
+        return names
+    return ["%d-%s" % (number, name) for number, name in enumerate(names)]
+
+
+def run(command, directory):
     # Its messages go where cloud-init's go, to the console and cloud-init-output.log, not straight to the journal.
     environment = dict((name, value) for name, value in os.environ.items() if name != "JOURNAL_STREAM")
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env=environment, cwd=directory)
     # Python 2.7 waits without a timeout.
     timer = threading.Timer(TIMEOUT_S, process.kill)
     timer.start()

@@ -21,7 +21,7 @@ pub enum Status {
     Nonsense,
     /// TLS cannot be trusted, the pin is unknown, or a value is not what a member of the cluster sealed.
     Refused,
-    /// Something of this instance ran with a literal placeholder, and does not run again by itself.
+    /// Something of this instance ran with a literal placeholder or an earlier address, and does not run again by itself.
     TooLate,
     /// A file cannot be read or written.
     File,
@@ -70,7 +70,7 @@ impl Status {
             Self::TimedOut => "timed out or no such key",
             Self::Nonsense => "the answer makes no sense",
             Self::Refused => "refused (TLS, pin, seal)",
-            Self::TooLate => "something ran with a literal placeholder",
+            Self::TooLate => "something ran with a literal placeholder or an earlier address",
         }
     }
 }

@@ -216,6 +216,17 @@ fn a_full_disk_leaves_whole_files_and_the_boot_goes_on() {
     assert_eq!(left, BARE);
     let names = lab.sh("ls -A \"$1/instances/i-1\"", &[cloud.as_os_str()]);
     assert_eq!(names, "cloud-config.txt\nuser-data.txt\nuser-data.txt.i\n");
+    let output = lab.command(binaries::agent()).arg("--root").arg(guest.root()).arg("doctor").output();
+    let output = output.expect("nsenter starts");
+    let diagnosis = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(74), "{diagnosis}");
+    for words in [
+        "has no room left",
+        "next: make room on it",
+        "cloud-config.txt still holds ###MASTER_IP_PLACEHOLDER###",
+    ] {
+        assert!(diagnosis.contains(words), "{words}: {diagnosis}");
+    }
 
     // With room again, the next boot does what this one could not.
     lab.sh("rm \"$1/fill\"", &[cloud.as_os_str()]);
@@ -223,4 +234,7 @@ fn a_full_disk_leaves_whole_files_and_the_boot_goes_on() {
     assert_eq!(status, 0, "{said}");
     let config = lab.sh("cat \"$1/instances/i-1/cloud-config.txt\"", &[cloud.as_os_str()]);
     assert!(config.contains(MASTER), "{config}");
+    let output = lab.command(binaries::agent()).arg("--root").arg(guest.root()).arg("doctor").output();
+    let output = output.expect("nsenter starts");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }

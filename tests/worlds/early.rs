@@ -25,6 +25,12 @@ fn pythons() -> Vec<PathBuf> {
 
 /// What cloud-init's handlers get in the place of [`PART`] when the section says this.
 fn handed(python: &Path, setting: &str) -> String {
+    let (handed, _) = handed_as(python, setting, &["/part"]);
+    handed.into_iter().next().expect("there is one part")
+}
+
+/// The same for several such parts with these names; also what is said meanwhile.
+fn handed_as(python: &Path, setting: &str, names: &[&str]) -> (Vec<String>, String) {
     let service = Service::start();
     let pin = service.api().new_pin();
     for key in ["master_ip", "master_ready"] {
@@ -34,7 +40,10 @@ fn handed(python: &Path, setting: &str) -> String {
         "[ucernvm-begin]\ncvm_cluster_pin={pin}\ncvm_service_url={}\ncvm_cluster_timeout=60\n{setting}\n[ucernvm-end]\n",
         service.url()
     );
-    let guest = Guest::with_files("slave", &[("/part", PART.as_bytes()), ("/section", section.as_bytes())]);
+    let guest = Guest::with_files("slave", &[("/section", section.as_bytes())]);
+    for (number, name) in names.iter().enumerate() {
+        guest.write(name, format!("{PART}{number}"));
+    }
     guest.write(&format!("{DIRECTORY}/user-data.txt"), &section);
     guest.write("/proc/net/route", "Iface\tDestination\neth0\t00000000\n");
     symlink(DIRECTORY, guest.path("/var/lib/cloud/instance")).expect("a link can be made");
@@ -43,12 +52,15 @@ fn handed(python: &Path, setting: &str) -> String {
         .arg(repository.join("tests/fixtures/early/drive.py"))
         .arg(repository.join("cloud-init/early/cernvm_cluster_early.py"))
         .arg(binaries::agent())
-        .args([guest.path("/"), guest.path("/section"), guest.path("/part")])
+        .args([guest.path("/"), guest.path("/section")])
+        .args(names.iter().map(|name| guest.path(name)))
         .output()
         .expect("Python starts");
-    assert!(output.status.success(), "{}: {}", python.display(), String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}: {said}", python.display());
     let handed = String::from_utf8(output.stdout).expect("it is text");
-    handed.strip_prefix(&format!("{section}\n")).expect("the section stays as it is").to_owned()
+    let parts = handed.strip_prefix(&format!("{section}\n")).expect("the section stays as it is");
+    (parts.split('\n').collect::<Vec<_>>().chunks(2).map(|part| part.join("\n")).collect(), said)
 }
 
 #[test]
@@ -59,7 +71,7 @@ fn the_parts_get_the_values_where_the_section_says_so() {
             "cvm_cluster_early=\"yes\"",
             "cvm_cluster_early=no\ncvm_cluster_early=1",
         ] {
-            let expected = PART.replace("###MASTER_IP_PLACEHOLDER###", "192.0.2.1");
+            let expected = PART.replace("###MASTER_IP_PLACEHOLDER###", "192.0.2.1") + "0";
             assert_eq!(handed(&python, setting), expected, "{} {setting}", python.display());
         }
     }
@@ -73,7 +85,28 @@ fn the_parts_stay_where_a_comment_or_a_later_line_switches_it_off() {
             "cvm_cluster_early=yes\ncvm_cluster_early=no",
             "[ucernvm-end]\ncvm_cluster_early=yes",
         ] {
-            assert_eq!(handed(&python, setting), PART, "{} {setting}", python.display());
+            assert_eq!(handed(&python, setting), format!("{PART}0"), "{} {setting}", python.display());
+        }
+    }
+}
+
+#[test]
+fn what_is_said_names_the_parts_as_the_context_does() {
+    for python in pythons() {
+        let names = ["/a/setup.sh", "/b/join node.sh"];
+        let (handed, said) = handed_as(&python, "cvm_cluster_early=yes", &names);
+        let expected = PART.replace("###MASTER_IP_PLACEHOLDER###", "192.0.2.1");
+        assert_eq!(handed, [0, 1].map(|number| format!("{expected}{number}")));
+        for part in ["setup.sh", "join_node.sh"] {
+            assert!(said.contains(&format!(": {part}: replaced ###MASTER_IP_PLACEHOLDER###")), "{said}");
+        }
+        assert!(!said.contains("/run/"), "{said}");
+        // Names that two parts have do not make one part of them, nor do odd ones.
+        let names = ["/a/setup.sh", "/b/setup.sh", "/c/.hidden", "/d/-x", "/e/0-setup.sh"];
+        let (handed, said) = handed_as(&python, "cvm_cluster_early=yes", &names);
+        assert_eq!(handed, [0, 1, 2, 3, 4].map(|number| format!("{expected}{number}")));
+        for part in ["1-setup.sh", "2-setup.sh", "3-part-003", "4-part-004", "5-0-setup.sh"] {
+            assert!(said.contains(&format!(": {part}: replaced")), "{part}: {said}");
         }
     }
 }

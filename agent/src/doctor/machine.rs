@@ -40,7 +40,7 @@ pub(super) fn examine(root: &Root, guest: &Guest, settings: &Settings) -> Machin
         (None, None) if guest.is_of_cloud_init() => vec![never(unit.as_ref())],
         (None, None) => Vec::new(),
     });
-    findings.extend(record.as_ref().map(|record| of_once(guest, record)).unwrap_or_default());
+    findings.extend(record.as_ref().and_then(|record| of_once(guest, record)));
     findings.extend(of_files(root, guest, settings, of_this_boot));
     findings.extend(of_disk(guest));
     findings.extend(original_seen(root).map(|what| {
@@ -141,34 +141,15 @@ fn never(unit: Option<&Unit>) -> Finding {
 }
 
 /// What cloud-init ran once on this instance, with what by now is wrong.
-fn of_once(guest: &Guest, record: &Record) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let spoiled = guest.spoiled(record);
-    if let Some(first) = spoiled.first() {
-        let at = record::time(record.once[first].at);
-        findings.push(Finding::wrong(
-            Status::TooLate,
-            format!("{} of cloud-init ran with literal placeholders ({at})", spoiled.join(", ")),
-            repair_step(),
-        ));
-    }
-    let old = record.once.iter().filter(|(module, once)| {
-        once.literal.is_empty()
-            && once.master_ip.is_some()
-            && once.master_ip != record.master_ip
-            && !guest.semaphores(module).is_empty()
-    });
-    let old: Vec<_> = old.collect();
-    if let (Some((_, once)), Some(now)) = (old.first(), &record.master_ip) {
-        let names: Vec<&str> = old.iter().map(|(module, _)| module.as_str()).collect();
-        let then = once.master_ip.as_deref().unwrap_or_default();
-        findings.push(Finding::wrong(
-            Status::TooLate,
-            format!("{} of cloud-init ran with {then}, and the address is {now} now", names.join(", ")),
-            "a reboot does not run them again: `cloud-init clean --reboot` repeats the whole first boot",
-        ));
-    }
-    findings
+fn of_once(guest: &Guest, record: &Record) -> Option<Finding> {
+    let wrong = guest.ran_with_wrong_values(record, record.master_ip.as_ref());
+    let now =
+        record.master_ip.as_ref().map(|now| format!(", and the address is {now} now")).unwrap_or_default();
+    let what = || {
+        phase::in_words(&wrong)
+            + if wrong.iter().all(|(_, once)| once.literal.is_empty()) { &now } else { "" }
+    };
+    (!wrong.is_empty()).then(|| Finding::wrong(Status::TooLate, what(), repair_step()))
 }
 
 /// Files that still hold what this VM's run was to replace.

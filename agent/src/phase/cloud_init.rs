@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::Guest;
 use super::substitution::Targets;
-use super::write_files::{self, WrittenFile};
+use super::write_files::{self, WrittenFile, is_true};
 use crate::cache::Binding;
 use crate::root::Root;
 use context::document::Document;
+use context::yaml::{self, Node};
 use protocol::error::Error;
 
 /// `system_info.paths.cloud_dir` of every distribution that ships cloud-init.
@@ -54,18 +55,18 @@ impl Instance {
         self.document("user-data.txt")
     }
 
-    /// What the image or the provider adds (`vendor-data`, and `vendor-data2` where there is such), unless the user's
-    /// cloud-config switches it off, as cloud-init obeys it.
+    /// What the image or the provider adds (`vendor-data`, then `vendor-data2`, which overrides it), each unless the
+    /// user's cloud-config switches it off, as cloud-init obeys it.
     ///
     /// # Errors
     /// As [`Document::read`].
     fn vendor_data(&self) -> Result<Vec<Document>, Error> {
-        let config = std::fs::read(self.dir.join("cloud-config.txt")).unwrap_or_default();
-        if is_vendor_data_off(&String::from_utf8_lossy(&config)) {
-            return Ok(Vec::new());
-        }
-        let documents = ["vendor-data.txt", "vendor-data2.txt"].map(|name| self.document(name).transpose());
-        documents.into_iter().flatten().collect()
+        let config = std::fs::read_to_string(self.dir.join("cloud-config.txt")).unwrap_or_default();
+        let config = yaml::parse(&config).ok().flatten();
+        let is_on = |switch: &str| config.as_ref().is_none_or(|config| is_vendor_data_on(config, switch));
+        let all = [("vendor_data", "vendor-data.txt"), ("vendor_data2", "vendor-data2.txt")];
+        let on = all.into_iter().filter(|(switch, _)| is_on(switch));
+        on.filter_map(|(_, name)| self.document(name).transpose()).collect()
     }
 
     /// Data in the form that cloud-init decoded, else as it came.
@@ -128,11 +129,13 @@ pub(super) fn is_disabled(root: &Root) -> bool {
         || command_line().split_whitespace().any(|word| word == "cloud-init=disabled")
 }
 
-/// `vendor_data: {enabled: false}` in cloud-init's own dump of the user's cloud-config.
-fn is_vendor_data_off(config: &str) -> bool {
-    let settings = config.lines().skip_while(|line| line.trim_end() != "vendor_data:").skip(1);
-    let mut settings = settings.take_while(|line| line.starts_with(' '));
-    settings.any(|line| matches!(line.trim(), "enabled: false" | "enabled: 'false'" | "enabled: 'no'"))
+/// Whether cloud-init's own dump of the user's cloud-config leaves vendor-data on (`stages.py`, `_consume_vendordata`).
+fn is_vendor_data_on(config: &Node, switch: &str) -> bool {
+    match config.get(switch) {
+        None => true,
+        Some(vendor_data @ Node::Mapping(_)) => vendor_data.get("enabled").is_none_or(is_true),
+        Some(_) => false,
+    }
 }
 
 /// What lies in a directory, in a stable order; nothing when it is not there.

@@ -101,39 +101,36 @@ impl<'g> RecordedRun<'g> {
         outcome
     }
 
-    /// What ran with literal placeholders is repaired, or it is an error that says how to.
+    /// What ran with literal placeholders, or with another address, is repaired, or it is an error that says how to.
     fn after_success(
         &mut self,
         how: String,
         address: Option<&String>,
         literal: &Placeholders,
     ) -> Result<String, Error> {
-        let spoiled = self.guest.spoiled(&self.record);
-        if spoiled.is_empty() {
+        let wrong = self.guest.ran_with_wrong_values(&self.record, address);
+        if wrong.is_empty() {
             return Ok(how);
         }
-        let names = spoiled.join(", ");
+        let what = in_words(&wrong);
         if !self.repair {
-            return Err(Error::new(
-                Status::TooLate,
-                format!("{how}; but {names} of cloud-init ran with literal placeholders in an earlier boot"),
-                repair_step(),
-            ));
+            return Err(Error::new(Status::TooLate, format!("{how}; but {what}"), repair_step()));
         }
-        let in_this_boot = spoiled.iter().any(|module| self.record.once[module].boot == self.record.boot);
-        for semaphore in spoiled.iter().flat_map(|module| self.guest.semaphores(module)) {
+        let in_this_boot = wrong.iter().any(|(_, once)| once.boot == self.record.boot);
+        let modules: Vec<String> = wrong.into_iter().map(|(module, _)| module.clone()).collect();
+        for semaphore in modules.iter().flat_map(|module| self.guest.semaphores(module)) {
             files::remove(self.root, &semaphore)?;
         }
         if in_this_boot {
             return Err(Error::new(
                 Status::TooLate,
-                format!("{how}; but {names} of cloud-init ran with literal placeholders in this boot"),
+                format!("{how}; but {what}"),
                 "reboot: they run again then (cvm_cluster_repair)",
             ));
         }
         self.will_run(address, literal);
-        log::warn!("{names} of cloud-init ran with literal placeholders; they run again in this boot");
-        Ok(format!("{how}; cloud-init runs {names} again"))
+        log::warn!("{what}; they run again in this boot");
+        Ok(format!("{how}; cloud-init runs {} again", modules.join(", ")))
     }
 
     /// Notes for each module that has not run yet what it will find.
@@ -143,10 +140,14 @@ impl<'g> RecordedRun<'g> {
                 boot: self.record.boot.clone(),
                 at: record::now(),
                 literal: literal.get(module).cloned().unwrap_or_default(),
-                master_ip: address.cloned(),
+                master_ip: address.filter(|_| self.takes_address(module)).cloned(),
             };
             self.record.once.insert(module.clone(), once);
         }
+    }
+
+    fn takes_address(&self, module: &str) -> bool {
+        self.consumers.get(module).is_some_and(|names| names.iter().any(|name| key_of(name) == MASTER_IP))
     }
 
     fn left(&self) -> Placeholders {
@@ -173,7 +174,26 @@ impl<'g> RecordedRun<'g> {
     }
 }
 
-/// What to do about modules that ran with literal placeholders. A reboot alone does not run them again.
+/// What ran with what: `runcmd, scripts_user of cloud-init ran with literal placeholders (Thu, 26 Nov 2026 …)`.
+pub(crate) fn in_words(wrong: &[(&String, &Once)]) -> String {
+    let with = |once: &Once| match (&once.master_ip, once.literal.is_empty()) {
+        (Some(address), true) => format!("the address {address}"),
+        _ => "literal placeholders".to_owned(),
+    };
+    let mut kinds: Vec<(String, Vec<&str>, u64)> = Vec::new();
+    for (module, once) in wrong {
+        match kinds.iter_mut().find(|(kind, ..)| *kind == with(once)) {
+            Some((_, modules, _)) => modules.push(module),
+            None => kinds.push((with(once), vec![module], once.at)),
+        }
+    }
+    let sentence = |(with, modules, at): (String, Vec<&str>, u64)| {
+        format!("{} of cloud-init ran with {with} ({})", modules.join(", "), record::time(at))
+    };
+    kinds.into_iter().map(sentence).collect::<Vec<_>>().join(", and ")
+}
+
+/// What to do about modules that ran with wrong values. A reboot alone does not run them again.
 pub(crate) fn repair_step() -> &'static str {
     "a reboot does not run them again: `cloud-init clean --reboot` repeats the whole first boot; \
      cvm_cluster_repair=yes in the section repeats only these, at the next boot"
@@ -196,13 +216,19 @@ fn without(all: &Placeholders, left: &Placeholders) -> Placeholders {
 }
 
 impl Guest {
-    /// The modules that ran with a literal placeholder and will not run again by themselves.
-    pub(crate) fn spoiled(&self, record: &Record) -> Vec<String> {
-        let spoiled = record
-            .once
-            .iter()
-            .filter(|(module, once)| !once.literal.is_empty() && !self.semaphores(module).is_empty());
-        spoiled.map(|(module, _)| module.clone()).collect()
+    /// The modules that ran with a literal placeholder, or with another address than this, and will not run again by
+    /// themselves.
+    pub(crate) fn ran_with_wrong_values<'r>(
+        &self,
+        record: &'r Record,
+        address: Option<&String>,
+    ) -> Vec<(&'r String, &'r Once)> {
+        let is_wrong = |once: &Once| {
+            !once.literal.is_empty()
+                || (address.is_some() && once.master_ip.is_some() && once.master_ip.as_ref() != address)
+        };
+        let wrong = record.once.iter().filter(|(_, once)| is_wrong(once));
+        wrong.filter(|(module, _)| !self.semaphores(module).is_empty()).collect()
     }
 
     /// What keeps a module of cloud-init from running again.

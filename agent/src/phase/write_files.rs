@@ -187,7 +187,12 @@ fn path(entry: &Node) -> Option<PathBuf> {
 
 /// cloud-init's `is_true`.
 fn flag(entry: &Node, key: &str) -> bool {
-    let text = entry.get(key).and_then(Node::scalar).map(|scalar| scalar.text.trim().to_ascii_lowercase());
+    entry.get(key).is_some_and(is_true)
+}
+
+/// As cloud-init's `util.is_true`.
+pub(super) fn is_true(node: &Node) -> bool {
+    let text = node.scalar().map(|scalar| scalar.text.trim().to_ascii_lowercase());
     matches!(text.as_deref(), Some("true" | "1" | "on" | "yes"))
 }
 

@@ -108,8 +108,8 @@ impl Setting {
                  logins wait as long as a slave does ([cloud-init/README.md](cloud-init/README.md))"
             }
             Self::Repair => {
-                "`yes`: what cloud-init ran once with literal placeholders runs again at the boot that has the values; \
-                 a module runs as a whole, so every script of the context runs again"
+                "`yes`: what cloud-init ran once with literal placeholders or an earlier address runs again at the boot that \
+                 has the values; a module runs as a whole, so every script of the context runs again"
             }
             Self::Nodes => {
                 "`no`: this VM does not report itself to the service; default `yes`, with a service that takes reports \
