@@ -1,5 +1,6 @@
 //! Masters and slaves over several boots: a new address, a master that was replaced, a service that goes away.
 
+use std::process::Command;
 use std::time::Duration;
 
 use worlds::fixtures;
@@ -27,6 +28,21 @@ impl Master {
     }
 
     fn boot_at(&mut self, address: &str) -> Finished {
+        self.lay_down(address);
+        self.guest.run(&["contextualize", "--cloud-init"])
+    }
+
+    /// The same under `strace` with these options.
+    fn boot_traced_at(&mut self, address: &str, options: &[&str]) -> Finished {
+        self.lay_down(address);
+        let trace = self.guest.path("/trace");
+        let trace = trace.to_str().expect("temporary directories have plain names");
+        let command = [&["strace", "-f", "-qq", "-o", trace], options].concat();
+        self.guest.run_under(&command, &["contextualize", "--cloud-init"])
+    }
+
+    /// What cloud-init does at every boot.
+    fn lay_down(&mut self, address: &str) {
         self.boots += 1;
         self.guest.write("/proc/sys/kernel/random/boot_id", format!("boot-{}\n", self.boots));
         let settings = [&format!("cvm_cluster_master_ip={address}")[..], "cvm_cluster_timeout=20"];
@@ -34,7 +50,6 @@ impl Master {
         for name in ["user-data.txt", "user-data.txt.i"] {
             self.guest.write(&format!("{INSTANCE}/{name}"), &context);
         }
-        self.guest.run(&["contextualize", "--cloud-init"])
     }
 
     fn ready(&self) -> Finished {
@@ -161,4 +176,62 @@ fn a_slave_and_doctor_say_for_how_long_the_master_has_been_ready() {
     let slave = Guest::new("slave", fixtures::slave(&pin, &old.url()));
     let finished = slave.run(&["contextualize"]);
     assert!(!finished.expect(0).stderr.contains("has been ready for"), "{}", finished.stderr);
+}
+
+/// The system calls that change something on the disk or at the service.
+const CHANGES: [&str; 9] =
+    ["mkdirat", "write", "fchmod", "fsync", "renameat", "unlinkat", "connect", "sendto", "recvfrom"];
+/// SIGKILL, as a shell says it.
+const KILLED: i32 = 137;
+
+/// How often a boot makes each of these calls.
+fn system_calls(master: &mut Master, address: &str) -> Vec<(&'static str, usize)> {
+    master.boot_traced_at(address, &[]).expect(0);
+    let trace = String::from_utf8_lossy(&master.guest.read("/trace")).into_owned();
+    let times = |name: &str| {
+        let begins = format!(" {name}(");
+        trace.lines().filter(|line| line.contains(&begins)).count()
+    };
+    CHANGES.map(|name| (name, times(name))).into()
+}
+
+#[test]
+fn a_master_that_loses_power_at_any_moment_knows_its_own_address_at_the_next_boot() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!(
+            "left out, since there is no strace: boots of a master that are killed at each system call"
+        );
+        return;
+    }
+    let service = Service::start();
+    let pin = service.api().new_pin();
+    let mut master = Master::new(&pin, &service.url());
+    // A new address at each boot, so that a boot which takes the one before for another master's is seen.
+    let mut addresses = (1..=250).cycle().map(|last| format!("203.0.113.{last}"));
+    let mut next = || addresses.next().expect("they go round");
+    master.boot_at(&next()).expect(0);
+    let mut killed = 0;
+    for (name, times) in system_calls(&mut master, &next()) {
+        for number in 1..=times {
+            let inject = format!("inject={name}:signal=KILL:when={number}");
+            let options = ["-e", &format!("trace={name}"), "-e", &inject];
+            let cut = master.boot_traced_at(&next(), &options);
+            // How often the network is asked differs from run to run.
+            if cut.status != KILLED {
+                continue;
+            }
+            killed += 1;
+            let address = next();
+            let place = format!("killed at {name} {number}");
+            let finished = master.boot_at(&address);
+            assert_eq!(finished.status, 0, "{place}: {}", finished.stderr);
+            assert_eq!(service.api().value(&pin, "master_ip"), Some(address), "{place}");
+        }
+    }
+    println!("{killed} boots of a master killed");
+    assert!(killed > 20, "{killed}");
+    // Another master's address is told from its own all the same.
+    let mut other = Master::new(&pin, &service.url());
+    other.boot_at("203.0.113.254").expect(0);
+    master.boot_at(&next()).expect(76).says("has replaced this one");
 }
