@@ -43,7 +43,7 @@ impl fmt::Display for Chosen {
 /// # Errors
 /// 74 when they cannot be read.
 pub fn held() -> Result<Vec<IpAddr>, Error> {
-    let addresses = Machine::read()?.addresses;
+    let addresses = MachineAddresses::read()?.addresses;
     Ok(addresses.into_iter().map(|own| own.address).filter(|address| is_global(*address)).collect())
 }
 
@@ -55,14 +55,18 @@ pub fn choose(rule: &AddressRule, reached: Option<Reached>) -> Result<Chosen, Er
     if let AddressRule::Literal(address) = rule {
         return Ok(chosen(*address, "from cvm_cluster_master_ip"));
     }
-    choose_from(rule, reached, &Machine::read()?)
+    choose_from(rule, reached, &MachineAddresses::read()?)
 }
 
 fn chosen(address: IpAddr, why: impl Into<String>) -> Chosen {
     Chosen { address, why: why.into(), others: Vec::new() }
 }
 
-fn choose_from(rule: &AddressRule, reached: Option<Reached>, machine: &Machine) -> Result<Chosen, Error> {
+fn choose_from(
+    rule: &AddressRule,
+    reached: Option<Reached>,
+    machine: &MachineAddresses,
+) -> Result<Chosen, Error> {
     match rule {
         AddressRule::Literal(address) => Ok(chosen(*address, "from cvm_cluster_master_ip")),
         AddressRule::Interface(name) => machine
@@ -83,7 +87,7 @@ fn choose_from(rule: &AddressRule, reached: Option<Reached>, machine: &Machine) 
 }
 
 /// The address that reached the service, unless slaves could not use it.
-fn by_route(reached: Option<Reached>, machine: &Machine) -> Result<Chosen, Error> {
+fn by_route(reached: Option<Reached>, machine: &MachineAddresses) -> Result<Chosen, Error> {
     let why_not = match reached {
         Some(Reached { through_proxy: true, .. }) => "the service is behind a proxy",
         Some(Reached { local, .. }) if !is_global(local) => "the service is on this machine or its link",
@@ -123,21 +127,21 @@ pub(crate) fn is_global(address: IpAddr) -> bool {
 
 /// An address of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Own {
+struct LocalAddress {
     interface: String,
     address: IpAddr,
 }
 
 /// What the kernel says of this machine's addresses.
 #[derive(Debug, Clone, Default)]
-struct Machine {
+struct MachineAddresses {
     /// Those of interfaces that are up, in the kernel's order.
-    addresses: Vec<Own>,
+    addresses: Vec<LocalAddress>,
     /// The source address of the default route, IPv4 before IPv6.
     default_route: Option<IpAddr>,
 }
 
-impl Machine {
+impl MachineAddresses {
     fn read() -> Result<Self, Error> {
         let all = getifaddrs().map_err(|errno| Error::cannot_read("/proc/net".as_ref(), errno.into()))?;
         let addresses = all
@@ -146,7 +150,7 @@ impl Machine {
                 let storage = interface.address?;
                 let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
                 let address = v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))?;
-                Some(Own { interface: interface.interface_name, address })
+                Some(LocalAddress { interface: interface.interface_name, address })
             })
             .collect();
         // Addresses for documentation (RFC 5737, RFC 3849): no machine has a route of its own to them.
@@ -156,7 +160,7 @@ impl Machine {
         Ok(Self { addresses, default_route })
     }
 
-    fn first(&self, wanted: impl Fn(&Own) -> bool) -> Option<IpAddr> {
+    fn first(&self, wanted: impl Fn(&LocalAddress) -> bool) -> Option<IpAddr> {
         // Among those wanted, one that other machines can use comes first; IPv4 before IPv6.
         let mut fitting: Vec<IpAddr> =
             self.addresses.iter().filter(|own| wanted(own)).map(|own| own.address).collect();
@@ -184,7 +188,7 @@ impl Machine {
 
     /// The addresses beside this one that other machines can use, as `eth1 192.168.7.5`.
     fn others(&self, address: IpAddr) -> Vec<String> {
-        let other = |own: &&Own| own.address != address && is_global(own.address);
+        let other = |own: &&LocalAddress| own.address != address && is_global(own.address);
         let others = self.addresses.iter().filter(other);
         others.map(|own| format!("{} {}", own.interface, own.address)).take(MOST_OTHERS).collect()
     }
@@ -219,15 +223,18 @@ mod tests {
     }
 
     /// A machine with these `interface address` pairs.
-    fn machine(addresses: &[(&str, &str)], default_route: Option<&str>) -> Machine {
-        let own = |(interface, address): &(&str, &str)| Own {
+    fn machine(addresses: &[(&str, &str)], default_route: Option<&str>) -> MachineAddresses {
+        let own = |(interface, address): &(&str, &str)| LocalAddress {
             interface: (*interface).to_owned(),
             address: ip(address),
         };
-        Machine { addresses: addresses.iter().map(own).collect(), default_route: default_route.map(ip) }
+        MachineAddresses {
+            addresses: addresses.iter().map(own).collect(),
+            default_route: default_route.map(ip),
+        }
     }
 
-    fn ordinary() -> Machine {
+    fn ordinary() -> MachineAddresses {
         let addresses = [
             ("lo", "127.0.0.1"),
             ("docker0", "172.17.0.1"),
@@ -242,7 +249,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(rule: &AddressRule, reached: Option<(&str, bool)>, machine: &Machine, expected: &str) {
+    fn check(rule: &AddressRule, reached: Option<(&str, bool)>, machine: &MachineAddresses, expected: &str) {
         let reached = reached.map(|(local, through_proxy)| Reached { local: ip(local), through_proxy });
         let shown = match choose_from(rule, reached, machine) {
             Ok(chosen) => chosen.to_string(),
@@ -303,7 +310,7 @@ mod tests {
 
     #[test]
     fn reads_this_machine() {
-        let machine = Machine::read().unwrap();
+        let machine = MachineAddresses::read().unwrap();
         assert!(machine.addresses.iter().any(|own| own.address.is_loopback()), "{machine:?}");
         assert!(machine.default_route.is_none_or(is_global), "{machine:?}");
     }

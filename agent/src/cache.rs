@@ -52,12 +52,12 @@ pub(crate) type Writer = Box<dyn Fn(&[u8])>;
 pub struct Cache {
     /// `None` for a guest that cannot be told from a clone: its cache ends with the program.
     write: Option<Writer>,
-    content: Content,
+    content: CacheFile,
 }
 
 /// The file's content.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Content {
+struct CacheFile {
     version: u32,
     instance: String,
     pin: String,
@@ -108,7 +108,7 @@ impl Cache {
         settings: &Settings,
         write: Option<Writer>,
     ) -> Self {
-        let empty = Content {
+        let empty = CacheFile {
             version: VERSION,
             instance: instance.to_owned(),
             pin: settings.pin.reveal().to_owned(),
@@ -119,7 +119,7 @@ impl Cache {
             master: Record::default(),
             node: Node::default(),
         };
-        let found = kept.and_then(Content::parse);
+        let found = kept.and_then(CacheFile::parse);
         let content = found.and_then(|found| found.for_context(&empty)).unwrap_or(empty);
         Self { write, content }
     }
@@ -174,7 +174,7 @@ fn read(file: &Path) -> Option<Vec<u8>> {
 /// The instance that a cache file belongs to.
 #[must_use]
 pub fn instance(file: &Path) -> Option<String> {
-    Content::parse(&read(file)?).map(|content| content.instance)
+    CacheFile::parse(&read(file)?).map(|content| content.instance)
 }
 
 impl Memory for Cache {
@@ -188,7 +188,7 @@ impl Memory for Cache {
     }
 }
 
-impl Content {
+impl CacheFile {
     fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }

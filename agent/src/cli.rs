@@ -170,7 +170,7 @@ pub enum ValueSource {
 /// # Errors
 /// [`Status::Usage`](protocol::error::Status::Usage), which says what is wrong with it.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
-    let mut words = Words::default();
+    let mut words = RawArguments::default();
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(usage)? {
         match arg {
@@ -209,7 +209,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
 
 /// The words of a command line before they are known to make sense together.
 #[derive(Default)]
-struct Words {
+struct RawArguments {
     root: Root,
     user_data: Vec<PathBuf>,
     verbose: bool,
@@ -238,7 +238,7 @@ struct Words {
     positional: Vec<OsString>,
 }
 
-impl Words {
+impl RawArguments {
     fn into_args(mut self) -> Result<Args, Error> {
         let command = self.command()?;
         Ok(Args { root: self.root, verbose: self.verbose, user_data: self.user_data, command })

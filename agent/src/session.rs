@@ -55,7 +55,7 @@ pub struct Session<S, C> {
 struct Candidate<S> {
     service: S,
     /// Why it is not asked any more.
-    out: Option<Out>,
+    out: Option<PassedOver>,
     /// Whether it has answered in this run as a pairing service does. What it answers otherwise after that may heal.
     answered: bool,
     /// How often in a row it has said that the pin is unknown.
@@ -66,7 +66,7 @@ struct Candidate<S> {
 }
 
 /// Why a service is passed over.
-enum Out {
+enum PassedOver {
     Unknown,
     Failed(Error),
 }
@@ -238,7 +238,7 @@ impl<S: Service, C: Clock> Session<S, C> {
                         return Ok(());
                     }
                     Ok(_) if self.is_unknown(index) || deadline.is_once() => {
-                        self.pass_over(index, Out::Unknown);
+                        self.pass_over(index, PassedOver::Unknown);
                     }
                     Ok(_) => doubtful = true,
                     Err(failure) if self.can_heal(index, &Request::Cluster, &failure) => {
@@ -246,7 +246,7 @@ impl<S: Service, C: Clock> Session<S, C> {
                     }
                     Err(failure) => {
                         let error = self.final_error(index, failure, deadline);
-                        self.pass_over(index, Out::Failed(error));
+                        self.pass_over(index, PassedOver::Failed(error));
                     }
                 }
             }
@@ -304,7 +304,7 @@ impl<S: Service, C: Clock> Session<S, C> {
                     let who = format!("{} no longer knows", self.service_name());
                     return Err(self.unknown_pin(&who, ""));
                 }
-                self.pass_over(kept, Out::Unknown);
+                self.pass_over(kept, PassedOver::Unknown);
                 self.kept = None;
                 self.first = kept + 1;
                 return self.establish(deadline);
@@ -487,7 +487,7 @@ impl<S: Service, C: Clock> Session<S, C> {
         failure.into_error(self.candidates[index].service.url(), deadline.tried(&self.clock))
     }
 
-    fn pass_over(&mut self, index: usize, out: Out) {
+    fn pass_over(&mut self, index: usize, out: PassedOver) {
         let candidate = &mut self.candidates[index];
         candidate.out = Some(out);
         let why = candidate.in_words();
@@ -499,9 +499,9 @@ impl<S: Service, C: Clock> Session<S, C> {
     /// The error when every service is out: the pin is unknown only when all have said so.
     fn verdict(&mut self) -> Error {
         let failed = self.candidates.iter_mut().find_map(|candidate| {
-            match candidate.out.take_if(|out| matches!(out, Out::Failed(_)))? {
-                Out::Failed(error) => Some((candidate.service.url().clone(), error)),
-                Out::Unknown => None,
+            match candidate.out.take_if(|out| matches!(out, PassedOver::Failed(_)))? {
+                PassedOver::Failed(error) => Some((candidate.service.url().clone(), error)),
+                PassedOver::Unknown => None,
             }
         });
         let others = |but: Option<&ServiceUrl>| {
@@ -534,8 +534,8 @@ impl<S: Service> Candidate<S> {
 
     fn in_words(&self) -> String {
         match &self.out {
-            Some(Out::Unknown) => format!("{} does not know the pin", self.service.url()),
-            Some(Out::Failed(error)) => error.to_string(),
+            Some(PassedOver::Unknown) => format!("{} does not know the pin", self.service.url()),
+            Some(PassedOver::Failed(error)) => error.to_string(),
             None => format!("{} has not answered", self.service.url()),
         }
     }

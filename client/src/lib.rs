@@ -14,11 +14,11 @@ mod connector;
 mod crypto;
 mod failure;
 mod http;
+#[cfg(test)]
+pub(crate) mod mock_server;
 mod pins;
 mod proxy;
 mod redirect;
-#[cfg(test)]
-pub(crate) mod scripted;
 pub mod seal;
 mod sealing;
 mod system_roots;

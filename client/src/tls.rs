@@ -28,13 +28,11 @@ use protocol::Trust;
 /// In words, when none of the CAs of the context can serve as one.
 pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(crypto::provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+    let certificates = match trust {
         Trust::WebPki => {
             let roots = webpki_roots::TLS_SERVER_ROOTS.to_vec();
-            Arc::new(DatesLast(WebPki {
-                known: web_pki(RootCertStore { roots }, &provider)?,
-                system: Some(provider.clone()),
-            }))
+            let known = web_pki(RootCertStore { roots }, &provider)?;
+            CertificateCheck::Chain(WebPki { known, system: Some(provider.clone()) })
         }
         Trust::Authorities(certificates) => {
             let mut roots = RootCertStore::empty();
@@ -42,12 +40,11 @@ pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
             if roots.is_empty() {
                 return Err("cvm_service_ca holds no certificate that can be used as a CA".to_owned());
             }
-            Arc::new(DatesLast(WebPki { known: web_pki(roots, &provider)?, system: None }))
+            CertificateCheck::Chain(WebPki { known: web_pki(roots, &provider)?, system: None })
         }
-        Trust::Fingerprint(expected) => {
-            Arc::new(PublicKey { expected: *expected, provider: provider.clone() })
-        }
+        Trust::Fingerprint(expected) => CertificateCheck::PublicKey(*expected),
     };
+    let verifier = Arc::new(Verifier { certificates, provider: provider.clone() });
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has cipher suites for TLS 1.2 and 1.3")
@@ -109,64 +106,30 @@ impl WebPki {
     }
 }
 
-/// A certificate outside its dates is only called so when all else is right.
-///
-/// webpki looks at the dates before it looks at the name, so its own "expired" would hide a wrong name. After "expired"
-/// from here, a clock set right would make the connection good.
-#[derive(Debug)]
-struct DatesLast(WebPki);
-
 /// Most certificates of a chain whose dates are asked about one after the other. A chain of honest length has three.
 const MAX_MOMENTS: usize = 8;
 
-impl ServerCertVerifier for DatesLast {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verify = |at| self.0.verify(end_entity, intermediates, server_name, ocsp_response, at);
-        let first = match verify(now) {
-            Err(error) if dates(&error).is_some() => error,
-            other => return other,
-        };
-        // Ask again at moments within the dates, until one is found or another fault shows.
-        let mut last = first.clone();
-        for _ in 0..MAX_MOMENTS {
-            let Some(moment) = dates(&last) else { return Err(last) };
-            match verify(moment) {
-                Ok(_) => return Err(first),
-                Err(error) => last = error,
-            }
+/// The chain, with the dates last: webpki looks at them before it looks at the name, so its own "expired" would hide a
+/// wrong name. After "expired" from here, a clock set right would make the connection good.
+fn verify_dates_last(
+    verify: impl Fn(UnixTime) -> Result<ServerCertVerified, Error>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let first = match verify(now) {
+        Err(error) if dates(&error).is_some() => error,
+        other => return other,
+    };
+    // Ask again at moments within the dates, until one is found or another fault shows.
+    let mut last = first.clone();
+    for _ in 0..MAX_MOMENTS {
+        let Some(moment) = dates(&last) else { return Err(last) };
+        match verify(moment) {
+            Ok(_) => return Err(first),
+            Err(error) => last = error,
         }
-        // No moment suits all certificates of the chain: no clock would help, so not an error with a moment in it.
-        Err(CertificateError::Expired.into())
     }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.known.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.known.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.known.supported_verify_schemes()
-    }
+    // No moment suits all certificates of the chain: no clock would help, so not an error with a moment in it.
+    Err(CertificateError::Expired.into())
 }
 
 /// For a certificate outside its dates: the nearest moment within them.
@@ -180,33 +143,48 @@ fn dates(error: &Error) -> Option<UnixTime> {
     }
 }
 
-/// Believes the holder of one private key, whichever certificate the public key comes in.
+/// What a certificate is held against.
 #[derive(Debug)]
-struct PublicKey {
-    /// SHA-256 of the `SubjectPublicKeyInfo`.
-    expected: [u8; 32],
+enum CertificateCheck {
+    /// A chain to a trusted CA, the name and the dates.
+    Chain(WebPki),
+    /// SHA-256 of the `SubjectPublicKeyInfo`, in whichever certificate it comes.
+    PublicKey([u8; 32]),
+}
+
+#[derive(Debug)]
+struct Verifier {
+    certificates: CertificateCheck,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for PublicKey {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        if crypto::sha256(&key) == self.expected {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+        match &self.certificates {
+            CertificateCheck::Chain(web_pki) => verify_dates_last(
+                |at| web_pki.verify(end_entity, intermediates, server_name, ocsp_response, at),
+                now,
+            ),
+            CertificateCheck::PublicKey(expected) => {
+                let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+                if crypto::sha256(&key) == *expected {
+                    Ok(ServerCertVerified::assertion())
+                } else {
+                    Err(CertificateError::ApplicationVerificationFailure.into())
+                }
+            }
         }
     }
 
     // SECURITY: a certificate is public, so every peer can show the right one. That the peer holds the private key is
-    // proved by its signature over the handshake alone: these two must stay as strict as webpki's own.
+    // proved by its signature over the handshake alone: these two do what webpki's own verifier does.
     fn verify_tls12_signature(
         &self,
         message: &[u8],

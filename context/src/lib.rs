@@ -1,5 +1,5 @@
 //! A context, the user-data that a user writes: what its ucernvm section sets, which placeholders it has, and what is
-//! wrong with it before anyone boots it.
+//! wrong with it before a VM boots.
 //!
 //! Nothing here writes a file or sends a request, so the agent, the service and a laptop share it.
 

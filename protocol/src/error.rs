@@ -88,12 +88,12 @@ pub struct Error {
     place: Option<String>,
     what: String,
     next: Cow<'static, str>,
-    detail: Detail,
+    detail: ErrorDetail,
 }
 
 /// What a program may want to know of an error beyond its status.
 #[derive(Debug)]
-enum Detail {
+enum ErrorDetail {
     None,
     UnknownPin,
     Unopened,
@@ -105,7 +105,7 @@ impl Error {
     /// An error with this status: what failed on which thing, and what to do next.
     #[must_use]
     pub fn new(status: Status, what: impl Into<String>, next: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, place: None, what: what.into(), next: next.into(), detail: Detail::None }
+        Self { status, place: None, what: what.into(), next: next.into(), detail: ErrorDetail::None }
     }
 
     /// The command line is wrong.
@@ -170,14 +170,14 @@ impl Error {
 
     fn file(verb: &str, path: &Path, source: io::Error, next: &'static str) -> Self {
         let what = format!("cannot {verb} {}: {source}", path.display());
-        Self { detail: Detail::System(source), ..Self::new(Status::File, what, next) }
+        Self { detail: ErrorDetail::System(source), ..Self::new(Status::File, what, next) }
     }
 
     /// The deadline passed: `the master is not ready yet`.
     #[must_use]
     pub fn timed_out(what: &str, tried: Duration, next: impl Into<Cow<'static, str>>) -> Self {
         let what = format!("{what} after {} s", tried.as_secs());
-        Self { detail: Detail::Tried(tried), ..Self::new(Status::TimedOut, what, next) }
+        Self { detail: ErrorDetail::Tried(tried), ..Self::new(Status::TimedOut, what, next) }
     }
 
     /// The service answered something that cannot be right.
@@ -195,7 +195,7 @@ impl Error {
     pub fn unknown_pin(what: impl Into<String>) -> Self {
         let next =
             "make a new pin, put it into the contexts of the master and its slaves, and launch them again";
-        Self { detail: Detail::UnknownPin, ..Self::new(Status::Refused, what, next) }
+        Self { detail: ErrorDetail::UnknownPin, ..Self::new(Status::Refused, what, next) }
     }
 
     /// The service answered a value that is not what a member of the cluster sealed.
@@ -206,7 +206,7 @@ impl Error {
         next: impl Into<Cow<'static, str>>,
     ) -> Self {
         let what = format!("the pairing service {service} answered {problem}");
-        Self { detail: Detail::Unopened, ..Self::new(Status::Refused, what, next) }
+        Self { detail: ErrorDetail::Unopened, ..Self::new(Status::Refused, what, next) }
     }
 
     /// TLS cannot be trusted.
@@ -242,20 +242,20 @@ impl Error {
     /// Whether every service that answered says that it does not know the pin.
     #[must_use]
     pub fn is_unknown_pin(&self) -> bool {
-        matches!(self.detail, Detail::UnknownPin)
+        matches!(self.detail, ErrorDetail::UnknownPin)
     }
 
     /// Whether the service answered a value that is not what a member of the cluster sealed.
     #[must_use]
     pub fn is_unopened(&self) -> bool {
-        matches!(self.detail, Detail::Unopened)
+        matches!(self.detail, ErrorDetail::Unopened)
     }
 
     /// For how long it was tried, of an error that timed out.
     #[must_use]
     pub fn tried(&self) -> Option<Duration> {
         match self.detail {
-            Detail::Tried(tried) => Some(tried),
+            ErrorDetail::Tried(tried) => Some(tried),
             _ => None,
         }
     }
@@ -264,7 +264,7 @@ impl Error {
     #[must_use]
     pub fn io(&self) -> Option<&io::Error> {
         match &self.detail {
-            Detail::System(source) => Some(source),
+            ErrorDetail::System(source) => Some(source),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A pin. Its holder can make every slave of the cluster take an address of his choice, so it has no
+/// A pin. Its holder can make every slave of the cluster take any address, so it has no
 /// `Debug` or `Display` that shows more than its first four characters; [`Pin::reveal`] gives the whole.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pin(Box<str>);

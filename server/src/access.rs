@@ -65,7 +65,7 @@ fn masked(path: &str) -> String {
 }
 
 /// A text in which whatever is of a pin's letters, and long enough for one, is cut short. It may be longer than a pin:
-/// in `%2fenico1qq0oey` everybody sees where the pin begins. What is not ASCII is encoded, as it should have come: some
+/// in `%2fenico1qq0oey` a reader sees where the pin begins. What is not ASCII is encoded, as it should have come: some
 /// of it a terminal obeys.
 fn without_pins(text: &str) -> String {
     let is_of_a_pin = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();

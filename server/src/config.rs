@@ -28,7 +28,7 @@ pub struct Config {
     /// Most connections at a time; more are answered 503.
     pub connections: usize,
     /// Most of them from one address, other than those of `proxies`; `None`: three quarters. A whole cluster may sit
-    /// behind one address, and some room is left for everybody else.
+    /// behind one address, and some room is left for other clients.
     pub connections_per_address: Option<usize>,
     /// Most waits and event streams on one pin; `None`: three quarters of the connections, so that a cluster that runs
     /// amok leaves room for others.
@@ -71,8 +71,8 @@ impl fmt::Display for Config {
         )?;
         match (&self.create_token, self.creations_per_hour) {
             (Some(_), _) => f.write_str("; a pin takes the token"),
-            (None, 0) => f.write_str("; anyone may make pins, without limit"),
-            (None, most) => write!(f, "; anyone may make pins, {most} per address and hour"),
+            (None, 0) => f.write_str("; every client may make pins, without limit"),
+            (None, most) => write!(f, "; every client may make pins, {most} per address and hour"),
         }
     }
 }

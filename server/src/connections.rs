@@ -45,14 +45,14 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<u64, Watched>,
+    open: HashMap<u64, WatchedConnection>,
     next_id: u64,
     closed: bool,
     evicted: u64,
 }
 
 /// What the watch knows of a connection.
-struct Watched {
+struct WatchedConnection {
     activity: Arc<Activity>,
     /// `None`: it was told to close gracefully.
     disconnect: Option<oneshot::Sender<Disconnect>>,
@@ -115,8 +115,12 @@ impl Connections {
         state.next_id += 1;
         let (disconnect, told) = oneshot::channel();
         let activity = Arc::new(Activity::default());
-        let mut watched =
-            Watched { activity: activity.clone(), disconnect: Some(disconnect), cut_on_drop: None, permit };
+        let mut watched = WatchedConnection {
+            activity: activity.clone(),
+            disconnect: Some(disconnect),
+            cut_on_drop: None,
+            permit,
+        };
         if state.closed {
             watched.close();
         }
@@ -131,7 +135,7 @@ impl Connections {
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
-        state.open.values_mut().for_each(Watched::close);
+        state.open.values_mut().for_each(WatchedConnection::close);
     }
 
     /// Closes at once what waits for its client.
@@ -192,7 +196,7 @@ impl State {
 
     /// Closes some connections that wait for their client, among those that reached the limit.
     fn evict(&mut self, limit: Exhausted) -> bool {
-        let of_source = |watched: &Watched| match limit {
+        let of_source = |watched: &WatchedConnection| match limit {
             Exhausted::Total => true,
             Exhausted::Source(full) => {
                 watched.permit.source().is_some_and(|source| prefixes(source).any(|prefix| prefix == full))
@@ -200,7 +204,7 @@ impl State {
         };
         let mut idle: Vec<_> = (self.open.iter())
             .filter(|(_, watched)| of_source(watched))
-            .filter_map(|(&id, Watched { activity, .. })| {
+            .filter_map(|(&id, WatchedConnection { activity, .. })| {
                 let since = activity.since.load(Ordering::Relaxed);
                 (since != 0).then(|| (activity.asked.load(Ordering::Relaxed), since, id))
             })
@@ -220,7 +224,7 @@ impl State {
     }
 }
 
-impl Watched {
+impl WatchedConnection {
     fn close(&mut self) {
         if let Some(disconnect) = self.disconnect.take() {
             let (cut, told) = oneshot::channel();

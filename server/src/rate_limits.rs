@@ -55,12 +55,12 @@ struct RateLimiter {
     slack: Duration,
     every: Duration,
     /// What happens to an event that would be delayed for longer than [`MAX_DELAY`].
-    beyond: Beyond,
+    beyond: OverLimit,
     table: Mutex<Table>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Beyond {
+enum OverLimit {
     /// It is refused, and does not count.
     Refused,
     /// It is refused, and counts as far as that.
@@ -87,7 +87,7 @@ impl RateLimits {
             processor: RateLimiter {
                 slack: PROCESSOR_BURST * PROCESSOR_PERIOD,
                 every: Duration::ZERO,
-                beyond: Beyond::Capped,
+                beyond: OverLimit::Capped,
                 table: Mutex::default(),
             },
         }
@@ -147,7 +147,7 @@ async fn delay(delay: Duration) {
 
 impl RateLimiter {
     fn new(burst: u32, every: Duration) -> Self {
-        Self { slack: every * burst, every, beyond: Beyond::Refused, table: Mutex::default() }
+        Self { slack: every * burst, every, beyond: OverLimit::Refused, table: Mutex::default() }
     }
 
     /// Counts an event, and says how long to delay it; when that would be too long, it does not count.
@@ -183,7 +183,7 @@ impl RateLimiter {
             *moved = Some((entry, arrival));
         }
         let refused = longest > MAX_DELAY;
-        if counts && (!refused || self.beyond == Beyond::Capped) {
+        if counts && (!refused || self.beyond == OverLimit::Capped) {
             table.arrivals.extend(moved.into_iter().flatten());
         }
         if refused { Err(longest) } else { Ok(longest) }

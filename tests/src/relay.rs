@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::api::Api;
 use crate::http::{Headers, Request};
-use crate::scripted::{Reply, Scripted, Seen};
+use crate::mock_server::{MockServer, Reply, Seen};
 
 /// The header with which a client asks for what the original did not know: it ignored it.
 const ADDED: &str = "Prefer";
@@ -16,15 +16,15 @@ const ADDED_PATHS: [&str; 3] = ["events", "openapi.json", "healthz"];
 
 /// A service whose requests can be counted.
 #[must_use]
-pub fn recorded(service: Api) -> Scripted {
-    Scripted::start(move |seen, _| forward(service, seen.clone()))
+pub fn recorded(service: Api) -> MockServer {
+    MockServer::start(move |seen, _| forward(service, seen.clone()))
 }
 
 /// The original service, as far as a client can see: ours answers as that one did (`conformance`), so it is enough to
 /// take away what is new.
 #[must_use]
-pub fn old(service: Api) -> Scripted {
-    Scripted::start(move |seen, _| {
+pub fn old(service: Api) -> MockServer {
+    MockServer::start(move |seen, _| {
         let last = seen.path.rsplit('/').next();
         if last.is_some_and(|last| ADDED_PATHS.contains(&last)) || seen.path.contains("/nodes") {
             return Reply::of(404, "text/html", "<h1>Page not found</h1>");
@@ -47,8 +47,8 @@ pub fn old(service: Api) -> Scripted {
 
 /// A service whose values were all set so long ago.
 #[must_use]
-pub fn aged(service: Api, age: Duration) -> Scripted {
-    Scripted::start(move |seen, _| {
+pub fn aged(service: Api, age: Duration) -> MockServer {
+    MockServer::start(move |seen, _| {
         let mut reply = forward(service, seen.clone());
         if let Reply::Answer(_, headers, _) = &mut reply
             && headers.get("Last-Modified").is_some()

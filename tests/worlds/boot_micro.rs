@@ -55,7 +55,7 @@ fn a_cluster_boots_and_boots_again_without_a_service() {
 
     let mut slave = MicroVm::new(&lab, &image, "slave", SLAVE);
     slave.seed(slave_context(&section(&[&pin_line, &url_line])));
-    // This one's user-data is everybody's; what makes it a slave of this cluster was injected into its disk.
+    // This one's user-data is that of all VMs; what makes it a slave of this cluster was injected into its disk.
     let mut injected = MicroVm::new(&lab, &image, "injected", INJECTED_SLAVE);
     injected.seed(slave_context(""));
     injected.inject(section(&[&pin_line, &url_line]));

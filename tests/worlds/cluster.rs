@@ -4,8 +4,8 @@
 use worlds::api::Api;
 use worlds::fixtures;
 use worlds::guest::{Agent, Guest};
+use worlds::mock_server::MockServer;
 use worlds::relay;
-use worlds::scripted::Scripted;
 use worlds::service::Service;
 use worlds::wait::until;
 
@@ -19,7 +19,7 @@ const SIXTH: &str = "2001:db8::6";
 /// A service, what went over the wire to it, and a pin.
 struct World {
     service: Service,
-    wire: Scripted,
+    wire: MockServer,
     pin: String,
 }
 
@@ -66,14 +66,14 @@ impl World {
     fn waits_for(&self, key: &str) -> usize {
         let path = format!("/api/v1/clusters/{}/keys/{key}", self.pin);
         let waits =
-            |seen: &&worlds::scripted::Seen| seen.path == path && seen.headers.get("Prefer").is_some();
+            |seen: &&worlds::mock_server::Seen| seen.path == path && seen.headers.get("Prefer").is_some();
         self.wire.seen().iter().filter(waits).count()
     }
 
     /// The writes that went over the wire, as method and key.
     fn writes(&self) -> Vec<String> {
         let keys = format!("/api/v1/clusters/{}/keys", self.pin);
-        let line = |seen: &worlds::scripted::Seen| {
+        let line = |seen: &worlds::mock_server::Seen| {
             let body: serde_json::Value = serde_json::from_slice(&seen.body).unwrap_or_default();
             let named = seen.path.strip_prefix(&keys)?.trim_start_matches('/');
             let key = if named.is_empty() { body["key"].as_str().unwrap_or_default() } else { named };

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use worlds::api::Api;
 use worlds::guest::{Finished, Guest};
 use worlds::http::Headers;
-use worlds::scripted::{Reply, Scripted};
+use worlds::mock_server::{MockServer, Reply};
 use worlds::service::Service;
 
 const MASTER: &str = "10.0.0.5";
@@ -86,7 +86,7 @@ fn tls_that_is_not_trusted() {
 
 #[test]
 fn a_clock_that_is_off() {
-    let service = Scripted::start(|_, _| {
+    let service = MockServer::start(|_, _| {
         let headers = vec![
             ("Date".to_owned(), "Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
             ("Content-Type".to_owned(), "application/json".to_owned()),

@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use worlds::fixtures;
 use worlds::guest::{Agent, Finished, Guest};
+use worlds::mock_server::MockServer;
 use worlds::relay;
-use worlds::scripted::Scripted;
 use worlds::service::Service;
 use worlds::wait::until;
 
@@ -101,7 +101,7 @@ impl Slave {
 }
 
 /// Waits until a slave has asked for `master_ready` there, and is held.
-fn wait_until_asked(relay: &Scripted) {
+fn wait_until_asked(relay: &MockServer) {
     until("the next service is asked", || {
         relay.seen().iter().any(|seen| seen.path.ends_with("/master_ready")).then_some(())
     });

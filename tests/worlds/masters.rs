@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use worlds::fixtures;
 use worlds::guest::{Finished, Guest};
+use worlds::mock_server::MockServer;
 use worlds::relay;
-use worlds::scripted::Scripted;
 use worlds::service::Service;
 
 const FIRST: &str = "203.0.113.1";
@@ -121,7 +121,7 @@ fn a_master_is_not_ready_before_what_it_publishes() {
 }
 
 /// A master whose machine has run for two minutes, at a service whose values were set an hour ago.
-fn at_a_service_of_an_hour_ago(ready: &str) -> (Service, Scripted, String, Finished) {
+fn at_a_service_of_an_hour_ago(ready: &str) -> (Service, MockServer, String, Finished) {
     let service = Service::start();
     let pin = service.api().new_pin();
     service.api().create_key(&pin, "master_ip", FIRST);

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use worlds::fixtures;
 use worlds::guest::{Agent, Guest, USER_DATA};
+use worlds::mock_server::MockServer;
 use worlds::process::Process;
 use worlds::relay;
-use worlds::scripted::Scripted;
 use worlds::service::Service;
 use worlds::together::together;
 use worlds::wait::until;
@@ -98,7 +98,7 @@ fn sealed(context: &str) -> String {
 
 /// The slave first, as it may happen, then the master, then its readiness. A slave that has looked for readiness so
 /// often waits: ours asks a service that can wait once, all others ask again and again.
-fn pair(service: &Scripted, state: &Service, master: Kind, slave: Kind, is_sealed: bool, looks: usize) {
+fn pair(service: &MockServer, state: &Service, master: Kind, slave: Kind, is_sealed: bool, looks: usize) {
     let state = state.api();
     println!("-- a master by {master:?} and a slave by {slave:?}");
     let pin = state.new_pin();
@@ -124,7 +124,7 @@ fn pair(service: &Scripted, state: &Service, master: Kind, slave: Kind, is_seale
 }
 
 /// How often a slave has looked whether the master is ready.
-fn polls(service: &Scripted, pin: &str) -> usize {
+fn polls(service: &MockServer, pin: &str) -> usize {
     let path = format!("/api/v1/clusters/{pin}/keys/master_ready");
     service.seen().iter().filter(|seen| seen.path == path).count()
 }

@@ -71,7 +71,7 @@ impl Directory {
 enum Writers {
     /// Root alone.
     Root,
-    /// Anyone may add to it, and root's entries stay root's: `/tmp`.
+    /// Every user may add to it, and root's entries stay root's: `/tmp`.
     Sticky,
     /// Another user.
     Others,
@@ -226,7 +226,7 @@ impl Walk {
 
 impl Writers {
     /// Of a directory, given that of the directory around it: what lies in another user's directory may be swapped, so
-    /// it is his as well.
+    /// it is that user's as well.
     fn of(around: Self, stat: &Stat) -> Self {
         if around == Self::Others || !is_own(stat) {
             Self::Others

@@ -20,9 +20,9 @@ fn make(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
 }
 
 /// A directory with the file `context` in it.
-struct Guest(tempfile::TempDir);
+struct GuestDirectory(tempfile::TempDir);
 
-impl Guest {
+impl GuestDirectory {
     fn new() -> Self {
         let guest = Self(tempfile::tempdir().unwrap());
         guest.fill();
@@ -55,7 +55,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for GuestDirectory {
     fn drop(&mut self) {
         // What a test mounted here would keep the directory from being removed; mostly there is nothing.
         for path in [&self.context(), self.0.path()] {
@@ -68,7 +68,7 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Runs with mounts of its own, which end with it. Only root may; anyone else is told what is left out.
+/// Runs with mounts of its own, which end with it. Only root may; as another user the test says what it leaves out.
 fn with_mounts(test: impl FnOnce() + Send + 'static) {
     if !is_root() {
         eprintln!("left out, since it needs root: a file system of the test's own");
@@ -82,7 +82,7 @@ fn with_mounts(test: impl FnOnce() + Send + 'static) {
     thread.join().unwrap();
 }
 
-fn mount_small(guest: &Guest, flags: MsFlags) {
+fn mount_small(guest: &GuestDirectory, flags: MsFlags) {
     mount(Some("tmpfs"), guest.0.path(), Some("tmpfs"), flags, Some("size=64k,mode=755")).unwrap();
 }
 
@@ -92,7 +92,7 @@ fn bind(from: &Path, to: &Path) {
 
 #[test]
 fn replaces_the_content_and_keeps_mode_and_owner() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     for mode in [0o600, 0o755, 0o640] {
         if is_root() {
             chown(guest.context(), Some(1234), Some(4321)).unwrap();
@@ -109,7 +109,7 @@ fn replaces_the_content_and_keeps_mode_and_owner() {
 
 #[test]
 fn leaves_a_file_alone_that_has_the_content_already() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     let inode = guest.inode();
     replace(&guest.context(), b"old").unwrap();
     assert_eq!(guest.inode(), inode);
@@ -119,7 +119,7 @@ fn leaves_a_file_alone_that_has_the_content_already() {
 
 #[test]
 fn follows_a_link_and_keeps_it() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     let link = guest.0.path().join("link");
     symlink("context", &link).unwrap();
     replace(&link, b"new").unwrap();
@@ -132,7 +132,7 @@ fn follows_a_link_and_keeps_it() {
 
 #[test]
 fn refuses_what_is_no_regular_file() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     let missing = guest.0.path().join("missing");
     for path in [guest.0.path(), Path::new("/dev/null"), &missing] {
         assert_eq!(replace(path, b"new").unwrap_err().status(), Status::File, "{}", path.display());
@@ -143,7 +143,7 @@ fn refuses_what_is_no_regular_file() {
 
 #[test]
 fn creates_a_file_with_its_mode_and_directories() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     let path = guest.0.path().join("a/b/cache");
     for (mode, content) in [(0o600, "one"), (0o644, "two")] {
         make(&path, content.as_bytes(), mode).unwrap();
@@ -158,7 +158,7 @@ fn leaves_the_file_whole_where_the_directory_may_not_be_written() {
         eprintln!("left out, since root may write anywhere: a directory without permission");
         return;
     }
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     fs::set_permissions(guest.0.path(), Permissions::from_mode(0o555)).unwrap();
     guest.refuses(b"new", Errno::ACCESS);
     fs::set_permissions(guest.0.path(), Permissions::from_mode(0o755)).unwrap();
@@ -167,7 +167,7 @@ fn leaves_the_file_whole_where_the_directory_may_not_be_written() {
 #[test]
 fn leaves_the_file_whole_on_a_read_only_file_system() {
     with_mounts(|| {
-        let guest = Guest::new();
+        let guest = GuestDirectory::new();
         mount_small(&guest, MsFlags::empty());
         guest.fill();
         mount_small(&guest, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY);
@@ -178,7 +178,7 @@ fn leaves_the_file_whole_on_a_read_only_file_system() {
 #[test]
 fn leaves_the_file_whole_on_a_full_disk() {
     with_mounts(|| {
-        let guest = Guest::new();
+        let guest = GuestDirectory::new();
         mount_small(&guest, MsFlags::empty());
         guest.fill();
         guest.refuses(&[b'x'; 65_537], Errno::NOSPC);
@@ -189,7 +189,7 @@ fn leaves_the_file_whole_on_a_full_disk() {
 #[test]
 fn rewrites_a_mounted_file_in_place() {
     with_mounts(|| {
-        let guest = Guest::new();
+        let guest = GuestDirectory::new();
         bind(&guest.context(), &guest.context());
         let inode = guest.inode();
         for content in ["longer than before", "short"] {
@@ -203,7 +203,7 @@ fn rewrites_a_mounted_file_in_place() {
 #[test]
 fn leaves_a_mounted_file_whole_on_a_full_disk() {
     with_mounts(|| {
-        let (guest, small) = (Guest::new(), Guest::new());
+        let (guest, small) = (GuestDirectory::new(), GuestDirectory::new());
         mount_small(&small, MsFlags::empty());
         small.fill();
         bind(&small.context(), &guest.context());
@@ -216,7 +216,7 @@ fn leaves_a_mounted_file_whole_on_a_full_disk() {
 #[test]
 fn rewrites_a_mounted_file_in_a_read_only_directory() {
     with_mounts(|| {
-        let (guest, elsewhere) = (Guest::new(), Guest::new());
+        let (guest, elsewhere) = (GuestDirectory::new(), GuestDirectory::new());
         mount_small(&guest, MsFlags::empty());
         guest.fill();
         bind(&elsewhere.context(), &guest.context());
@@ -265,12 +265,12 @@ fn follows_no_link_that_another_user_may_have_made() {
         }
         symlink("/", home.join("directory")).unwrap();
         refuses(root, &home.join("directory/secret"), "symbolic link");
-        // Neither below a directory that is root's and that he can swap.
+        // Neither below a directory of root's that the user can swap.
         let below = home.join("below");
         fs::create_dir(&below).unwrap();
         symlink("/secret", below.join("link")).unwrap();
         refuses(root, &below.join("link"), "symbolic link");
-        // Nor where everybody may write, though root's entries stay root's there.
+        // Nor where every user may write, though root's entries stay root's there.
         let tmp = home.parent().unwrap().join("tmp");
         fs::create_dir(&tmp).unwrap();
         fs::set_permissions(&tmp, Permissions::from_mode(0o1777)).unwrap();
@@ -323,7 +323,7 @@ fn writes_in_another_users_directory_and_says_whose_it_is() {
         assert!(edit(root, &path, |_| Ok(Some(b"new".to_vec().into()))).unwrap());
         let found = path.metadata().unwrap();
         assert_eq!((fs::read(&path).unwrap().as_slice(), found.uid()), (&b"new"[..], OTHER));
-        // A file that is root's, but that he can put another in the place of.
+        // A file of root's that the user can replace by another.
         chown(&path, Some(0), Some(0)).unwrap();
         assert!(!read(root, &path).unwrap().only_root_writes);
     });
@@ -354,7 +354,7 @@ fn make_below(root: &Root, guest: &Path, path: &str, lands_at: &str) {
 
 #[test]
 fn keeps_what_was_written_while_it_was_edited() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     let mut seen = Vec::new();
     let edited = edit(&Root::default(), &guest.context(), |content| {
         seen.push(String::from_utf8(content.bytes.clone()).unwrap());
@@ -371,7 +371,7 @@ fn keeps_what_was_written_while_it_was_edited() {
 
 #[test]
 fn gives_up_on_a_file_that_changes_all_the_time() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     let mut count = 0;
     let edited = edit(&Root::default(), &guest.context(), |_| {
         count += 1;
@@ -385,7 +385,7 @@ fn gives_up_on_a_file_that_changes_all_the_time() {
 
 #[test]
 fn carries_attributes_and_access_control_lists_over() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     fs::set_permissions(guest.context(), Permissions::from_mode(0o640)).unwrap();
     let attribute = rustix::fs::setxattr(guest.context(), "user.note", b"kept", XattrFlags::empty());
     if attribute == Err(Errno::OPNOTSUPP) {
@@ -429,7 +429,7 @@ fn entry(tag: u16, permissions: u16, id: u32) -> [u8; 8] {
 
 #[test]
 fn removes_what_an_earlier_run_left_and_nothing_else() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     let dir = guest.0.path();
     fs::create_dir(dir.join(".cernvm-cluster-aaaaaa")).unwrap();
     fs::set_permissions(dir.join(".cernvm-cluster-aaaaaa"), Permissions::from_mode(0o700)).unwrap();
@@ -451,7 +451,7 @@ fn removes_what_an_earlier_run_left_and_nothing_else() {
 
 #[test]
 fn finds_bytes_in_a_file_of_any_length() {
-    let guest = Guest::new();
+    let guest = GuestDirectory::new();
     let mut content = vec![b'x'; MAX_FILE_BYTES + 65_530];
     content.extend_from_slice(b"_PLACEHOLDER###");
     fs::write(guest.context(), &content).unwrap();

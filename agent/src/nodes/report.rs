@@ -3,7 +3,7 @@
 //! A report is sent to the service that a run has kept anyway, and only where that has told that it takes reports: an
 //! earlier service, or the original, never gets a request that it does not know. There is one try with a short limit, and
 //! after one that failed no other in the same run. So reporting never delays a boot by more than [`LIMIT`], and never
-//! fails it. That no service knows the pin cannot be reported: there is no one who would keep it.
+//! fails it. That no service knows the pin cannot be reported: there is no service that would keep it.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! Substitution in a file that `write_files` has made.
 //!
 //! The context decides what goes into which file, not what the file says today: another user may own it, and a
-//! placeholder that he writes into it would get him a value that the context gives to root alone. So:
+//! placeholder that this user writes into it must not get a value that the context gives to root alone. So:
 //!
 //! - Where only root can change the file, the placeholders that the entry names are replaced wherever they stand.
 //! - Elsewhere only what cloud-init wrote is replaced: the entry's content as a whole, or its lines as they were. The file

@@ -34,7 +34,7 @@ impl fmt::Display for Subject {
 }
 
 /// The service that they ask.
-struct Service {
+struct AgentService {
     target: Target,
     pin: String,
     certificate: Option<Certificate>,
@@ -54,7 +54,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         let data = dir.path().join(scheme);
         let pins = ours::prepare(&run.bench, Build::Host, &data, 1)?;
         let (process, target) = ours::launch(&run.bench, Build::Host, &data, certificate.as_ref())?;
-        let service = Service { target, pin: pins[0].clone(), certificate, script: script.clone() };
+        let service = AgentService { target, pin: pins[0].clone(), certificate, script: script.clone() };
         for key in [KEY, "master_ready"] {
             http::ask(&service.target, &ours::set(&service.pin, key))?;
         }
@@ -67,7 +67,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-fn turn(bench: &Bench, plan: &Plan, subject: Subject, service: &Service) -> Result<Vec<(String, f64)>> {
+fn turn(bench: &Bench, plan: &Plan, subject: Subject, service: &AgentService) -> Result<Vec<(String, f64)>> {
     let runs = if plan.quick { 2 } else { 10 };
     let (mut wall, mut cpu) = (0.0, 0.0);
     for _ in 0..runs {
@@ -89,8 +89,8 @@ fn turn(bench: &Bench, plan: &Plan, subject: Subject, service: &Service) -> Resu
 }
 
 /// A guest that boots for the first time, and what it runs.
-fn prepare(bench: &Bench, subject: Subject, service: &Service) -> Result<(Guest, Command)> {
-    let Service { target, pin, certificate, script } = service;
+fn prepare(bench: &Bench, subject: Subject, service: &AgentService) -> Result<(Guest, Command)> {
+    let AgentService { target, pin, certificate, script } = service;
     let guest = Guest::boot(bench, Role::Slave, pin, target, certificate.as_ref())?;
     let url = guest::url(target);
     let key = |name: &str| format!("{url}/api/v1/clusters/{pin}/keys/{name}");

@@ -20,7 +20,7 @@ use crate::tls::{self, Certificate};
 const TIMEOUT_MS: u16 = 20_000;
 
 /// A service with a pin for every pair.
-struct Service {
+struct PairedService {
     process: Process,
     target: Target,
     pins: Vec<String>,
@@ -40,8 +40,10 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
         let data = dir.path().join(scheme);
         let pins = ours::prepare(&run.bench, Build::Host, &data, pairs)?;
         let (process, target) = ours::launch(&run.bench, Build::Host, &data, certificate.as_ref())?;
-        services
-            .push((scheme, Service { process, target, pins, certificate, latencies: Latencies::default() }));
+        services.push((
+            scheme,
+            PairedService { process, target, pins, certificate, latencies: Latencies::default() },
+        ));
     }
     for pair in 0..pairs {
         for (_, service) in &mut services {
@@ -59,7 +61,7 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-fn pair_up(bench: &Bench, service: &Service, pin: &str) -> Result<Duration> {
+fn pair_up(bench: &Bench, service: &PairedService, pin: &str) -> Result<Duration> {
     let boot = |role| Guest::boot(bench, role, pin, &service.target, service.certificate.as_ref());
     let (master, slave) = (boot(Role::Master)?, boot(Role::Slave)?);
     finish(&master, start(&mut master.contextualize(bench)?)?)?;

@@ -23,7 +23,7 @@ use crate::load::wire::Framing;
 use crate::machine::Cores;
 use crate::process::Process;
 
-/// The key that everybody is asked for, and its value: a master's address.
+/// The key that every peer is asked for, and its value: a master's address.
 pub(crate) const KEY: &str = "master_ip";
 /// Its value.
 pub(crate) const VALUE: &str = "10.20.30.40";
@@ -100,7 +100,7 @@ pub(crate) struct Wait {
     pub(crate) wait: Exchange,
     /// Messages that answer it at once.
     pub(crate) greetings: usize,
-    /// Wakes everybody.
+    /// Wakes all waiting clients.
     pub(crate) trigger: Exchange,
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn launch(
     command
         .args(["serve", "--listen", &address.to_string(), "--data-dir"])
         .arg(data)
-        // Everybody comes from one address here.
+        // All clients have one address here.
         .args(["--max-connections", "19900", "--max-connections-per-address", "19900"])
         .args(["--max-waiters-per-pin", "19900"])
         .args(["--max-creations-per-hour", "0"]);

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 use crate::connection::Connection;
-use crate::scripted::{Act, Scripted, answer};
+use crate::mock_server::{Act, MockServer, answer};
 
 const PIN: &str = "enico1qq0oey";
 /// Longer than any answer takes here, shorter than a person at a failing test likes to wait.
@@ -22,7 +22,7 @@ fn client(url: &str) -> HttpService {
 
 /// What a service that plays these acts gives for a request, within a limit.
 fn ask(acts: Vec<Act>, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure> {
-    let service = Scripted::start(acts);
+    let service = MockServer::start(acts);
     client(&service.url("http")).send(request, limit)
 }
 
@@ -79,7 +79,7 @@ fn sends_what_the_contract_says() {
             "",
         ),
     ] {
-        let service = Scripted::start([Act::answer("404 Not Found", "", "")]);
+        let service = MockServer::start([Act::answer("404 Not Found", "", "")]);
         let _ = client(&format!("{}/x/", service.url("http"))).send(&request, PLENTY);
         let requests = service.requests();
         let [sent] = requests.as_slice() else { panic!("{requests:?}") };
@@ -222,7 +222,7 @@ fn reads_no_more_than_an_answer_can_have() {
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: ",
     ] {
-        let service = Scripted::start([Act::Flood(head.into())]);
+        let service = MockServer::start([Act::Flood(head.into())]);
         let failure = client(&service.url("http")).send(&GET, PLENTY).unwrap_err();
         assert_eq!(failure.kind, Kind::TooLarge, "{failure}");
         // What lies in the sockets' buffers besides what was read.
@@ -243,7 +243,7 @@ fn gives_up_in_time_on_a_service_that_does_not_come_to_an_end() {
 
 #[test]
 fn says_which_port_refuses() {
-    let closed = Scripted::start([]).address;
+    let closed = MockServer::start([]).address;
     let failure = client(&format!("http://{closed}")).send(&GET, PLENTY).unwrap_err();
     assert_eq!(failure, Failure::new(Kind::Connect, format!("{closed}: connection refused")));
 }
@@ -274,7 +274,7 @@ fn follows_a_redirect_on_the_host_and_no_other() {
     let round = vec![to("307 Temporary Redirect", "/x"); 9];
     assert_eq!(follow(round), Err(Kind::Redirect));
 
-    let service = Scripted::start([to("308 Permanent Redirect", "/x"), json("201 Created", "{}")]);
+    let service = MockServer::start([to("308 Permanent Redirect", "/x"), json("201 Created", "{}")]);
     let answer = client(&service.url("http")).send(&CREATE, PLENTY).unwrap();
     assert_eq!(answer.outcome, Outcome::Done);
     let requests = service.requests();
@@ -287,7 +287,7 @@ fn follows_a_redirect_on_the_host_and_no_other() {
 
 #[test]
 fn stays_on_one_connection_and_knows_its_own_address() {
-    let service = Scripted::start(vec![text("master_ip: 10.0.0.5"); 5]);
+    let service = MockServer::start(vec![text("master_ip: 10.0.0.5"); 5]);
     let mut client = client(&service.url("http"));
     assert_eq!(client.reached(), None);
     for _ in 0..5 {
@@ -301,7 +301,7 @@ fn stays_on_one_connection_and_knows_its_own_address() {
 #[test]
 fn leaves_a_connection_that_the_service_has_closed() {
     let act = Act::SendAndClose(answer("200 OK", "", "master_ip: 10.0.0.5").into());
-    let service = Scripted::start(vec![act; 3]);
+    let service = MockServer::start(vec![act; 3]);
     let mut client = client(&service.url("http"));
     for _ in 0..3 {
         client.send(&GET, PLENTY).unwrap();
@@ -312,7 +312,7 @@ fn leaves_a_connection_that_the_service_has_closed() {
 #[test]
 fn tries_every_address_of_a_name() {
     // localhost is ::1 and 127.0.0.1; nothing listens on the first.
-    let service = Scripted::start([text("master_ip: 10.0.0.5")]);
+    let service = MockServer::start([text("master_ip: 10.0.0.5")]);
     let url = format!("http://localhost:{}", service.address.port());
     assert!(client(&url).send(&GET, PLENTY).is_ok());
 }
@@ -382,7 +382,7 @@ fn through(proxy: SocketAddr, url: &str) -> HttpService {
 
 #[test]
 fn has_a_proxy_pass_http_on_with_the_whole_url_as_curl_does() {
-    let service = Scripted::start([text("master_ip: 10.0.0.5"), json("201 Created", "{}")]);
+    let service = MockServer::start([text("master_ip: 10.0.0.5"), json("201 Created", "{}")]);
     let (address, proxy) = proxy(Proxying::To(service.address));
     let mut client = through(address, "http://pair.invalid:8000/x");
     client.send(&GET, PLENTY).unwrap();
@@ -478,7 +478,7 @@ fn names_tls_when_a_handshake_is_not_answered() {
 }
 
 /// A CA, and a TLS server with a certificate of it for 127.0.0.1.
-fn over_tls(acts: Vec<Act>) -> (Trust, Scripted) {
+fn over_tls(acts: Vec<Act>) -> (Trust, MockServer) {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();
@@ -497,7 +497,7 @@ fn over_tls(acts: Vec<Act>) -> (Trust, Scripted) {
             rustls_pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         )
         .unwrap();
-    (Trust::Authorities(vec![ca]), Scripted::start_with(Some(std::sync::Arc::new(config)), acts))
+    (Trust::Authorities(vec![ca]), MockServer::start_with(Some(std::sync::Arc::new(config)), acts))
 }
 
 #[test]
@@ -507,9 +507,9 @@ fn goes_over_to_tls_on_the_same_host_and_stays_there() {
     let path = format!("/x/api/v1/clusters/{PIN}");
     let forcing = |path: &str| {
         let location = format!("Location: {}{path}\r\n", secure.url("https"));
-        Scripted::start([Act::answer("301 Moved Permanently", &location, "")])
+        MockServer::start([Act::answer("301 Moved Permanently", &location, "")])
     };
-    let client = |plain: &Scripted| {
+    let client = |plain: &MockServer| {
         let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
         let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
         HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None }
@@ -525,7 +525,7 @@ fn goes_over_to_tls_on_the_same_host_and_stays_there() {
     // A write that comes first is repeated as it is: a server that forces TLS has not looked at it.
     let (trust, secure) = over_tls(vec![json("201 Created", "{}")]);
     let location = format!("Location: {}{path}/keys\r\n", secure.url("https"));
-    let plain = Scripted::start([Act::answer("301 Moved Permanently", &location, "")]);
+    let plain = MockServer::start([Act::answer("301 Moved Permanently", &location, "")]);
     let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
     let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
     let mut writing =

@@ -1,4 +1,4 @@
-//! `check`: what is wrong with a context, before anyone boots it. It reads files and nothing else.
+//! `check`: what is wrong with a context, before a VM boots with it. It reads files and nothing else.
 //!
 //! An error is what will not work; a warning is what may not be meant; a note is good to know. Where it names what cloud-init does, it goes by
 //! releases 22.4 to 26.2.

@@ -83,7 +83,7 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
     if settings.secret.is_none() && settings.services.iter().any(is_open) {
         report.warning(
             line_of(Setting::ServiceUrl),
-            "the service is used over plain http: anyone on the network path sees the pin, and with it controls \
+            "the service is used over plain http: every machine on the network path sees the pin, and with it controls \
              every slave",
             "seal the cluster (`cernvm-pairing-server contexts` makes a cvm_cluster_secret), or use https://; \
              cvm_service_fingerprint makes that work without a public certificate",

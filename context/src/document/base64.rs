@@ -30,7 +30,7 @@ pub(super) fn decode(encoded: &[u8]) -> Result<Vec<u8>, Undecodable> {
 pub(super) fn edit<'v>(encoded: &[u8], decoded: &[u8], edits: &[Edit<'_>]) -> Edit<'v> {
     let body = encoded.trim_ascii();
     let start = encoded.len() - encoded.trim_ascii_start().len();
-    let lines = Lines::of(body);
+    let lines = LineBreaks::of(body);
     let whole = ENGINE.encode(edit::apply(decoded, edits));
     let mut with = Vec::with_capacity(whole.len() + whole.len() / 32);
     for (index, line) in whole.as_bytes().chunks(lines.length).enumerate() {
@@ -43,12 +43,12 @@ pub(super) fn edit<'v>(encoded: &[u8], decoded: &[u8], edits: &[Edit<'_>]) -> Ed
 }
 
 /// How base64 is broken into lines.
-struct Lines {
+struct LineBreaks {
     length: usize,
     end: &'static [u8],
 }
 
-impl Lines {
+impl LineBreaks {
     /// The way of `body`. A single line longer than MIME allows was not broken at all; a shorter one may only not
     /// have been long enough.
     fn of(body: &[u8]) -> Self {

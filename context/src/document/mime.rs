@@ -68,7 +68,7 @@ struct Reader<'a> {
 }
 
 /// What a line means to the multiparts around it.
-enum Line {
+enum BoundaryLine {
     /// It opens a part of the innermost multipart.
     Opens,
     /// It closes the innermost multipart.
@@ -90,7 +90,7 @@ impl Reader<'_> {
     }
 
     /// What the next line is, which is taken only if it is the innermost multipart's or content.
-    fn next(&mut self) -> Line {
+    fn next(&mut self) -> BoundaryLine {
         let start = self.at;
         let line = self.line();
         let depth = self.boundaries.len();
@@ -99,18 +99,18 @@ impl Reader<'_> {
             delimiter(&self.bytes[line.clone()], boundary).map(|closes| (level, closes))
         });
         match found {
-            _ if line.is_empty() => Line::Ends,
-            None => Line::Content,
+            _ if line.is_empty() => BoundaryLine::Ends,
+            None => BoundaryLine::Content,
             Some((level, closes)) if level + 1 == depth => {
                 if closes {
-                    Line::Closes
+                    BoundaryLine::Closes
                 } else {
-                    Line::Opens
+                    BoundaryLine::Opens
                 }
             }
             Some(_) => {
                 self.at = start;
-                Line::Ends
+                BoundaryLine::Ends
             }
         }
     }
@@ -157,14 +157,14 @@ impl Reader<'_> {
         let mut closed = false;
         loop {
             match self.next() {
-                Line::Ends => return Ok(()),
-                Line::Closes => closed = true,
-                Line::Opens if !closed => {
+                BoundaryLine::Ends => return Ok(()),
+                BoundaryLine::Closes => closed = true,
+                BoundaryLine::Opens if !closed => {
                     self.skip_repeated_boundaries();
                     let headers = self.headers();
                     self.body(headers)?;
                 }
-                Line::Opens | Line::Content => {}
+                BoundaryLine::Opens | BoundaryLine::Content => {}
             }
         }
     }
@@ -173,7 +173,7 @@ impl Reader<'_> {
     fn skip_repeated_boundaries(&mut self) {
         loop {
             let before = self.at;
-            if !matches!(self.next(), Line::Opens | Line::Closes) {
+            if !matches!(self.next(), BoundaryLine::Opens | BoundaryLine::Closes) {
                 self.at = before;
                 return;
             }
@@ -188,10 +188,10 @@ impl Reader<'_> {
         let end = loop {
             let before = self.at;
             match self.next() {
-                Line::Content => {}
+                BoundaryLine::Content => {}
                 // No boundary anywhere: the last line end is the leaf's own.
-                Line::Ends if self.boundaries.is_empty() => break before,
-                Line::Ends | Line::Opens | Line::Closes => {
+                BoundaryLine::Ends if self.boundaries.is_empty() => break before,
+                BoundaryLine::Ends | BoundaryLine::Opens | BoundaryLine::Closes => {
                     self.at = before;
                     break start + without_line_end(&self.bytes[start..before]).len();
                 }

@@ -63,7 +63,7 @@ pub(super) fn decode(encoded: &[u8]) -> Vec<u8> {
 /// The edits of `encoded` that make the `edits` of what it decodes to; each replaces a byte at least. A soft line
 /// break inside a replaced span goes, those around it stay.
 pub(super) fn edits<'v>(encoded: &[u8], edits: &[Edit<'_>]) -> Vec<Edit<'v>> {
-    let mut walk = Walk { tokens: tokens(encoded), decoded: 0, start: 0, end: 0, loose: None };
+    let mut walk = Cursor { tokens: tokens(encoded), decoded: 0, start: 0, end: 0, loose: None };
     edits
         .iter()
         .map(|edit| {
@@ -95,7 +95,7 @@ fn would_take_digits(between: &[u8]) -> bool {
 }
 
 /// A position in both the encoded and the decoded bytes.
-struct Walk<'a> {
+struct Cursor<'a> {
     tokens: Tokens<'a>,
     /// How many decoded bytes lie behind.
     decoded: usize,
@@ -107,7 +107,7 @@ struct Walk<'a> {
     loose: Option<usize>,
 }
 
-impl Walk<'_> {
+impl Cursor<'_> {
     /// Goes on until `decoded` bytes lie behind.
     fn to(&mut self, decoded: usize) {
         while self.decoded < decoded {

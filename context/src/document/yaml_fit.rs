@@ -31,8 +31,8 @@ pub(super) fn edits<'v>(
         fit::in_words(Language::Script, text, insertions)?;
         return Ok(insertions.iter().map(fit::as_it_is).collect());
     };
-    let mut walk = Walk { words: &words, hidden, quoted: Vec::new(), seen: HashSet::new() };
-    walk.node(&tree, if language == Language::CloudConfig { Role::Config } else { Role::Text })?;
+    let mut walk = TreeWalk { words: &words, hidden, quoted: Vec::new(), seen: HashSet::new() };
+    walk.node(&tree, if language == Language::CloudConfig { NodeRole::Config } else { NodeRole::Text })?;
     let edits = walk.merged();
     let first = &insertions[0];
     let not_kept = || Unfit::new(first, NOT_KEPT, QUOTE);
@@ -47,7 +47,7 @@ pub(super) fn edits<'v>(
 
 /// What a node is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role<'t> {
+enum NodeRole<'t> {
     /// A mapping of cloud-config's keys.
     Config,
     /// The commands of `runcmd`: text for a shell, or lists of arguments.
@@ -59,14 +59,14 @@ enum Role<'t> {
     Text,
 }
 
-impl Role<'_> {
-    fn kind(self) -> Discriminant<Role<'static>> {
+impl NodeRole<'_> {
+    fn kind(self) -> Discriminant<NodeRole<'static>> {
         discriminant(&match self {
-            Self::Config => Role::Config,
-            Self::Commands => Role::Commands,
-            Self::Command => Role::Command,
-            Self::File(_) => Role::File(""),
-            Self::Text => Role::Text,
+            Self::Config => NodeRole::Config,
+            Self::Commands => NodeRole::Commands,
+            Self::Command => NodeRole::Command,
+            Self::File(_) => NodeRole::File(""),
+            Self::Text => NodeRole::Text,
         })
     }
 }
@@ -160,18 +160,18 @@ impl<'i, 'v> Words<'i, 'v> {
     }
 }
 
-struct Walk<'w, 'i, 'v> {
+struct TreeWalk<'w, 'i, 'v> {
     words: &'w Words<'i, 'v>,
     /// The text with the words in it.
     hidden: &'w str,
     /// The scalars that are written anew.
     quoted: Vec<Edit<'v>>,
     /// Where the nodes lie that the walk has seen, and as what: an alias leads to one several times.
-    seen: HashSet<(usize, Discriminant<Role<'static>>)>,
+    seen: HashSet<(usize, Discriminant<NodeRole<'static>>)>,
 }
 
-impl<'v> Walk<'_, '_, 'v> {
-    fn node(&mut self, node: &Node, role: Role<'_>) -> Result<(), Unfit> {
+impl<'v> TreeWalk<'_, '_, 'v> {
+    fn node(&mut self, node: &Node, role: NodeRole<'_>) -> Result<(), Unfit> {
         match node {
             Node::Scalar(scalar) => self.scalar(scalar, role),
             Node::Sequence(items) => {
@@ -182,10 +182,10 @@ impl<'v> Walk<'_, '_, 'v> {
                 let mut is_script = false;
                 for item in items.iter() {
                     let role = match role {
-                        Role::Commands => Role::Command,
-                        Role::Command if is_script => Role::Command,
-                        Role::Command | Role::Text | Role::File(_) => Role::Text,
-                        Role::Config => Role::Config,
+                        NodeRole::Commands => NodeRole::Command,
+                        NodeRole::Command if is_script => NodeRole::Command,
+                        NodeRole::Command | NodeRole::Text | NodeRole::File(_) => NodeRole::Text,
+                        NodeRole::Config => NodeRole::Config,
                     };
                     self.node(item, role)?;
                     is_script |= item.scalar().is_some_and(|argument| is_shells_option(&argument.text));
@@ -198,13 +198,15 @@ impl<'v> Walk<'_, '_, 'v> {
                 }
                 let path = node.get("path").and_then(Node::scalar).map_or("", |path| path.text.as_str());
                 for (key, value) in pairs.iter() {
-                    self.scalar(key, Role::Text)?;
+                    self.scalar(key, NodeRole::Text)?;
                     let role = match (role, key.text.as_str()) {
-                        (Role::Config, "runcmd" | "bootcmd" | "commands" | "condition") => Role::Commands,
-                        (Role::Config, "content") => Role::File(path),
-                        (Role::Commands, _) => Role::Commands,
-                        (Role::Config, _) => Role::Config,
-                        _ => Role::Text,
+                        (NodeRole::Config, "runcmd" | "bootcmd" | "commands" | "condition") => {
+                            NodeRole::Commands
+                        }
+                        (NodeRole::Config, "content") => NodeRole::File(path),
+                        (NodeRole::Commands, _) => NodeRole::Commands,
+                        (NodeRole::Config, _) => NodeRole::Config,
+                        _ => NodeRole::Text,
                     };
                     self.node(value, role)?;
                 }
@@ -213,15 +215,15 @@ impl<'v> Walk<'_, '_, 'v> {
         }
     }
 
-    fn scalar(&mut self, scalar: &Scalar, role: Role<'_>) -> Result<(), Unfit> {
+    fn scalar(&mut self, scalar: &Scalar, role: NodeRole<'_>) -> Result<(), Unfit> {
         let inside: Vec<_> = self.words.find(&scalar.text).collect();
         if inside.is_empty() {
             return Ok(());
         }
         let language = match role {
-            Role::Commands | Role::Command => Some(Language::Script),
-            Role::File(path) => Some(Language::of(scalar.text.as_bytes(), None, path)),
-            Role::Config | Role::Text => None,
+            NodeRole::Commands | NodeRole::Command => Some(Language::Script),
+            NodeRole::File(path) => Some(Language::of(scalar.text.as_bytes(), None, path)),
+            NodeRole::Config | NodeRole::Text => None,
         };
         if let Some(language) = language.filter(|_| !scalar.is_binary) {
             let within: Vec<_> = inside

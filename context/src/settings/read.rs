@@ -32,7 +32,7 @@ impl Settings {
     /// [`Status::BadContext`]: protocol::error::Status::BadContext
     pub fn from_sections(sections: &[Section]) -> Result<Found, Error> {
         let Some(last) = sections.last() else { return Ok(Found::NoSection) };
-        let lines = Lines(sections);
+        let lines = Assignments(sections);
         let Some(pin) = lines.get(Setting::Pin) else {
             lines.refuse_meant(Setting::Pin, "this machine would belong to no cluster")?;
             return Ok(Found::NoPin { place: last.place() });
@@ -62,22 +62,22 @@ impl Settings {
 }
 
 /// The lines of all sections.
-struct Lines<'a>(&'a [Section]);
+struct Assignments<'a>(&'a [Section]);
 
 /// A line that sets something.
-struct Line<'a> {
+struct Assignment<'a> {
     key: &'a str,
     value: &'a str,
     section: &'a Section,
     number: usize,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> Assignments<'a> {
     /// The lines of this setting, the last one first.
-    fn all(&self, setting: Setting) -> impl Iterator<Item = Line<'a>> {
+    fn all(&self, setting: Setting) -> impl Iterator<Item = Assignment<'a>> {
         self.0.iter().rev().flat_map(move |section| {
             let entries = section.entries().iter().rev().filter(move |entry| entry.key == setting.name());
-            entries.map(move |entry| Line {
+            entries.map(move |entry| Assignment {
                 key: &entry.key,
                 value: &entry.value,
                 section,
@@ -87,12 +87,12 @@ impl<'a> Lines<'a> {
     }
 
     /// The last line of this setting.
-    fn last(&self, setting: Setting) -> Option<Line<'a>> {
+    fn last(&self, setting: Setting) -> Option<Assignment<'a>> {
         self.all(setting).next()
     }
 
     /// The last line of this setting, if that has a value.
-    fn get(&self, setting: Setting) -> Option<Line<'a>> {
+    fn get(&self, setting: Setting) -> Option<Assignment<'a>> {
         self.last(setting).filter(|line| !line.value.is_empty())
     }
 
@@ -115,7 +115,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-impl Line<'_> {
+impl Assignment<'_> {
     fn place(&self) -> String {
         self.section.place_of(self.number)
     }
@@ -126,7 +126,7 @@ impl Line<'_> {
     }
 }
 
-fn read_pin(line: &Line<'_>) -> Result<Pin, Error> {
+fn read_pin(line: &Assignment<'_>) -> Result<Pin, Error> {
     Pin::parse(line.value).map_err(|why| {
         line.wrong(
             &format!("is no pin: {why}"),
@@ -137,7 +137,7 @@ fn read_pin(line: &Line<'_>) -> Result<Pin, Error> {
 
 /// The secret. A line without one is an error, and so are two that differ: the values would be in the clear, or sealed
 /// with another secret than was meant, and no one would see it.
-fn secret(lines: &Lines<'_>) -> Result<Option<Secret>, Error> {
+fn secret(lines: &Assignments<'_>) -> Result<Option<Secret>, Error> {
     let Some(line) = lines.last(Setting::Secret) else { return Ok(None) };
     let another = lines.all(Setting::Secret).find(|other| other.value != line.value);
     if let Some(another) = another {
@@ -159,12 +159,12 @@ fn secret(lines: &Lines<'_>) -> Result<Option<Secret>, Error> {
 
 /// Reads a switch; off where there is no line. The words are those of cernvm-micro's `parse_user_data`, in any case.
 /// Another word is an error: a master that is taken for a slave waits for itself.
-fn is_on(lines: &Lines<'_>, setting: Setting) -> Result<bool, Error> {
+fn is_on(lines: &Assignments<'_>, setting: Setting) -> Result<bool, Error> {
     switch(lines, setting, false)
 }
 
 /// The same, where no line may mean something else.
-fn switch(lines: &Lines<'_>, setting: Setting, default: bool) -> Result<bool, Error> {
+fn switch(lines: &Assignments<'_>, setting: Setting, default: bool) -> Result<bool, Error> {
     let Some(line) = lines.get(setting) else { return Ok(default) };
     let is_one_of = |words: &[&str]| words.iter().any(|word| line.value.eq_ignore_ascii_case(word));
     if is_one_of(&["yes", "on", "true", "1"]) {
@@ -177,7 +177,7 @@ fn switch(lines: &Lines<'_>, setting: Setting, default: bool) -> Result<bool, Er
     }
 }
 
-fn trust(lines: &Lines<'_>) -> Result<Trust, Error> {
+fn trust(lines: &Assignments<'_>) -> Result<Trust, Error> {
     match (lines.get(Setting::ServiceCa), lines.get(Setting::ServiceFingerprint)) {
         (None, None) => Ok(Trust::WebPki),
         (Some(ca), None) => authorities(&ca).map(Trust::Authorities),
@@ -189,7 +189,7 @@ fn trust(lines: &Lines<'_>) -> Result<Trust, Error> {
     }
 }
 
-fn authorities(line: &Line<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn authorities(line: &Assignment<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
     let wrong = |problem: &str| {
         line.wrong(
             problem,
@@ -209,13 +209,13 @@ fn authorities(line: &Line<'_>) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(found)
 }
 
-fn read_fingerprint(line: &Line<'_>) -> Result<[u8; 32], Error> {
+fn read_fingerprint(line: &Assignment<'_>) -> Result<[u8; 32], Error> {
     let read = line.value.parse::<Fingerprint>();
     read.map(|Fingerprint(digest)| digest)
         .map_err(|problem| line.wrong(problem, "copy the line that the service printed"))
 }
 
-fn services(lines: &Lines<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {
+fn services(lines: &Assignments<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {
     let Some(line) = lines.get(Setting::ServiceUrl) else {
         let url = ServiceUrl::parse(DEFAULT_SERVICE_URL, secured).expect("the default is a URL");
         return Ok(vec![url]);
@@ -232,7 +232,7 @@ fn services(lines: &Lines<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> 
     Ok(urls)
 }
 
-fn timeout(line: &Line<'_>) -> Result<Duration, Error> {
+fn timeout(line: &Assignment<'_>) -> Result<Duration, Error> {
     let seconds = line.value.parse().ok().map(Duration::from_secs);
     seconds.filter(|time| (Duration::from_secs(1)..=MAX_TIMEOUT).contains(time)).ok_or_else(|| {
         let most = MAX_TIMEOUT.as_secs();
@@ -243,7 +243,7 @@ fn timeout(line: &Line<'_>) -> Result<Duration, Error> {
     })
 }
 
-fn keys(line: &Line<'_>) -> Result<Keys, Error> {
+fn keys(line: &Assignment<'_>) -> Result<Keys, Error> {
     let mut names: Vec<String> = Vec::new();
     for name in line.value.split([',', ' ', '\t']).filter(|name| !name.is_empty()) {
         if !key::is_addressable(name) || name.len() > KEY_MAX_CHARS {
@@ -264,7 +264,7 @@ fn keys(line: &Line<'_>) -> Result<Keys, Error> {
     Ok(Keys::Only(names))
 }
 
-fn ready_when(lines: &Lines<'_>) -> Result<Vec<ReadyWhen>, Error> {
+fn ready_when(lines: &Assignments<'_>) -> Result<Vec<ReadyWhen>, Error> {
     let Some(line) = lines.get(Setting::ReadyWhen) else { return Ok(Vec::new()) };
     let items = line.value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| {
         ReadyWhen::parse(item).map_err(|why| {
@@ -281,7 +281,7 @@ fn ready_when(lines: &Lines<'_>) -> Result<Vec<ReadyWhen>, Error> {
 }
 
 /// The most exact of the three rules that is there.
-fn address(lines: &Lines<'_>) -> Result<AddressRule, Error> {
+fn address(lines: &Assignments<'_>) -> Result<AddressRule, Error> {
     if let Some(line) = lines.get(Setting::MasterIp) {
         let address =
             line.value.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast());

@@ -83,7 +83,7 @@ const FOLLOWED: Duration = Duration::from_secs(10);
 /// The store's clock. It follows the machine's clock, but never steps back, and does not follow a jump: it then goes on
 /// as fast as the boot clock, so a pin lives as long as it should whatever the machine's clock is set to.
 ///
-/// A jump forward is followed only where it takes nothing from anyone: when there is no pin ([`SteadyClock::catch_up`]),
+/// A jump forward is followed only where no pin loses time: when there is no pin ([`SteadyClock::catch_up`]),
 /// or at the next start of the service.
 pub struct SteadyClock {
     source: Arc<dyn Clock>,

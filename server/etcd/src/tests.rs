@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use pairing_core::clock::Clock;
-use pairing_core::store::suite::{self, Place};
+use pairing_core::store::suite::{self, Backend};
 use pairing_core::store::{Journal, Limits, Observer, Store};
 use tokio::runtime::Runtime;
 
@@ -40,7 +40,7 @@ impl Default for Prefix {
     }
 }
 
-impl Place for Prefix {
+impl Backend for Prefix {
     const LASTS: bool = true;
     const SHARED: bool = true;
     const SWEPT: usize = Etcd::BATCH.swept;

@@ -22,34 +22,34 @@ const LONGEST: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Line {
+enum BackupLine {
     Head { format: u64, taken: u64 },
     Record { id: u64, record: String },
     End { records: u64 },
     Failure { error: String },
 }
 
-fn push(out: &mut Vec<u8>, line: &Line) {
+fn push(out: &mut Vec<u8>, line: &BackupLine) {
     serde_json::to_writer(&mut *out, line).expect("a vector takes everything");
     out.push(b'\n');
 }
 
 pub(super) fn head(taken: Timestamp) -> Vec<u8> {
     let mut out = Vec::new();
-    push(&mut out, &Line::Head { format: FORMAT, taken: taken.0 });
+    push(&mut out, &BackupLine::Head { format: FORMAT, taken: taken.0 });
     out
 }
 
 pub(super) fn record(out: &mut Vec<u8>, id: u64, bytes: &[u8]) {
-    push(out, &Line::Record { id, record: BASE64.encode(bytes) });
+    push(out, &BackupLine::Record { id, record: BASE64.encode(bytes) });
 }
 
 pub(super) fn end(out: &mut Vec<u8>, records: u64) {
-    push(out, &Line::End { records });
+    push(out, &BackupLine::End { records });
 }
 
 pub(super) fn failure(out: &mut Vec<u8>, error: &str) {
-    push(out, &Line::Failure { error: error.to_owned() });
+    push(out, &BackupLine::Failure { error: error.to_owned() });
 }
 
 /// Reads the lines.
@@ -67,12 +67,12 @@ impl<R: BufRead> Reader<R> {
     pub(super) fn begin(from: R) -> Result<(Self, Timestamp), String> {
         let mut reader = Self { from, count: 0, line: Vec::new() };
         match reader.line()? {
-            Line::Head { format: FORMAT, taken } => Ok((reader, Timestamp(taken))),
-            Line::Head { format, .. } => Err(format!(
+            BackupLine::Head { format: FORMAT, taken } => Ok((reader, Timestamp(taken))),
+            BackupLine::Head { format, .. } => Err(format!(
                 "the service has format {format}, this program writes format {FORMAT}: \
                  use the program that the service was started from"
             )),
-            Line::Failure { error } => Err(error),
+            BackupLine::Failure { error } => Err(error),
             _ => Err("it does not begin as a backup does".to_owned()),
         }
     }
@@ -83,20 +83,20 @@ impl<R: BufRead> Reader<R> {
     /// Why there is no more, in words.
     pub(super) fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>, String> {
         match self.line()? {
-            Line::Record { id, record } => {
+            BackupLine::Record { id, record } => {
                 self.count += 1;
                 let bytes =
                     BASE64.decode(record).map_err(|err| format!("record {id} is no base64: {err}"))?;
                 Ok(Some((id, bytes)))
             }
-            Line::End { records } if records == self.count => Ok(None),
-            Line::End { records } => Err(format!("{} of {records} records came", self.count)),
-            Line::Failure { error } => Err(error),
-            Line::Head { .. } => Err("it begins twice".to_owned()),
+            BackupLine::End { records } if records == self.count => Ok(None),
+            BackupLine::End { records } => Err(format!("{} of {records} records came", self.count)),
+            BackupLine::Failure { error } => Err(error),
+            BackupLine::Head { .. } => Err("it begins twice".to_owned()),
         }
     }
 
-    fn line(&mut self) -> Result<Line, String> {
+    fn line(&mut self) -> Result<BackupLine, String> {
         self.line.clear();
         let read = self.from.by_ref().take(LONGEST).read_until(b'\n', &mut self.line);
         read.map_err(|err| explain(&err))?;

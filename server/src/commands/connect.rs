@@ -86,14 +86,14 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Line {
+    struct TestCli {
         #[command(flatten)]
         connect: Connect,
     }
 
     #[track_caller]
     fn check(flags: &[&str], expected: Result<&str, &str>) {
-        let line = Line::try_parse_from([&["x"], flags].concat()).unwrap();
+        let line = TestCli::try_parse_from([&["x"], flags].concat()).unwrap();
         match (line.connect.url(), expected) {
             (Ok(url), Ok(expected)) => assert_eq!(url.to_string(), expected),
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
@@ -110,6 +110,6 @@ mod tests {
         check(&["--url", "pair.example.org", &pinned], Ok("https://pair.example.org"));
         check(&["--url", "http://pair", &pinned], Err("take --ca and --fingerprint out"));
         check(&["--url", "ftp://pair"], Err("--url ftp://pair is neither"));
-        assert!(Line::try_parse_from(["x", "--fingerprint", "sha256:00"]).is_err());
+        assert!(TestCli::try_parse_from(["x", "--fingerprint", "sha256:00"]).is_err());
     }
 }

@@ -24,26 +24,26 @@ const ETCD: &str = "etcd";
 pub struct Copy {
     /// The data directory of a service that does not run, a backup, or the word etcd for the cluster of --etcd.
     #[arg(long, value_name = "DIR|FILE|etcd", value_parser = place)]
-    from: Place,
+    from: StoreLocation,
     /// A directory without a store, a file that is not there, or the word etcd for a cluster without pins.
     #[arg(long, value_name = "DIR|FILE|etcd", value_parser = place)]
-    to: Place,
+    to: StoreLocation,
     #[command(flatten)]
     etcd: EtcdArgs,
 }
 
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum StoreLocation {
     Path(PathBuf),
     Etcd,
 }
 
-fn place(text: &str) -> Result<Place, String> {
+fn place(text: &str) -> Result<StoreLocation, String> {
     match text {
         "" => Err("it is empty".to_owned()),
-        ETCD => Ok(Place::Etcd),
-        path => Ok(Place::Path(path.into())),
+        ETCD => Ok(StoreLocation::Etcd),
+        path => Ok(StoreLocation::Path(path.into())),
     }
 }
 
@@ -87,12 +87,12 @@ impl Copy {
         let named = || etcd.clone().ok_or(Error::NoCluster);
         let now = SystemClock.now();
         let copied = match (&self.from, &self.to) {
-            (Place::Etcd, Place::Etcd) => return Err(Error::SamePlace),
-            (Place::Path(from), Place::Path(to)) => {
+            (StoreLocation::Etcd, StoreLocation::Etcd) => return Err(Error::SamePlace),
+            (StoreLocation::Path(from), StoreLocation::Path(to)) => {
                 let clusters = read(from)?;
                 Target::new(to)?.fill(|copy| each(&clusters, now, |cluster| copy.add_cluster(cluster)))?
             }
-            (Place::Path(from), Place::Etcd) => {
+            (StoreLocation::Path(from), StoreLocation::Etcd) => {
                 let (config, clusters) = (named()?, read(from)?);
                 Runtime::new().map_err(Error::System)?.block_on(async {
                     let (mut import, mut copied) = (Import::begin(&config, now).await?, Copied::default());
@@ -105,7 +105,7 @@ impl Copy {
                     Ok::<_, Error>(copied)
                 })?
             }
-            (Place::Etcd, Place::Path(to)) => {
+            (StoreLocation::Etcd, StoreLocation::Path(to)) => {
                 let config = named()?;
                 let runtime = Runtime::new().map_err(Error::System)?;
                 Target::new(to)?.fill(|copy| {

@@ -194,9 +194,9 @@ mod tests {
     }
 
     /// A body of which nothing comes.
-    struct Never;
+    struct EmptyStalledBody;
 
-    impl Body for Never {
+    impl Body for EmptyStalledBody {
         type Data = Bytes;
         type Error = Infallible;
 
@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_for_no_body_longer_than_it_may_take() {
-        let Err(refusal) = decode(&HeaderMap::new(), Never).await else { panic!("it was read") };
+        let Err(refusal) = decode(&HeaderMap::new(), EmptyStalledBody).await else { panic!("it was read") };
         assert_eq!(refusal.to_string(), "The body took longer than 30 seconds.");
         assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
     }

@@ -58,7 +58,7 @@ struct Feed {
 
 /// How many wait.
 #[derive(Serialize)]
-struct Counts {
+struct WaitingCount {
     waiting: usize,
 }
 
@@ -96,7 +96,7 @@ struct ChangedNode<'a> {
 
 /// Why there is nothing more to tell.
 #[derive(Serialize)]
-struct Gone {
+struct StreamEnd {
     reason: &'static str,
 }
 
@@ -145,7 +145,7 @@ impl Feed {
                     HubEvent::Change(change) => break self.change(&change),
                     HubEvent::Waiting(waiting) => {
                         self.counts_from = Instant::now() + COUNTS;
-                        break event_bytes("counts", &Counts { waiting });
+                        break event_bytes("counts", &WaitingCount { waiting });
                     }
                     HubEvent::Reports => {
                         self.counts_from = Instant::now() + COUNTS;
@@ -213,7 +213,7 @@ impl Feed {
 
     fn gone(&mut self, reason: &'static str) -> Bytes {
         self.over = true;
-        event_bytes("gone", &Gone { reason })
+        event_bytes("gone", &StreamEnd { reason })
     }
 }
 

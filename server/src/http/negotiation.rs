@@ -47,7 +47,7 @@ type Liking = (f32, u8);
 
 /// The form to answer in; `None` when the client takes none of those that are offered.
 pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
-    // What nearly everybody sends; the rules below come to the same.
+    // What nearly every client sends; the rules below have the same result.
     let mut accepted = headers.iter().filter(|(name, _)| **name == ACCEPT).map(|(_, value)| value.as_bytes());
     match (accepted.next(), accepted.next()) {
         (None | Some(b"*/*"), None) => return offered.first().copied(),

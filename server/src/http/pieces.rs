@@ -13,9 +13,9 @@ use super::answer_body::PIECE;
 const CHUNK: usize = 1 << 10;
 
 /// The value of a key, shared with the store.
-struct Value(Arc<Key>);
+struct SharedValue(Arc<Key>);
 
-impl AsRef<[u8]> for Value {
+impl AsRef<[u8]> for SharedValue {
     fn as_ref(&self) -> &[u8] {
         self.0.value.as_bytes()
     }
@@ -24,7 +24,7 @@ impl AsRef<[u8]> for Value {
 /// The line `key: value`.
 pub(super) fn line(key: Arc<Key>) -> impl Iterator<Item = Bytes> + Send {
     let head = Bytes::from(protocol::key::to_line(&key.name, ""));
-    let mut rest = Bytes::from_owner(Value(key));
+    let mut rest = Bytes::from_owner(SharedValue(key));
     let value = iter::from_fn(move || (!rest.is_empty()).then(|| rest.split_to(rest.len().min(PIECE))));
     iter::once(head).chain(value)
 }

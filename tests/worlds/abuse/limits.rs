@@ -208,7 +208,7 @@ fn a_service_has_so_many_connections_and_tells_so_many_others() {
     let mut told = counted.refusals("connections");
     assert!(told > 0);
 
-    // Sixty-four who ask nothing keep everybody else from being told; the door is closed to those, and counted.
+    // Sixty-four clients that ask nothing take all places for answers; further ones are closed without one, and counted.
     let mut silent = Vec::new();
     until("a connection is refused", || {
         silent.extend((0..64).map(|_| Raw::connect(counted.service.address())));

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 use worlds::http::Headers;
-use worlds::scripted::{Reply, Scripted, Seen};
+use worlds::mock_server::{MockServer, Reply, Seen};
 use worlds::together::together;
 
 use crate::{PIN, fails, slave};
 
 /// A service on which the pin exists, and that gives one reply to every request for a key.
-fn service_with(reply: Reply) -> Scripted {
-    Scripted::start(move |seen, _| if is_key(seen) { reply.clone() } else { cluster() })
+fn service_with(reply: Reply) -> MockServer {
+    MockServer::start(move |seen, _| if is_key(seen) { reply.clone() } else { cluster() })
 }
 
 fn is_key(seen: &Seen) -> bool {
@@ -23,7 +23,7 @@ fn cluster() -> Reply {
 /// Makes a service give this reply to everything, and another to requests for a key only.
 fn check(reply: &Reply, status: i32, words: &[&str]) {
     let always = reply.clone();
-    let services = [Scripted::start(move |_, _| always.clone()), service_with(reply.clone())];
+    let services = [MockServer::start(move |_, _| always.clone()), service_with(reply.clone())];
     together(services, |service| {
         fails(&slave(PIN, &service.url()), status, words);
     });
@@ -64,14 +64,14 @@ fn an_answer_that_drips_is_given_up_at_the_deadline() {
 
 #[test]
 fn garbage_is_no_answer() {
-    let service = Scripted::start(|_, _| Reply::Raw(b"\x00\x16\xff\xfe SSH-2.0-none\r\n\r\n".to_vec()));
+    let service = MockServer::start(|_, _| Reply::Raw(b"\x00\x16\xff\xfe SSH-2.0-none\r\n\r\n".to_vec()));
     let finished = fails_with(&service, &[69, 76]);
     assert!(finished.contains(&service.address().to_string()), "{finished}");
 }
 
 /// Where a broken protocol may be a broken line, either status will do.
 #[track_caller]
-fn fails_with(service: &Scripted, statuses: &[i32]) -> String {
+fn fails_with(service: &MockServer, statuses: &[i32]) -> String {
     let guest = slave(PIN, &service.url());
     let before = guest.context();
     let finished = guest.run(&["contextualize"]);
@@ -87,7 +87,7 @@ fn an_answer_of_a_gigabyte_is_cut_off() {
     for length in ["Content-Length: 1073741824\r\n", ""] {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{length}\r\nmaster_ready: ");
         for service in [
-            Scripted::start({
+            MockServer::start({
                 let head = head.clone();
                 move |_, _| Reply::Flood(head.clone().into_bytes(), GIGABYTE)
             }),
@@ -103,7 +103,7 @@ fn an_answer_of_a_gigabyte_is_cut_off() {
 #[test]
 fn a_head_without_end_is_cut_off() {
     const GIGABYTE: u64 = 1 << 30;
-    let service = Scripted::start(|_, _| Reply::Flood(b"HTTP/1.1 200 OK\r\nX-Long: ".to_vec(), GIGABYTE));
+    let service = MockServer::start(|_, _| Reply::Flood(b"HTTP/1.1 200 OK\r\nX-Long: ".to_vec(), GIGABYTE));
     fails_with(&service, &[69, 76]);
     assert!(service.flooded() < GIGABYTE / 16, "{} bytes were taken", service.flooded());
 }
@@ -114,7 +114,7 @@ fn an_answer_of_another_kind_makes_no_sense() {
         let service = service_with(Reply::of(200, "text/plain", body));
         fails(&slave(PIN, &service.url()), 76, &[]);
     }
-    let service = Scripted::start(|_, _| Reply::json(200, &json!(["not a cluster"])));
+    let service = MockServer::start(|_, _| Reply::json(200, &json!(["not a cluster"])));
     fails(&slave(PIN, &service.url()), 76, &[]);
 }
 
@@ -123,7 +123,7 @@ fn only_what_can_heal_is_tried_again() {
     let heal = [408, 425, 429, 500, 502, 503, 504].map(|status| (status, true));
     let stay = [400, 401, 403, 410, 418].map(|status| (status, false));
     together(heal.into_iter().chain(stay), |(status, heals)| {
-        let service = Scripted::start(move |_, _| Reply::status(status));
+        let service = MockServer::start(move |_, _| Reply::status(status));
         fails(&slave(PIN, &service.url()), if heals { 69 } else { 76 }, &[&status.to_string()]);
         let requests = service.seen().len();
         assert_eq!(requests > 1, heals, "{status}: {requests} requests");
@@ -132,9 +132,9 @@ fn only_what_can_heal_is_tried_again() {
 
 #[test]
 fn a_redirect_to_another_host_is_not_followed() {
-    let elsewhere = Scripted::start(|_, _| cluster());
+    let elsewhere = MockServer::start(|_, _| cluster());
     let to = format!("http://localhost:{}/", elsewhere.address().port());
-    let service = Scripted::start(move |_, _| {
+    let service = MockServer::start(move |_, _| {
         Reply::Answer(302, Headers(vec![("Location".into(), to.clone())]), Vec::new())
     });
     fails(&slave(PIN, &service.url()), 76, &["redirect", "localhost"]);

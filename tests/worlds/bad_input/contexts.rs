@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use worlds::fixtures;
 use worlds::guest::{Guest, USER_DATA};
-use worlds::scripted::{Reply, Scripted};
+use worlds::mock_server::{MockServer, Reply};
 
 use crate::{PIN, fails};
 
@@ -47,7 +47,7 @@ fn ten_megabytes_and_binary_rubbish_have_an_outcome() {
 
 #[test]
 fn a_section_that_never_ends_goes_to_the_end_of_the_file_as_with_the_original_agent() {
-    let service = Scripted::start(|_, _| Reply::status(500));
+    let service = MockServer::start(|_, _| Reply::status(500));
     let context = fixtures::slave(PIN, &service.url()).replace("[ucernvm-end]", "cvm_cluster_timeout=2\n");
     let guest = Guest::new("slave", context);
     guest.run(&["contextualize"]).expect(69).says("[ucernvm-begin] has no [ucernvm-end]");
@@ -56,7 +56,7 @@ fn a_section_that_never_ends_goes_to_the_end_of_the_file_as_with_the_original_ag
 
 #[test]
 fn a_setting_that_is_not_understood_ends_the_run_before_the_pin_goes_anywhere() {
-    let service = Scripted::start(|_, _| Reply::status(500));
+    let service = MockServer::start(|_, _| Reply::status(500));
     let with = |from: &str, to: &str| {
         let context = fixtures::slave(PIN, &service.url()).replace(from, to);
         Guest::new("slave", context)

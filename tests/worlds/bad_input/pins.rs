@@ -4,8 +4,8 @@ use serde_json::json;
 use worlds::api::key_path;
 use worlds::fixtures;
 use worlds::guest::Guest;
+use worlds::mock_server::{MockServer, Reply};
 use worlds::relay;
-use worlds::scripted::{Reply, Scripted};
 use worlds::service::Service;
 use worlds::wait::until;
 
@@ -13,7 +13,7 @@ use crate::{PIN, fails, slave};
 
 #[test]
 fn a_pin_that_no_url_should_carry_is_refused_before_any_request() {
-    let service = Scripted::start(|_, _| Reply::status(500));
+    let service = MockServer::start(|_, _| Reply::status(500));
     for pin in [
         "enico1qq/../x",
         "enico 1qq0oey",
@@ -34,7 +34,7 @@ fn a_pin_that_no_url_should_carry_is_refused_before_any_request() {
 
 #[test]
 fn a_context_without_a_pin_has_nothing_to_do() {
-    let service = Scripted::start(|_, _| Reply::status(500));
+    let service = MockServer::start(|_, _| Reply::status(500));
     let context = fixtures::slave(PIN, &service.url());
     for without in [
         context.replace(&format!("cvm_cluster_pin={PIN}\n"), ""),
@@ -110,8 +110,8 @@ fn a_pin_that_is_deleted_while_a_slave_waits_ends_the_wait() {
 
 #[test]
 fn a_404_that_no_pairing_service_sent_is_not_taken_for_an_unknown_pin() {
-    let service = Scripted::start(|_, _| Reply::of(404, "text/html", "<h1>Not here</h1>"));
+    let service = MockServer::start(|_, _| Reply::of(404, "text/html", "<h1>Not here</h1>"));
     fails(&slave(PIN, &service.url()), 76, &["HTML"]);
-    let service = Scripted::start(|_, _| Reply::json(404, &json!({"detail": "Not found."})));
+    let service = MockServer::start(|_, _| Reply::json(404, &json!({"detail": "Not found."})));
     fails(&slave(PIN, &service.url()), 77, &["pin"]);
 }

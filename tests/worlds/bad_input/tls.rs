@@ -11,7 +11,7 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 use worlds::fixtures;
 use worlds::guest::Guest;
-use worlds::scripted::{Reply, Scripted};
+use worlds::mock_server::{MockServer, Reply};
 use worlds::service::Service;
 
 use crate::{PIN, fails, slave};
@@ -43,11 +43,11 @@ fn the_pinned_key_is_believed_and_the_right_certificate_with_a_wrong_key_is_not(
     let wrong = KeyPair::generate().expect("a key can be made");
 
     let impostor =
-        Scripted::start_tls(presenting(&right, &wrong), |_, _| unreachable!("no request gets this far"));
+        MockServer::start_tls(presenting(&right, &wrong), |_, _| unreachable!("no request gets this far"));
     fails(&pinned(&impostor, &fingerprint), 77, &["TLS"]);
     assert!(impostor.seen().is_empty());
 
-    let honest = Scripted::start_tls(presenting(&right, &right.signing_key), |_, _| {
+    let honest = MockServer::start_tls(presenting(&right, &right.signing_key), |_, _| {
         Reply::json(404, &json!({"detail": "Not found."}))
     });
     // The same service with its own key gets as far as saying that it does not know the pin.
@@ -56,14 +56,14 @@ fn the_pinned_key_is_believed_and_the_right_certificate_with_a_wrong_key_is_not(
 
     let other =
         generate_simple_self_signed(vec!["pair.example.org".into()]).expect("a certificate can be made");
-    let stranger = Scripted::start_tls(presenting(&other, &other.signing_key), |_, _| {
+    let stranger = MockServer::start_tls(presenting(&other, &other.signing_key), |_, _| {
         unreachable!("no request gets this far")
     });
     fails(&pinned(&stranger, &fingerprint), 77, &["TLS"]);
     assert!(stranger.seen().is_empty());
 }
 
-fn pinned(service: &Scripted, fingerprint: &str) -> Guest {
+fn pinned(service: &MockServer, fingerprint: &str) -> Guest {
     let context = fixtures::slave(PIN, &service.url());
     Guest::new("slave", fixtures::with_settings(&context, &["cvm_cluster_timeout=3", fingerprint]))
 }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use worlds::fixtures;
 use worlds::guest::Guest;
-use worlds::scripted::{Reply, Scripted};
+use worlds::mock_server::{MockServer, Reply};
 
 use crate::{PIN, fails, slave};
 
@@ -42,7 +42,7 @@ fn a_closed_port_is_said_to_refuse() {
 
 #[test]
 fn a_silent_port_is_given_up_at_the_deadline() {
-    let service = Scripted::start(|_, _| Reply::Hang);
+    let service = MockServer::start(|_, _| Reply::Hang);
     fails(&slave(PIN, &service.url()), 69, &[&service.address().to_string()]);
     assert!(service.connections() >= 1);
 }
@@ -73,7 +73,7 @@ fn of_several_urls_the_first_that_knows_the_pin_is_kept() {
 
 #[test]
 fn the_default_service_is_not_asked_when_the_context_names_one() {
-    let service = Scripted::start(|_, _| Reply::status(500));
+    let service = MockServer::start(|_, _| Reply::status(500));
     let guest = Guest::new(
         "slave",
         fixtures::made_out(

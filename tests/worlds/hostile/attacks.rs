@@ -5,7 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use client::seal::Seal;
 use protocol::{Pin, Secret};
 use worlds::http::Headers;
-use worlds::scripted::Reply;
+use worlds::mock_server::Reply;
 use worlds::together::together;
 
 use crate::cluster::{Cluster, MOVED_TO, OLD_ADDRESS, OLD_TOKEN, TOKEN};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use worlds::http::Headers;
-use worlds::scripted::{Reply, Scripted, Seen};
+use worlds::mock_server::{MockServer, Reply, Seen};
 
 /// What the service was given: the values of every key, the last one at the end.
 pub(crate) type Kept = BTreeMap<(String, String), Vec<String>>;
@@ -15,7 +15,7 @@ pub(crate) type Attack = fn(&Kept, pin: &str, key: &str) -> Reply;
 
 /// The service.
 pub(crate) struct Hostile {
-    http: Scripted,
+    http: MockServer,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -31,7 +31,7 @@ impl Hostile {
         let shared = Shared { kept: Kept::new(), deleted: Vec::new(), attack: honest };
         let shared = Arc::new(Mutex::new(shared));
         let script = Arc::clone(&shared);
-        let http = Scripted::start(move |seen, _| {
+        let http = MockServer::start(move |seen, _| {
             script.lock().unwrap_or_else(PoisonError::into_inner).answer(seen)
         });
         Self { http, shared }

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use worlds::scripted::{Reply, Scripted};
+use worlds::mock_server::{MockServer, Reply};
 use worlds::service::Service;
 use worlds::tls::Certified;
 
@@ -16,7 +16,7 @@ pub(crate) struct Surroundings {
     pub(crate) other_certificate: String,
     pin: String,
     _services: Vec<Service>,
-    _scripted: Vec<Scripted>,
+    _scripted: Vec<MockServer>,
     _silent: TcpListener,
     _token: tempfile::TempDir,
 }
@@ -35,21 +35,21 @@ impl Surroundings {
         let pin = plain.api().new_pin();
         let strict_pin = original.api().new_pin();
 
-        let html = Scripted::start(|_, _| Reply::of(200, "text/html", "<html>log in</html>"));
-        let forbidden = Scripted::start(|_, _| Reply::of(403, "text/plain", "not for you"));
-        let gateway = Scripted::start(|_, _| {
+        let html = MockServer::start(|_, _| Reply::of(200, "text/html", "<html>log in</html>"));
+        let forbidden = MockServer::start(|_, _| Reply::of(403, "text/plain", "not for you"));
+        let gateway = MockServer::start(|_, _| {
             Reply::json(404, &serde_json::json!({"message": "no Route matched with those values"}))
         });
-        let elsewhere = Scripted::start(|_, _| {
+        let elsewhere = MockServer::start(|_, _| {
             let headers = vec![("Location".to_owned(), "https://other.example.org/".to_owned())];
             Reply::Answer(301, worlds::http::Headers(headers), Vec::new())
         });
-        let closing = Scripted::start(|_, _| Reply::Raw(Vec::new()));
-        let mail = Scripted::start(|_, _| Reply::Raw(b"220 mail.example.org ESMTP\r\n".to_vec()));
-        let huge = Scripted::start(|_, _| Reply::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), 8 << 20));
-        let proxy_407 = Scripted::start(|_, _| Reply::status(407));
-        let proxy_403 = Scripted::start(|_, _| Reply::status(403));
-        let dripping = Scripted::start(|_, _| Reply::Drip(b"HTTP/1.1 200 OK\r\nX: y".to_vec()));
+        let closing = MockServer::start(|_, _| Reply::Raw(Vec::new()));
+        let mail = MockServer::start(|_, _| Reply::Raw(b"220 mail.example.org ESMTP\r\n".to_vec()));
+        let huge = MockServer::start(|_, _| Reply::Flood(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), 8 << 20));
+        let proxy_407 = MockServer::start(|_, _| Reply::status(407));
+        let proxy_403 = MockServer::start(|_, _| Reply::status(403));
+        let dripping = MockServer::start(|_, _| Reply::Drip(b"HTTP/1.1 200 OK\r\nX: y".to_vec()));
         let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let names = vec![
             ("plain", plain.address().to_string()),

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use worlds::api::key_path;
+use worlds::mock_server::{MockServer, Reply};
 use worlds::process::Process;
 use worlds::relay;
-use worlds::scripted::{Reply, Scripted};
 use worlds::service::Service;
 use worlds::wait::until;
 
@@ -135,7 +135,7 @@ fn a_service_that_fails_at_reports_holds_no_boot_up() {
     ] {
         let service = Service::start();
         let (api, pin) = (service.api(), service.api().new_pin());
-        let front = Scripted::start(move |seen, _| {
+        let front = MockServer::start(move |seen, _| {
             if seen.path.contains("/nodes/") { reply.clone() } else { relay::forward(api, seen.clone()) }
         });
         let master = Machine::master(&pin, &front.url(), &[]);

@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    impl suite::Place for Directory {
+    impl suite::Backend for Directory {
         const LASTS: bool = true;
 
         fn open(&self, limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Store {

@@ -416,9 +416,9 @@ mod tests {
     use crate::store::suite;
 
     #[derive(Default)]
-    struct Nowhere;
+    struct InMemory;
 
-    impl suite::Place for Nowhere {
+    impl suite::Backend for InMemory {
         const LASTS: bool = false;
 
         fn open(&self, limits: Limits, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Store {
@@ -426,5 +426,5 @@ mod tests {
         }
     }
 
-    suite::run!(Nowhere);
+    suite::run!(InMemory);
 }

@@ -19,7 +19,7 @@ use protocol::node::{NodeRole, NodeState};
 
 use super::nodes::NODE_BYTES;
 use super::state::{CLUSTER_BYTES, KEY_BYTES};
-use super::suite::{Fixture, Place, wait};
+use super::suite::{Backend, Fixture, wait};
 use super::{Change, Cluster, Key, Limits, Node, NodeClass, NodeCounts, Update};
 use crate::Refused;
 use crate::clock::{Clock as _, Timestamp};
@@ -82,7 +82,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// The answer to any call, so that the store's and the model's can be compared.
 #[derive(Debug, PartialEq)]
-enum Said {
+enum CallResult {
     Nothing,
     Cluster(Cluster),
     Keys(Vec<Key>),
@@ -91,7 +91,7 @@ enum Said {
     Swept,
 }
 
-type Answer = Result<Said, Refused>;
+type Answer = Result<CallResult, Refused>;
 
 /// A cluster that has expired, and whether a call was told so.
 struct ExpiredCluster {
@@ -126,7 +126,7 @@ impl Model {
 
     /// The store was opened again, and its clock shows `now`, which may be earlier than before. Clusters that have
     /// expired are not loaded. One of which no call was told that it is gone may be there again.
-    fn reopen<P: Place>(&mut self, now: Timestamp) {
+    fn reopen<P: Backend>(&mut self, now: Timestamp) {
         self.expire(now);
         if P::SHARED {
             // All are loaded, since the store cannot know whether they are gone for the others.
@@ -157,12 +157,12 @@ impl Model {
     }
 
     fn keys(&mut self, pin: &Pin, now: Timestamp) -> Answer {
-        self.live(pin, now).map(|(_, keys)| Said::Keys(keys.clone()))
+        self.live(pin, now).map(|(_, keys)| CallResult::Keys(keys.clone()))
     }
 
     fn key(&mut self, pin: &Pin, name: &str, now: Timestamp) -> Answer {
         let (_, keys) = self.live(pin, now)?;
-        keys.iter().find(|key| key.name == name).cloned().map(Said::Key).ok_or(Refused::UnknownKey)
+        keys.iter().find(|key| key.name == name).cloned().map(CallResult::Key).ok_or(Refused::UnknownKey)
     }
 
     fn create_key(&mut self, pin: &Pin, name: &str, value: &str, now: Timestamp) -> Answer {
@@ -180,7 +180,7 @@ impl Model {
             return Err(Refused::TooManyBytes);
         }
         self.told.push((pin.clone(), Change::KeySet(Arc::new(key.clone()))));
-        Ok(Said::Key(key))
+        Ok(CallResult::Key(key))
     }
 
     fn update_key(
@@ -195,7 +195,7 @@ impl Model {
         let at = keys.iter().position(|key| key.name == name).ok_or(Refused::UnknownKey)?;
         let before = keys[at].clone();
         if to.is_none() && value.is_none() {
-            return Ok(Said::Key(before));
+            return Ok(CallResult::Key(before));
         }
         if keys.iter().enumerate().any(|(other, key)| other != at && Some(key.name.as_str()) == to) {
             return Err(Refused::KeyExists);
@@ -214,7 +214,7 @@ impl Model {
             Change::KeyRenamed { from: before.name, key: Arc::new(key.clone()) }
         };
         self.told.push((pin.clone(), change));
-        Ok(Said::Key(key))
+        Ok(CallResult::Key(key))
     }
 
     fn nodes_of(&self, pin: &Pin) -> Vec<Node> {
@@ -249,7 +249,7 @@ impl Model {
         self.nodes.entry(pin.clone()).or_default().insert(id, node.clone());
         let change = Change::NodeSet { node: Arc::new(node), counts: self.node_counts(pin) };
         self.told.push((pin.clone(), change));
-        Ok(Said::Nothing)
+        Ok(CallResult::Nothing)
     }
 
     fn delete_node(&mut self, pin: &Pin, id: &str, now: Timestamp) -> Answer {
@@ -257,7 +257,7 @@ impl Model {
         let node = self.nodes.get_mut(pin).and_then(|nodes| nodes.remove(id)).ok_or(Refused::UnknownNode)?;
         let change = Change::NodeDeleted { node: Arc::new(node), counts: self.node_counts(pin) };
         self.told.push((pin.clone(), change));
-        Ok(Said::Nothing)
+        Ok(CallResult::Nothing)
     }
 
     fn delete_key(&mut self, pin: &Pin, name: &str, now: Timestamp) -> Answer {
@@ -265,7 +265,7 @@ impl Model {
         let at = keys.iter().position(|key| key.name == name).ok_or(Refused::UnknownKey)?;
         let key = keys.remove(at);
         self.told.push((pin.clone(), Change::KeyDeleted(Arc::new(key))));
-        Ok(Said::Nothing)
+        Ok(CallResult::Nothing)
     }
 }
 
@@ -274,14 +274,14 @@ fn bytes(keys: &[Key]) -> usize {
 }
 
 /// Does one step to both, and compares.
-fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins: &mut Vec<Pin>) {
+fn take<P: Backend>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins: &mut Vec<Pin>) {
     let now = fixture.store().now();
     assert!(now >= fixture.clock.now());
     model.expire(now);
     let unknown = Pin::parse("enico1qq0oey").unwrap();
     let pin = |back: usize| pins.iter().rev().nth(back).unwrap_or(&unknown);
     let store = fixture.store();
-    let key = |answer: Result<Arc<Key>, Refused>| answer.map(|key| Said::Key(Key::clone(&key)));
+    let key = |answer: Result<Arc<Key>, Refused>| answer.map(|key| CallResult::Key(Key::clone(&key)));
     let (said, expected) = match *step {
         Step::CreateCluster => {
             let said = wait(store.create_cluster());
@@ -290,26 +290,27 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
                 assert_eq!((cluster.created, cluster.expires), (now, now.after(LIMITS.lifetime)));
                 pins.push(cluster.pin.clone());
                 model.clusters.push((cluster.clone(), Vec::new()));
-                (said.map(Said::Cluster), Ok(Said::Cluster(cluster)))
+                (said.map(CallResult::Cluster), Ok(CallResult::Cluster(cluster)))
             } else {
-                (said.map(Said::Cluster), Err(Refused::TooManyPins))
+                (said.map(CallResult::Cluster), Err(Refused::TooManyPins))
             }
         }
         Step::Cluster(which) => {
-            let expected = model.live(pin(which), now).map(|(cluster, _)| Said::Cluster(cluster.clone()));
-            (wait(store.cluster(pin(which))).map(Said::Cluster), expected)
+            let expected =
+                model.live(pin(which), now).map(|(cluster, _)| CallResult::Cluster(cluster.clone()));
+            (wait(store.cluster(pin(which))).map(CallResult::Cluster), expected)
         }
         Step::DeleteCluster(which) => {
-            let expected = model.live(pin(which), now).map(|_| Said::Nothing);
+            let expected = model.live(pin(which), now).map(|_| CallResult::Nothing);
             if expected.is_ok() {
                 model.clusters.retain(|(cluster, _)| cluster.pin != *pin(which));
                 model.told.push((pin(which).clone(), Change::Deleted));
             }
-            (wait(store.delete_cluster(pin(which))).map(|()| Said::Nothing), expected)
+            (wait(store.delete_cluster(pin(which))).map(|()| CallResult::Nothing), expected)
         }
         Step::Keys(which) => {
             let said = wait(store.keys(pin(which)));
-            let said = said.map(|keys| Said::Keys(keys.iter().map(|key| Key::clone(key)).collect()));
+            let said = said.map(|keys| CallResult::Keys(keys.iter().map(|key| Key::clone(key)).collect()));
             (said, model.keys(pin(which), now))
         }
         Step::Key(which, name) => (key(wait(store.key(pin(which), name))), model.key(pin(which), name, now)),
@@ -323,29 +324,30 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
             (said, model.update_key(pin(which), name, to, value, now))
         }
         Step::DeleteKey(which, name) => {
-            let said = wait(store.delete_key(pin(which), name)).map(|()| Said::Nothing);
+            let said = wait(store.delete_key(pin(which), name)).map(|()| CallResult::Nothing);
             (said, model.delete_key(pin(which), name, now))
         }
         Step::PutNode(which, id, report, class) => {
             let pin = pin(which);
             let said = wait(store.put_node(pin, id, report.to_owned(), class, None));
-            (said.map(|()| Said::Nothing), model.put_node(pin, id, report, class, now))
+            (said.map(|()| CallResult::Nothing), model.put_node(pin, id, report, class, now))
         }
         Step::DeleteNode(which, id) => {
-            let said = wait(store.delete_node(pin(which), id)).map(|()| Said::Nothing);
+            let said = wait(store.delete_node(pin(which), id)).map(|()| CallResult::Nothing);
             (said, model.delete_node(pin(which), id, now))
         }
         Step::Nodes(which) => {
-            let said = wait(store.nodes(pin(which), None))
-                .map(|listing| Said::Nodes(listing.nodes.iter().map(|node| Node::clone(node)).collect()));
+            let said = wait(store.nodes(pin(which), None)).map(|listing| {
+                CallResult::Nodes(listing.nodes.iter().map(|node| Node::clone(node)).collect())
+            });
             let expected = model.live(pin(which), now).map(drop);
-            (said, expected.map(|()| Said::Nodes(model.nodes_of(pin(which)))))
+            (said, expected.map(|()| CallResult::Nodes(model.nodes_of(pin(which)))))
         }
         Step::Sweep => {
             let next = wait(store.sweep()).unwrap();
             let first = model.clusters.iter().map(|(cluster, _)| cluster.expires).min();
             assert!(next <= first && next.is_some() == first.is_some(), "{next:?} {first:?}");
-            (Ok(Said::Swept), Ok(Said::Swept))
+            (Ok(CallResult::Swept), Ok(CallResult::Swept))
         }
         Step::Clock(by) => {
             let span = Duration::from_micros(by.unsigned_abs());
@@ -381,7 +383,7 @@ fn take<P: Place>(step: &Step, fixture: &mut Fixture<P>, model: &mut Model, pins
     check_stats(fixture, model);
 }
 
-fn check_stats<P: Place>(fixture: &Fixture<P>, model: &Model) {
+fn check_stats<P: Backend>(fixture: &Fixture<P>, model: &Model) {
     let found = fixture.store().stats();
     let keys: usize = model.clusters.iter().map(|(_, keys)| keys.len()).sum();
     let expired: usize = model.expired.iter().map(|expired| expired.keys.len()).sum();
@@ -396,7 +398,7 @@ fn check_stats<P: Place>(fixture: &Fixture<P>, model: &Model) {
     assert_eq!(found.bytes, bytes + nodes.iter().map(|node| NODE_BYTES + node.bytes()).sum::<usize>());
 }
 
-pub fn behaves_as_its_model<P: Place>() {
+pub fn behaves_as_its_model<P: Backend>() {
     // Each case makes a file and syncs it a few dozen times.
     let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
     runner

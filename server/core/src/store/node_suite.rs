@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use protocol::node::{NodeRole, NodeState};
 
-use super::suite::{Fixture, LIFETIME, Place, at_once, wait};
+use super::suite::{Backend, Fixture, LIFETIME, at_once, wait};
 use super::{Change, Limits, NodeClass, NodesWanted};
 use crate::Refused;
 
 const READY: NodeClass = NodeClass::Clear(NodeRole::Slave, NodeState::Ready);
 const JOINED: NodeClass = NodeClass::Clear(NodeRole::Slave, NodeState::Joined);
 
-fn put<P: Place>(
-    fixture: &Fixture<P>,
+fn put<B: Backend>(
+    fixture: &Fixture<B>,
     pin: &protocol::Pin,
     id: &str,
     report: &str,
@@ -28,10 +28,10 @@ fn put<P: Place>(
     wait(fixture.store().put_node(pin, id, report.to_owned(), class, None))
 }
 
-pub fn keeps_what_nodes_report_until_they_or_their_cluster_go<P: Place>() {
-    let mut fixture = Fixture::<P>::new(Limits::default());
+pub fn keeps_what_nodes_report_until_they_or_their_cluster_go<B: Backend>() {
+    let mut fixture = Fixture::<B>::new(Limits::default());
     let pin = fixture.pin();
-    let list = |fixture: &Fixture<P>| {
+    let list = |fixture: &Fixture<B>| {
         let listing = wait(fixture.store().nodes(&pin, None)).unwrap();
         assert!(listing.whole);
         assert_eq!(
@@ -85,9 +85,9 @@ pub fn keeps_what_nodes_report_until_they_or_their_cluster_go<P: Place>() {
     assert_eq!((fixture.store().stats().nodes, fixture.store().stats().bytes), (0, 0));
 }
 
-pub fn refuses_nodes_past_a_limit_and_changes_nothing<P: Place>() {
+pub fn refuses_nodes_past_a_limit_and_changes_nothing<B: Backend>() {
     let limits = Limits { nodes_per_pin: 2, node_bytes_per_pin: 20, keys_per_pin: 1, ..Limits::default() };
-    let fixture = Fixture::<P>::new(limits);
+    let fixture = Fixture::<B>::new(limits);
     let pin = fixture.pin();
     put(&fixture, &pin, "a", "12345", READY).unwrap();
     put(&fixture, &pin, "b", "12345", READY).unwrap();
@@ -103,7 +103,7 @@ pub fn refuses_nodes_past_a_limit_and_changes_nothing<P: Place>() {
     wait(fixture.store().create_key(&pin, "k", &"v".repeat(100))).unwrap();
     // What counts for all clusters counts nodes too.
     let limits = Limits { bytes: 2000, ..Limits::default() };
-    let fixture = Fixture::<P>::new(limits);
+    let fixture = Fixture::<B>::new(limits);
     let pin = fixture.pin();
     assert_eq!(put(&fixture, &pin, "a", &"x".repeat(2000), READY), Err(Refused::OutOfMemory));
     put(&fixture, &pin, "a", &"x".repeat(1000), READY).unwrap();
@@ -112,8 +112,8 @@ pub fn refuses_nodes_past_a_limit_and_changes_nothing<P: Place>() {
     put(&fixture, &pin, "b", &"x".repeat(500), READY).unwrap();
 }
 
-pub fn counts_64_nodes_that_report_at_once_and_tells_the_counts_in_order<P: Place>() {
-    let fixture = Fixture::<P>::new(Limits::default());
+pub fn counts_64_nodes_that_report_at_once_and_tells_the_counts_in_order<B: Backend>() {
+    let fixture = Fixture::<B>::new(Limits::default());
     let pin = fixture.pin();
     for (round, class) in [JOINED, READY].into_iter().enumerate() {
         at_once(64, |number| put(&fixture, &pin, &number.to_string(), "{}", class).unwrap());

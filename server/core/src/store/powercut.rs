@@ -27,7 +27,7 @@ const CUTS: usize = 12;
 type Keys = Option<BTreeMap<String, String>>;
 
 /// A cluster as its owner knows it. At most one write to it is under way at a time.
-struct Known {
+struct KnownCluster {
     pin: Pin,
     keys: Keys,
     /// What a write that was not acknowledged would have made of it: it may be either.
@@ -36,9 +36,9 @@ struct Known {
 
 /// The pins that the store has reported as changed since the last look.
 #[derive(Default)]
-struct Told(Mutex<HashSet<Pin>>);
+struct ChangedPins(Mutex<HashSet<Pin>>);
 
-impl Observer for Told {
+impl Observer for ChangedPins {
     fn changed(&self, pin: &Pin, _: &Change) {
         self.0.lock().unwrap().insert(pin.clone());
     }
@@ -46,7 +46,7 @@ impl Observer for Told {
 
 /// What came of a number of cuts.
 #[derive(Debug, Default)]
-struct Outcome {
+struct Tally {
     acknowledged: usize,
     /// Clusters that were found after a cut as they should not be.
     lost: usize,
@@ -61,10 +61,10 @@ struct Outcome {
 struct Owner {
     disk: Disk,
     durability: Durability,
-    told: Arc<Told>,
+    told: Arc<ChangedPins>,
     random: fastrand::Rng,
-    known: Vec<Known>,
-    outcome: Outcome,
+    known: Vec<KnownCluster>,
+    outcome: Tally,
 }
 
 impl Owner {
@@ -129,7 +129,7 @@ impl Owner {
         }
         if let Ok(cluster) = wait(created) {
             outcome.acknowledged += 1;
-            known.push(Known { pin: cluster.pin, keys: Some(BTreeMap::new()), perhaps: None });
+            known.push(KnownCluster { pin: cluster.pin, keys: Some(BTreeMap::new()), perhaps: None });
         }
     }
 
@@ -212,8 +212,8 @@ fn write<'a>(
 }
 
 /// Works and cuts the power some times on each of some disks.
-fn cut(disks: u64, new_disk: fn(u64) -> Disk, durability: Durability) -> Outcome {
-    let mut outcome = Outcome::default();
+fn cut(disks: u64, new_disk: fn(u64) -> Disk, durability: Durability) -> Tally {
+    let mut outcome = Tally::default();
     for seed in 0..disks {
         let random = fastrand::Rng::with_seed(seed);
         let (disk, told, known) = (new_disk(seed), Arc::default(), Vec::new());

@@ -143,9 +143,9 @@ impl ReadIndex for Index {
 
 /// One member alone keeps every promise.
 #[derive(Default)]
-struct Alone(Arc<Cluster>);
+struct SingleMember(Arc<Cluster>);
 
-impl suite::Place for Alone {
+impl suite::Backend for SingleMember {
     const LASTS: bool = true;
     const SHARED: bool = true;
     const SWEPT: usize = Member::BATCH.swept;
@@ -155,7 +155,7 @@ impl suite::Place for Alone {
     }
 }
 
-suite::run!(Alone);
+suite::run!(SingleMember);
 
 fn member(cluster: &Arc<Cluster>, observer: Arc<dyn Observer>) -> Store {
     member_at(cluster, Arc::new(ManualClock::at(START)), observer)

@@ -22,7 +22,7 @@ use crate::Refused;
 use crate::clock::{Clock, ManualClock, Timestamp};
 
 /// Where a store lives: opening it again finds what was there, if its journal lasts.
-pub trait Place: Default + Sync {
+pub trait Backend: Default + Sync {
     const LASTS: bool;
     /// Whether other processes may write to its journal.
     const SHARED: bool = false;
@@ -41,7 +41,7 @@ macro_rules! run_store_suite {
     ($place:ty: $($test:ident)*) => {$(
         #[test]
         fn $test() {
-            if <$place as $crate::store::suite::Place>::is_there() {
+            if <$place as $crate::store::suite::Backend>::is_there() {
                 $crate::store::suite::$test::<$place>();
             }
         }
@@ -112,20 +112,20 @@ impl Observer for Log {
 }
 
 /// A store, its clock, and what its observer heard.
-pub struct Fixture<P: Place> {
+pub struct Fixture<B: Backend> {
     pub clock: Arc<ManualClock>,
     pub log: Arc<Log>,
     limits: Limits,
     store: Option<Store>,
-    pub place: P,
+    pub place: B,
 }
 
 pub const START: Timestamp = Timestamp(1_700_000_000_000_000);
 pub const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl<P: Place> Fixture<P> {
+impl<B: Backend> Fixture<B> {
     pub fn new(limits: Limits) -> Self {
-        let (clock, log, place) = (Arc::new(ManualClock::at(START)), Arc::new(Log::default()), P::default());
+        let (clock, log, place) = (Arc::new(ManualClock::at(START)), Arc::new(Log::default()), B::default());
         let mut fixture = Self { clock, log, limits, store: None, place };
         fixture.open();
         fixture
@@ -134,7 +134,7 @@ impl<P: Place> Fixture<P> {
     fn open(&mut self) {
         let store = self.place.open(self.limits, self.clock.clone(), self.log.clone());
         wait(store.caught_up()).unwrap();
-        if P::SHARED {
+        if B::SHARED {
             // It is told of what it finds as well.
             self.log.take();
         }
@@ -152,7 +152,7 @@ impl<P: Place> Fixture<P> {
 
     /// Closes the store and opens it again, if it lasts.
     pub fn reopen(&mut self) {
-        if P::LASTS {
+        if B::LASTS {
             self.store = None;
             self.open();
         }
@@ -189,7 +189,7 @@ impl<P: Place> Fixture<P> {
     }
 }
 
-fn fixture<P: Place>() -> Fixture<P> {
+fn fixture<B: Backend>() -> Fixture<B> {
     Fixture::new(Limits::default())
 }
 
@@ -210,8 +210,8 @@ pub fn at_once<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec
     })
 }
 
-pub fn keeps_a_cluster_and_its_keys<P: Place>() {
-    let mut fixture = fixture::<P>();
+pub fn keeps_a_cluster_and_its_keys<B: Backend>() {
+    let mut fixture = fixture::<B>();
     let made = wait(fixture.store().create_cluster()).unwrap();
     assert!(made.pin.looks_made());
     assert_eq!((made.created, made.expires), (START, START.after(LIFETIME)));
@@ -240,8 +240,8 @@ pub fn keeps_a_cluster_and_its_keys<P: Place>() {
     assert_eq!(fixture.list(&made.pin), Err(Refused::UnknownPin));
 }
 
-pub fn tells_an_unknown_pin_from_an_unknown_key<P: Place>() {
-    let fixture = fixture::<P>();
+pub fn tells_an_unknown_pin_from_an_unknown_key<B: Backend>() {
+    let fixture = fixture::<B>();
     let known = fixture.pin();
     for (pin, unknown) in [
         (known, Refused::UnknownKey),
@@ -263,8 +263,8 @@ pub fn tells_an_unknown_pin_from_an_unknown_key<P: Place>() {
     assert_eq!(fixture.log.take(), []);
 }
 
-pub fn creates_a_key_once_for_64_who_try_at_once<P: Place>() {
-    let fixture = fixture::<P>();
+pub fn creates_a_key_once_for_64_who_try_at_once<B: Backend>() {
+    let fixture = fixture::<B>();
     let (store, pin) = (fixture.store(), &fixture.pin());
     for round in 0..40 {
         let name = &format!("key{round}");
@@ -278,8 +278,8 @@ pub fn creates_a_key_once_for_64_who_try_at_once<P: Place>() {
     assert_eq!(fixture.log.take().len(), 40);
 }
 
-pub fn renames_onto_a_name_once_for_64_who_try_at_once<P: Place>() {
-    let fixture = fixture::<P>();
+pub fn renames_onto_a_name_once_for_64_who_try_at_once<B: Backend>() {
+    let fixture = fixture::<B>();
     let pin = fixture.pin();
     at_once(64, |number| fixture.create(&pin, &number.to_string(), "").unwrap());
     let answers = at_once(64, |number| fixture.update(&pin, &number.to_string(), Some("goal"), None));
@@ -290,8 +290,8 @@ pub fn renames_onto_a_name_once_for_64_who_try_at_once<P: Place>() {
     assert_eq!(list.iter().filter(|(name, _)| name == "goal").count(), 1);
 }
 
-pub fn changes_values_and_names_and_keeps_what_is_not_named<P: Place>() {
-    let mut fixture = fixture::<P>();
+pub fn changes_values_and_names_and_keeps_what_is_not_named<B: Backend>() {
+    let mut fixture = fixture::<B>();
     let pin = fixture.pin();
     fixture.create(&pin, "name", "value").unwrap();
     fixture.log.take();
@@ -329,8 +329,8 @@ pub fn changes_values_and_names_and_keeps_what_is_not_named<P: Place>() {
     }
 }
 
-pub fn a_rename_onto_another_key_changes_nothing<P: Place>() {
-    let mut fixture = fixture::<P>();
+pub fn a_rename_onto_another_key_changes_nothing<B: Backend>() {
+    let mut fixture = fixture::<B>();
     let pin = fixture.pin();
     fixture.create(&pin, "one", "1").unwrap();
     fixture.create(&pin, "two", "2").unwrap();
@@ -341,8 +341,8 @@ pub fn a_rename_onto_another_key_changes_nothing<P: Place>() {
     fixture.check_list(&pin, &[("one", "1"), ("two", "2")]);
 }
 
-pub fn lists_keys_in_the_order_of_creation<P: Place>() {
-    let mut fixture = fixture::<P>();
+pub fn lists_keys_in_the_order_of_creation<B: Backend>() {
+    let mut fixture = fixture::<B>();
     let pin = fixture.pin();
     for name in ["z", "m", "a", "k"] {
         fixture.create(&pin, name, "").unwrap();
@@ -357,9 +357,9 @@ pub fn lists_keys_in_the_order_of_creation<P: Place>() {
     }
 }
 
-pub fn refuses_what_is_past_a_limit_and_changes_nothing<P: Place>() {
+pub fn refuses_what_is_past_a_limit_and_changes_nothing<B: Backend>() {
     let limits = Limits { keys_per_pin: 3, bytes_per_pin: 10, pins: 2, ..Limits::default() };
-    let mut fixture = Fixture::<P>::new(limits);
+    let mut fixture = Fixture::<B>::new(limits);
     let pin = fixture.pin();
     fixture.create(&pin, "a", "1234").unwrap();
     assert_eq!(fixture.create(&pin, "b", "12345"), Err(Refused::TooManyBytes));
@@ -384,8 +384,8 @@ pub fn refuses_what_is_past_a_limit_and_changes_nothing<P: Place>() {
     fixture.pin();
 }
 
-pub fn makes_room_for_a_new_pin_when_one_has_expired<P: Place>() {
-    let fixture = Fixture::<P>::new(Limits { pins: 1, ..Limits::default() });
+pub fn makes_room_for_a_new_pin_when_one_has_expired<B: Backend>() {
+    let fixture = Fixture::<B>::new(Limits { pins: 1, ..Limits::default() });
     let old = fixture.pin();
     fixture.clock.set(START.after(LIFETIME));
     let new = fixture.pin();
@@ -394,8 +394,8 @@ pub fn makes_room_for_a_new_pin_when_one_has_expired<P: Place>() {
     assert_eq!(fixture.list(&new), Ok(vec![]));
 }
 
-pub fn holds_no_more_bytes_than_it_may_and_takes_what_makes_room<P: Place>() {
-    let mut fixture = Fixture::<P>::new(Limits { bytes: 10_000, ..Limits::default() });
+pub fn holds_no_more_bytes_than_it_may_and_takes_what_makes_room<B: Backend>() {
+    let mut fixture = Fixture::<B>::new(Limits { bytes: 10_000, ..Limits::default() });
     let pin = fixture.pin();
     let value = |length| "v".repeat(length);
     fixture.create(&pin, "a", &value(8000)).unwrap();
@@ -420,8 +420,8 @@ pub fn holds_no_more_bytes_than_it_may_and_takes_what_makes_room<P: Place>() {
     assert_eq!(fixture.store().stats().bytes, 0);
 }
 
-pub fn no_jump_of_the_clock_loses_a_pin<P: Place>() {
-    let fixture = fixture::<P>();
+pub fn no_jump_of_the_clock_loses_a_pin<B: Backend>() {
+    let fixture = fixture::<B>();
     let pin = fixture.pin();
     fixture.create(&pin, "k", "v").unwrap();
     for away in [START.after(2 * LIFETIME), Timestamp(0), START] {
@@ -437,8 +437,8 @@ pub fn no_jump_of_the_clock_loses_a_pin<P: Place>() {
     assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
 }
 
-pub fn a_pin_is_gone_to_the_microsecond<P: Place>() {
-    let mut fixture = fixture::<P>();
+pub fn a_pin_is_gone_to_the_microsecond<B: Backend>() {
+    let mut fixture = fixture::<B>();
     let pin = fixture.pin();
     fixture.create(&pin, "k", "v").unwrap();
     let last = START.after(LIFETIME).before(Duration::from_micros(1));
@@ -452,8 +452,8 @@ pub fn a_pin_is_gone_to_the_microsecond<P: Place>() {
     assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
 }
 
-pub fn every_call_that_finds_a_pin_gone_keeps_it_gone<P: Place>() {
-    let mut fixture = fixture::<P>();
+pub fn every_call_that_finds_a_pin_gone_keeps_it_gone<B: Backend>() {
+    let mut fixture = fixture::<B>();
     type Call = fn(&Store, &Pin) -> Result<(), Refused>;
     let calls: [Call; 9] = [
         |store, pin| wait(store.cluster(pin)).map(|_| ()),
@@ -485,8 +485,8 @@ pub fn every_call_that_finds_a_pin_gone_keeps_it_gone<P: Place>() {
     }
 }
 
-pub fn a_read_of_an_expired_pin_writes_only_what_keeps_it_gone<P: Place>() {
-    let mut fixture = fixture::<P>();
+pub fn a_read_of_an_expired_pin_writes_only_what_keeps_it_gone<B: Backend>() {
+    let mut fixture = fixture::<B>();
     let pin = fixture.pin();
     fixture.clock.set(START.after(LIFETIME).before(MARK_AHEAD));
     wait(fixture.store().sweep()).unwrap();
@@ -496,7 +496,7 @@ pub fn a_read_of_an_expired_pin_writes_only_what_keeps_it_gone<P: Place>() {
     let written = (fixture.store().stats().commits - commits, fixture.log.take());
     // The others' clocks may be behind, so the cluster is removed before it is said to be gone.
     let removed = (1, vec![(pin.clone(), Change::Expired)]);
-    assert_eq!(written, if P::SHARED { removed } else { (0, vec![]) });
+    assert_eq!(written, if B::SHARED { removed } else { (0, vec![]) });
     fixture.clock.set(START);
     for _ in 0..2 {
         assert_eq!(fixture.list(&pin), Err(Refused::UnknownPin));
@@ -509,8 +509,8 @@ fn is_in_time(next: &Result<Option<Timestamp>, Refused>, expires: Timestamp) -> 
     [expires, expires.before(MARK_AHEAD)].map(|moment| Ok(Some(moment))).contains(next)
 }
 
-pub fn a_cluster_that_expires_before_all_others_is_swept_in_time<P: Place>() {
-    let fixture = fixture::<P>();
+pub fn a_cluster_that_expires_before_all_others_is_swept_in_time<B: Backend>() {
+    let fixture = fixture::<B>();
     fixture.pin();
     // The first cluster is earlier than none.
     wait(fixture.store().sweep_earlier());
@@ -558,9 +558,9 @@ impl Observer for Reader {
     }
 }
 
-pub fn tells_every_change_in_order_after_it_can_be_read<P: Place>() {
-    let (place, clock) = (P::default(), Arc::new(ManualClock::at(START)));
-    let reader = Arc::new(Reader { store: OnceLock::new(), log: Log::default(), reads: !P::SHARED });
+pub fn tells_every_change_in_order_after_it_can_be_read<B: Backend>() {
+    let (place, clock) = (B::default(), Arc::new(ManualClock::at(START)));
+    let reader = Arc::new(Reader { store: OnceLock::new(), log: Log::default(), reads: !B::SHARED });
     let store = Arc::new(place.open(Limits::default(), clock.clone(), reader.clone()));
     reader.store.set(Arc::downgrade(&store)).unwrap();
 
@@ -591,8 +591,8 @@ pub fn tells_every_change_in_order_after_it_can_be_read<P: Place>() {
     assert_eq!(reader.log.take(), expected.map(|(pin, change)| (pin.clone(), change)));
 }
 
-pub fn tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once<P: Place>() {
-    let fixture = fixture::<P>();
+pub fn tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once<B: Backend>() {
+    let fixture = fixture::<B>();
     let pin = fixture.pin();
     at_once(64, |number| fixture.create(&pin, &number.to_string(), "").unwrap());
     let created = wait(fixture.store().keys(&pin)).unwrap();
@@ -603,10 +603,10 @@ pub fn tells_the_changes_of_one_pin_in_the_order_of_64_who_write_at_once<P: Plac
     assert_eq!(fixture.log.take().pop(), Some((pin, Change::KeySet(last))));
 }
 
-pub fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<P: Place>() {
-    let mut fixture = fixture::<P>();
+pub fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<B: Backend>() {
+    let mut fixture = fixture::<B>();
     assert_eq!(wait(fixture.store().sweep()), Ok(None));
-    let old = 2 * P::SWEPT + 1;
+    let old = 2 * B::SWEPT + 1;
     at_once(32, |number| {
         for _ in (number..old).step_by(32) {
             fixture.pin();
@@ -619,7 +619,7 @@ pub fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<P: Place>() 
     let young = fixture.pin();
     fixture.clock.set(due);
     assert_eq!(fixture.log.take(), []);
-    for (next, told) in [(due, P::SWEPT), (due, P::SWEPT), (due.after(second), 1), (due.after(second), 0)] {
+    for (next, told) in [(due, B::SWEPT), (due, B::SWEPT), (due.after(second), 1), (due.after(second), 0)] {
         assert_eq!(wait(fixture.store().sweep()), Ok(Some(next)));
         let changes = fixture.log.take();
         assert_eq!(changes.len(), told);
@@ -631,8 +631,8 @@ pub fn a_sweep_is_bounded_tells_of_each_and_says_when_to_come_again<P: Place>() 
     assert_eq!(fixture.log.take(), [(young, Change::Expired)]);
 }
 
-pub fn a_write_whose_asker_has_gone_leaves_the_store_whole<P: Place>() {
-    let fixture = fixture::<P>();
+pub fn a_write_whose_asker_has_gone_leaves_the_store_whole<B: Backend>() {
+    let fixture = fixture::<B>();
     let pin = fixture.pin();
     for round in 0..50 {
         let name = format!("k{round}");

@@ -68,14 +68,14 @@ impl Reply {
 type Script = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
 
 /// A service on loopback that plays a script; it ends with the value.
-pub struct Scripted {
+pub struct MockServer {
     address: SocketAddr,
-    stage: Arc<Stage>,
+    state: Arc<MockState>,
     accepting: Option<JoinHandle<()>>,
 }
 
 /// What the connections share.
-struct Stage {
+struct MockState {
     script: Box<Script>,
     tls: Option<Arc<ServerConfig>>,
     seen: Mutex<Vec<Seen>>,
@@ -84,7 +84,7 @@ struct Stage {
     over: AtomicBool,
 }
 
-impl Scripted {
+impl MockServer {
     /// Plays a script: given a request and how many came before it, what to do.
     #[must_use]
     pub fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
@@ -103,7 +103,7 @@ impl Scripted {
     fn open(tls: Option<Arc<ServerConfig>>, script: Box<Script>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let stage = Arc::new(Stage {
+        let state = Arc::new(MockState {
             script,
             tls,
             seen: Mutex::default(),
@@ -112,10 +112,10 @@ impl Scripted {
             over: AtomicBool::new(false),
         });
         let accepting = {
-            let stage = Arc::clone(&stage);
-            std::thread::spawn(move || stage.accept(&listener))
+            let state = Arc::clone(&state);
+            std::thread::spawn(move || state.accept(&listener))
         };
-        Self { address, stage, accepting: Some(accepting) }
+        Self { address, state, accepting: Some(accepting) }
     }
 
     /// Where it listens.
@@ -127,14 +127,14 @@ impl Scripted {
     /// Its base URL.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.stage.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.state.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
     /// The requests that have come, in their order.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
-        self.stage.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The requests that have come, as `GET /path`.
@@ -146,19 +146,19 @@ impl Scripted {
     /// How many connections were made, also those without a request.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        self.stage.connections.load(Ordering::SeqCst)
+        self.state.connections.load(Ordering::SeqCst)
     }
 
     /// How many bytes of floods the clients have taken.
     #[must_use]
     pub fn flooded(&self) -> u64 {
-        self.stage.flooded.load(Ordering::SeqCst)
+        self.state.flooded.load(Ordering::SeqCst)
     }
 }
 
-impl Drop for Scripted {
+impl Drop for MockServer {
     fn drop(&mut self) {
-        self.stage.over.store(true, Ordering::SeqCst);
+        self.state.over.store(true, Ordering::SeqCst);
         // Wakes the listener, which then sees that it is over.
         let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
@@ -167,16 +167,16 @@ impl Drop for Scripted {
     }
 }
 
-impl Stage {
+impl MockState {
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         while let Ok((stream, _)) = listener.accept() {
             if self.over.load(Ordering::SeqCst) {
                 return;
             }
             self.connections.fetch_add(1, Ordering::SeqCst);
-            let stage = Arc::clone(self);
+            let state = Arc::clone(self);
             // A client that has gone is what most scripts are about.
-            std::thread::spawn(move || drop(stage.serve(stream)));
+            std::thread::spawn(move || drop(state.serve(stream)));
         }
     }
 
@@ -259,6 +259,6 @@ fn answer(to: &mut impl Write, status: u16, headers: &Headers, body: &[u8]) -> i
     headers.remove("Connection");
     headers.0.push(("Content-Length".into(), body.len().to_string()));
     headers.0.push(("Connection".into(), "close".into()));
-    write_head(to, &Head { start: format!("HTTP/1.1 {status} Scripted"), headers })?;
+    write_head(to, &Head { start: format!("HTTP/1.1 {status} MockServer"), headers })?;
     to.write_all(body)
 }

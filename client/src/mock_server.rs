@@ -38,13 +38,13 @@ pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
 }
 
 /// The service. It ends when dropped.
-pub(crate) struct Scripted {
+pub(crate) struct MockServer {
     pub(crate) address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<MockState>,
     accepting: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+struct MockState {
     acts: Mutex<VecDeque<Act>>,
     requests: Mutex<Vec<String>>,
     connections: AtomicUsize,
@@ -53,7 +53,7 @@ struct Shared {
     tls: Option<Arc<ServerConfig>>,
 }
 
-impl Scripted {
+impl MockServer {
     pub(crate) fn start(acts: impl IntoIterator<Item = Act>) -> Self {
         Self::start_with(None, acts)
     }
@@ -61,7 +61,7 @@ impl Scripted {
     pub(crate) fn start_with(tls: Option<Arc<ServerConfig>>, acts: impl IntoIterator<Item = Act>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(MockState {
             acts: Mutex::new(acts.into_iter().collect()),
             requests: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -111,7 +111,7 @@ impl Scripted {
     }
 }
 
-impl Drop for Scripted {
+impl Drop for MockServer {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(self.address));
@@ -121,7 +121,7 @@ impl Drop for Scripted {
     }
 }
 
-impl Shared {
+impl MockState {
     fn serve(&self, stream: TcpStream) {
         // A test that fails with its client still open must not hang.
         let _ = stream.set_read_timeout(Some(Duration::from_secs(20)));
