@@ -15,11 +15,16 @@ use crate::session::Session;
 use crate::slave::is_ready_for;
 use client::{Outcome, Reached, Request, Service};
 use context::settings::AddressRule;
-use protocol::error::{Error, Status};
+use protocol::error::Error;
 
 mod record;
+mod refusals;
+mod writes;
 
 pub use record::{Memory, Record, Unremembered};
+use refusals::{clone_of_master, replaced, shown};
+pub(crate) use writes::look_again;
+use writes::{delete_unopened, put, replace, write_while};
 
 /// How long a booting master tries: the boot must go on, and `master-ready` makes up for it later.
 const PUSH_LIMIT: Duration = Duration::from_secs(30);
@@ -27,8 +32,6 @@ const PUSH_LIMIT: Duration = Duration::from_secs(30);
 const WITHDRAW_LIMIT: Duration = Duration::from_secs(5);
 /// The dates of an answer are to the second, each of two.
 const AGE_PRECISION: Duration = Duration::from_secs(2);
-/// Most characters that are shown of a value that another program put under the pin.
-const SHOWN: usize = 64;
 
 /// A master, with what it knows of itself.
 pub struct Master<'a> {
@@ -445,128 +448,9 @@ impl Master<'_> {
     }
 }
 
-/// Deletes what another program put in the place of this cluster's values, which no slave would take.
-fn delete_unopened<S: Service, C: Clock>(
-    session: &mut Session<S, C>,
-    deadline: &Deadline,
-) -> Result<(), Error> {
-    for key in [MASTER_READY, MASTER_IP] {
-        match session.ask(&Request::Get { key, wait: 0 }, deadline) {
-            Err(error) if error.is_unopened() => {
-                log::warn!("{error}; deleting it");
-                session.ask(&Request::Delete { key }, deadline)?;
-            }
-            other => drop(other?),
-        }
-    }
-    Ok(())
-}
-
-/// Puts the address in place of the other one. False when that went meanwhile.
-fn replace<S: Service, C: Clock>(
-    session: &mut Session<S, C>,
-    other: &str,
-    address: IpAddr,
-    deadline: &Deadline,
-) -> Result<bool, Error> {
-    // Before master_ip changes, or a slave could take the old "ready" for the new address.
-    if write_while(session, other, &Request::Delete { key: MASTER_READY }, deadline)?.is_none() {
-        return Ok(false);
-    }
-    let replace = Request::Replace { key: MASTER_IP, value: &address.to_string() };
-    Ok(write_while(session, other, &replace, deadline)? == Some(Outcome::Done))
-}
-
-/// Writes while `master_ip` is still what was `seen` there; `None` when it has changed. The API has no conditional writes,
-/// so this looks just before each try: the one before may have taken minutes to fail.
-fn write_while<S: Service, C: Clock>(
-    session: &mut Session<S, C>,
-    seen: &str,
-    request: &Request<'_>,
-    deadline: &Deadline,
-) -> Result<Option<Outcome>, Error> {
-    let mut backoff = Backoff::default();
-    loop {
-        match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {
-            Outcome::Value(there) if there == seen => {}
-            _ => return Ok(None),
-        }
-        match session.attempt(request, deadline) {
-            Ok(answer) => return Ok(Some(answer.outcome)),
-            Err(failure) => session.pause_after(request, failure, &mut backoff, deadline)?,
-        }
-    }
-}
-
-/// This master was the cluster's, and another one has taken its place since. Its address may be one that this machine
-/// holds too, but has not put there.
-fn replaced<S: Service, C: Clock>(
-    session: &Session<S, C>,
-    address: IpAddr,
-    other: &str,
-    held: bool,
-) -> Error {
-    let what = format!(
-        "another master, {}{}, has replaced this one, {address}, in the cluster at {}: this one stays away",
-        shown(other),
-        if held { " (an address that this machine has too, and did not put there)" } else { "" },
-        session.service_name()
-    );
-    let next = "shut this VM down, or take the cluster back with `cernvm-cluster-agent master-ready --force`";
-    Error::new(Status::Nonsense, what, next)
-}
-
-/// This machine has the disk of a master of this cluster, and was given no context of its own.
-fn clone_of_master<S: Service, C: Clock>(session: &Session<S, C>, address: IpAddr, other: &str) -> Error {
-    let what = format!(
-        "this machine, {address}, is a clone of a master, and {} is the master of the cluster at {}: this one stays away",
-        shown(other),
-        session.service_name()
-    );
-    let next = "give this VM user-data of its own, or have it take the cluster over with \
-                `cernvm-cluster-agent master-ready --force`";
-    Error::new(Status::Nonsense, what, next)
-}
-
 /// Whether a value is this address, however it is written.
 fn is(value: &str, address: IpAddr) -> bool {
     value.parse() == Ok(address)
-}
-
-/// Creates a key, or changes it where it exists. False when it was deleted in between, or the pin is gone.
-pub(crate) fn put<S: Service, C: Clock>(
-    session: &mut Session<S, C>,
-    key: &str,
-    value: &str,
-    deadline: &Deadline,
-) -> Result<bool, Error> {
-    match session.ask(&Request::Create { key, value }, deadline)? {
-        Outcome::Done => Ok(true),
-        Outcome::Exists => Ok(session.ask(&Request::Replace { key, value }, deadline)? == Outcome::Done),
-        _ => Ok(false),
-    }
-}
-
-/// After a 404 where the pin or a key was expected: ends if the pin is gone, else pauses before another look.
-pub(crate) fn look_again<S: Service, C: Clock>(
-    session: &mut Session<S, C>,
-    backoff: &mut Backoff,
-    deadline: &Deadline,
-) -> Result<(), Error> {
-    session.confirm_pin(deadline)?;
-    if session.pause(backoff, deadline) {
-        return Ok(());
-    }
-    Err(Error::nonsense(
-        session.service_name(),
-        "404 to a write under a pin that it knows",
-        "look whether another master or a script changes the keys of this pin",
-    ))
-}
-
-/// A value of another program, fit for a console.
-fn shown(other: &str) -> String {
-    other.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Masters, slaves and services that fail: every order in which the services may see their requests, with reboots, power
 //! cuts, lost answers, outages and restores in between, up to a bound.
 //!
-//! Every machine runs the agent's own code (`replay.rs`); what can happen to machines and services is in `cluster.rs`, the
-//! search in `search.rs`, what must be true in `rules.rs`. `controls.rs` shows that the search finds what 0.1.0 did.
+//! Every machine runs the agent's own code (`replay.rs`); machines and services are in `cluster.rs`, what can happen to
+//! them in `events.rs`, the search in `search.rs`, what must be true in `rules.rs` and `settle.rs`. `controls.rs` shows that the search finds what 0.1.0 did.
 //!
 //! `INTERLEAVINGS=deep` takes the bounds further; CONTRIBUTING.md has the command.
 
@@ -14,9 +14,11 @@ use search::{Report, Search};
 
 mod cluster;
 mod controls;
+mod events;
 mod replay;
 mod rules;
 mod search;
+mod settle;
 
 const FIRST: Spec = Spec {
     name: "the first master",

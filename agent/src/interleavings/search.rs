@@ -2,7 +2,7 @@
 //! is a shortest one. Two orders that lead to the same state are followed once.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
@@ -11,14 +11,9 @@ use protocol::error::Status;
 use protocol::key::{MASTER_IP, MASTER_READY};
 
 use super::Scenario;
-use super::cluster::{Described, Event, Machine, Spec, State, Store, is_restarted};
+use super::cluster::{Described, Event, Machine, Spec, State, Store};
 use super::replay::{self, Asked, At, Disk, Program, Progress, Reply, Run};
 use super::rules::{Broken, Rule};
-
-/// Most events between the end of all faults and a joined cluster.
-const MOST_SETTLING_STEPS: usize = 400;
-/// How often a unit runs a program again once the faults have ended; the real ones do it at least five times.
-const RESTARTS: usize = 5;
 
 /// What a search has come to.
 #[derive(Debug)]
@@ -36,21 +31,18 @@ pub(super) struct Search<'a> {
     /// The runs, and what each has come to.
     pub(super) runs: Vec<(Run, Rc<Progress>)>,
     numbers: HashMap<Run, u32>,
-    /// Both halves of a fingerprint of 128 bits; a state is some kilobytes.
-    seen: HashSet<(u64, u64)>,
-    settled: HashSet<(u64, u64)>,
+    /// Fingerprints: a state is some kilobytes.
+    seen: HashSet<u64>,
+    pub(super) settled: HashSet<u64>,
     joined: usize,
     gave_up: usize,
 }
 
-fn fingerprint(value: &impl Hash) -> (u64, u64) {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        value.hash(&mut hasher);
-        hasher.finish()
-    };
-    (half(1), half(2))
+/// 64 bits: with a million states, the chance that two have the same is below 1 in 10 million.
+pub(super) fn fingerprint(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl<'a> Search<'a> {
@@ -142,7 +134,7 @@ impl<'a> Search<'a> {
         Described { event, specs: &self.scenario.machines, before: state, at, program }.to_string()
     }
 
-    fn number(&mut self, run: Run) -> u32 {
+    pub(super) fn number(&mut self, run: Run) -> u32 {
         if let Some(number) = self.numbers.get(&run) {
             return *number;
         }
@@ -160,84 +152,6 @@ impl<'a> Search<'a> {
 
     pub(super) fn spec(&self, machine: usize) -> &Spec {
         &self.scenario.machines[machine]
-    }
-
-    /// What can happen now.
-    fn events(&self, state: &State) -> Vec<Event> {
-        let (mut events, budget) = (Vec::new(), &state.budget);
-        let clocks = |budget: u8| if budget > 0 { &[false, true][..] } else { &[false] };
-        for machine in 0..state.machines.len() {
-            let Some((run, progress)) = self.run_of(state, machine) else {
-                let launch = |wrong: &bool| Event::Launch { machine, clock_is_wrong: *wrong };
-                events.extend(clocks(budget.wrong_clocks).iter().map(launch));
-                continue;
-            };
-            let (spec, now) = (self.spec(machine), &state.machines[machine]);
-            let later = |address: &usize| *address < spec.addresses.len().max(1);
-            let addresses: Vec<usize> = [now.address, now.address + 1].into_iter().filter(later).collect();
-            if now.clock_is_wrong {
-                events.push(Event::SetClock(machine));
-            }
-            match &progress.at {
-                // The clock is set before a run gives up on it.
-                At::Asking(..) if now.clock_is_wrong && run.has_met_wrong_clock() => {}
-                At::Asking(url, asked) => {
-                    events.push(Event::Answer(machine));
-                    if budget.losses > 0 && state.up[*url] && !now.clock_is_wrong {
-                        events.push(Event::LoseRequest(machine));
-                        if !matches!(asked, Asked::Get { .. } | Asked::Cluster) {
-                            events.push(Event::LoseAnswer(machine));
-                        }
-                    }
-                }
-                At::Ended(end) => {
-                    if budget.restarts > 0 && is_restarted(end.status) {
-                        events.push(Event::Restart(machine));
-                    }
-                    if spec.is_master && budget.forces > 0 && end.status.is_some() {
-                        events.push(Event::Force(machine));
-                    }
-                    if spec.is_master && budget.shutdowns > 0 {
-                        events.extend(
-                            addresses.iter().map(|address| Event::Shutdown { machine, address: *address }),
-                        );
-                    }
-                }
-            }
-            if spec.second.is_some() && budget.moves > 0 && !now.on_second {
-                events.push(Event::ChooseOther(machine));
-            }
-            let cuts = if spec.is_master { budget.master_cuts } else { budget.slave_cuts };
-            if cuts > 0 {
-                let disks: BTreeSet<&Disk> = progress.disks.iter().collect();
-                for disk in disks {
-                    for address in &addresses {
-                        for wrong in clocks(budget.wrong_clocks) {
-                            let (disk, address) = (disk.clone(), *address);
-                            events.push(Event::Cut { machine, disk, address, clock_is_wrong: *wrong });
-                        }
-                    }
-                }
-            }
-        }
-        for (url, up) in state.up.iter().enumerate() {
-            match up {
-                true if budget.outages > 0 => events.push(Event::UrlDown(url)),
-                true => {}
-                false => events.push(Event::UrlUp(url)),
-            }
-        }
-        for (number, store) in state.stores.iter().enumerate() {
-            if budget.losses_of_memory > 0 && store.keys.is_some() {
-                events.push(Event::LoseMemory(number));
-            }
-            match store.backup {
-                None if budget.restores > 0 => events.push(Event::Backup(number)),
-                Some(_) if budget.restores > 0 => events.push(Event::Restore(number)),
-                _ => {}
-            }
-        }
-        events
     }
 
     /// The state after an event, and whether a rule was broken on the way.
@@ -374,7 +288,7 @@ impl<'a> Search<'a> {
     }
 
     /// The same program once more.
-    fn again(&mut self, state: &mut State, machine: usize) {
+    pub(super) fn again(&mut self, state: &mut State, machine: usize) {
         let program = self.run_of(state, machine).unwrap().0.program;
         let disk = self.disk(state, machine);
         self.start(state, machine, program, disk);
@@ -387,7 +301,7 @@ impl<'a> Search<'a> {
     }
 
     /// Answers what a machine asks, by what state the service is in.
-    fn answer(&mut self, state: &mut State, machine: usize) -> Result<(), Broken> {
+    pub(super) fn answer(&mut self, state: &mut State, machine: usize) -> Result<(), Broken> {
         let At::Asking(url, _) = self.run_of(state, machine).unwrap().1.at else { return Ok(()) };
         if state.machines[machine].clock_is_wrong {
             self.reply(state, machine, Reply::ClockWrong);
@@ -461,7 +375,7 @@ impl<'a> Search<'a> {
     }
 
     /// Answers at once what no order matters for, and begins the next program of a boot where one has ended.
-    fn advance(&mut self, state: &mut State, machine: usize) -> Result<(), Broken> {
+    pub(super) fn advance(&mut self, state: &mut State, machine: usize) -> Result<(), Broken> {
         loop {
             let (run, progress) = self.run_of(state, machine).unwrap();
             let (program, at) = (run.program, progress.at.clone());
@@ -518,7 +432,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn note_ready(&self, state: &mut State) {
+    pub(super) fn note_ready(&self, state: &mut State) {
         let ready: Vec<String> = state.stores.iter().filter_map(Store::ready).map(str::to_owned).collect();
         for machine in 0..state.machines.len() {
             let is_asking = |(_, progress): (&Run, &Progress)| matches!(progress.at, At::Asking(..));
@@ -526,81 +440,5 @@ impl<'a> Search<'a> {
                 state.was_ready[machine].extend(ready.iter().cloned());
             }
         }
-    }
-
-    /// Once all faults have ended, the runs go on in turn, the units run again what failed, and then a new slave must get
-    /// the address of a master that is ready.
-    fn settle(&mut self, state: &State) -> Result<(), Broken> {
-        let mut state = state.clone();
-        state.up.fill(true);
-        for machine in &mut state.machines {
-            machine.clock_is_wrong = false;
-        }
-        let machines = state.machines.len();
-        let mut restarts = vec![RESTARTS; machines];
-        let mut passed = Vec::new();
-        for _ in 0..MOST_SETTLING_STEPS {
-            let key = (&state.machines, &state.runs, &state.stores, &restarts);
-            let key = fingerprint(&key);
-            if self.settled.contains(&key) {
-                self.settled.extend(passed);
-                return Ok(());
-            }
-            passed.push(key);
-            let mut is_quiet = true;
-            // A slave's wait is held until the masters have done what they do.
-            for masters in [true, false] {
-                if !masters && !is_quiet {
-                    break;
-                }
-                let those: Vec<_> =
-                    (0..machines).filter(|machine| self.spec(*machine).is_master == masters).collect();
-                for machine in those {
-                    let Some((_, progress)) = self.run_of(&state, machine) else { continue };
-                    match &progress.at {
-                        At::Asking(..) => self.answer(&mut state, machine)?,
-                        At::Ended(end) if masters && is_restarted(end.status) && restarts[machine] > 0 => {
-                            restarts[machine] -= 1;
-                            self.again(&mut state, machine);
-                        }
-                        At::Ended(_) => continue,
-                    }
-                    is_quiet = false;
-                    self.advance(&mut state, machine)?;
-                    self.note_ready(&mut state);
-                    self.check_state(&state)?;
-                }
-            }
-            if is_quiet {
-                self.check_joined(&state)?;
-                self.settled.extend(passed);
-                return Ok(());
-            }
-        }
-        Err(Broken::new(Rule::Joins, "the machines go on asking without end"))
-    }
-
-    /// What a new slave gets when nothing else happens.
-    pub(super) fn probe(&mut self, state: &State) -> Option<replay::End> {
-        let mut stores = state.stores.clone();
-        let mut run = Run {
-            program: Program::Obtain,
-            boot: 1,
-            chosen: "",
-            held: vec![""],
-            token: "",
-            disk: None,
-            replies: Vec::new(),
-        };
-        for _ in 0..MOST_SETTLING_STEPS {
-            let number = self.number(run.clone());
-            match &self.runs[number as usize].1.at {
-                At::Ended(end) => return Some(end.clone()),
-                At::Asking(url, asked) => {
-                    run.replies.push(stores[self.scenario.urls[*url]].serve(asked));
-                }
-            }
-        }
-        None
     }
 }

@@ -184,7 +184,7 @@ fn gives_back_what_it_took_from_a_master_that_came_in_between() {
 #[test]
 fn shows_nothing_that_could_steer_a_console() {
     assert_eq!(shown("10.0.0.4\u{1b}[2J\n"), "10.0.0.4[2J");
-    assert_eq!(shown(&"x".repeat(1000)).len(), SHOWN);
+    assert_eq!(shown(&"x".repeat(1000)).len(), refusals::SHOWN);
 }
 
 /// A master that had this address at an earlier boot, and said then that it is ready.
