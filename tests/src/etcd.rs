@@ -277,3 +277,80 @@ impl Cluster {
         self.servers[server].as_ref().expect("it runs").signal(signal);
     }
 }
+
+/// Whether etcd is there for worlds that take no network of their own. Where tests are not run by hand, it must be.
+///
+/// # Panics
+/// When it is not, though the environment says CI.
+#[must_use]
+pub fn is_installed() -> bool {
+    let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "etcd-server is not installed");
+    if !found {
+        eprintln!("left out: etcd-server is not installed");
+    }
+    found
+}
+
+/// An etcd of one member, on loopback.
+#[derive(Debug)]
+pub struct Member {
+    url: String,
+    _process: Process,
+    _dir: TempDir,
+}
+
+impl Member {
+    /// With further options.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start(options: &[&str]) -> Self {
+        Self::at("http", options)
+    }
+
+    /// With a certificate, which the options name.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn with_tls(options: &[&str]) -> Self {
+        Self::at("https", options)
+    }
+
+    fn at(scheme: &str, options: &[&str]) -> Self {
+        let dir = TempDir::with_prefix("etcd-").expect("a temporary directory can be made");
+        let free = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+            listener.local_addr().expect("it has an address")
+        };
+        let (client, peer) = (free(), free());
+        let (url, peers) = (format!("{scheme}://{client}"), format!("http://{peer}"));
+        let mut command = Command::new("etcd");
+        command.arg("--data-dir").arg(dir.path().join("data")).args(["--log-level", "error"]);
+        command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
+        command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
+        command.args(["--initial-cluster", &format!("default={peers}")]).args(options).stdin(Stdio::null());
+        let process = Process::start("etcd", &mut command);
+        until("etcd listens", || std::net::TcpStream::connect(client).ok());
+        Self { url, _process: process, _dir: dir }
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Runs etcdctl against it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn etcdctl(&self, arguments: &[&str]) {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url]).args(arguments).stdin(Stdio::null());
+        let output = command.output().expect("etcd-client is installed");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -3,6 +3,7 @@
 //! linearizable, and afterwards every server works again by itself. Needs root; clocks are ten minutes apart.
 
 mod load;
+mod start;
 
 use std::time::{Duration, Instant};
 
