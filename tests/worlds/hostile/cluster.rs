@@ -51,7 +51,11 @@ impl Cluster {
 
     /// A master at this address, in a machine of its own.
     pub(crate) fn master(&self, address: &str, name: &str) -> Guest {
-        Guest::new(name, self.sealed(&self.clear_master_context(address)))
+        Guest::new(name, self.master_context(address))
+    }
+
+    pub(crate) fn master_context(&self, address: &str) -> String {
+        self.sealed(&self.clear_master_context(address))
     }
 
     /// The same with a context that has no secret.

@@ -179,6 +179,73 @@ fn a_reboot_goes_on_with_what_opened_before() {
     }
 }
 
+/// A first boot that was refused lost what cloud-init runs once; the next one repairs it where the section says so.
+#[test]
+fn a_boot_after_a_refused_one_gets_the_values_and_repairs_the_rest() {
+    let service = Hostile::start();
+    let cluster = Cluster::that_has_moved(&service);
+    for phase in Phase::all() {
+        let guest = phase.guest(&cluster);
+        service.play(ATTACKS[1]);
+        guest.run(phase.args).expect(77);
+        service.play(honest);
+        phase.lay_down(&guest, &cluster);
+        guest.run(phase.args).expect(0);
+        assert!(phase.target(&guest).contains(MOVED_TO), "{}", phase.name);
+    }
+    let [phase, ..] = Phase::all();
+    let guest = phase.guest(&cluster);
+    let semaphore = format!("{INSTANCE}/sem/config_runcmd");
+    service.play(ATTACKS[1]);
+    guest.run(phase.args).expect(77);
+    guest.write(&semaphore, "");
+    let boots = |setting: &str| {
+        std::fs::remove_dir_all(guest.path("/run")).expect("it is empty at the next boot");
+        phase.lay_down(&guest, &cluster);
+        let context = String::from_utf8(guest.read(&phase.user_data)).expect("it is text");
+        guest.write(&phase.user_data, context.replace("[ucernvm-end]", &format!("{setting}\n[ucernvm-end]")));
+        guest.run(phase.args)
+    };
+    service.play(honest);
+    boots("").expect(78).says("runcmd of cloud-init ran with literal placeholders");
+    boots("cvm_cluster_repair=yes").expect(0).says("cloud-init runs runcmd again");
+    assert!(!guest.path(&semaphore).exists());
+}
+
+/// A master's commands, and what they leave.
+#[test]
+fn what_a_master_says_and_leaves_shows_no_secret() {
+    let service = Hostile::start();
+    let cluster = Cluster::at(&service, PIN);
+    let guest = Guest::with_files("master", &[]);
+    let user_data = format!("{INSTANCE}/user-data.txt");
+    guest.write(&user_data, cluster.master_context(MOVED_TO));
+    guest.write("/secret", SECRET);
+    symlink(INSTANCE, guest.path("/var/lib/cloud/instance")).expect("a link can be made");
+    let check = guest.path(&user_data);
+    for args in [
+        &["contextualize", "--cloud-init"][..],
+        &["publish", "k3s_token", TOKEN],
+        &["publish", "--secret-file", "/secret", "k3s_token", TOKEN],
+        &["master-ready"],
+        &["get", "k3s_token"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["check", check.to_str().expect("it is text")],
+        &["master-ready", "--withdraw"],
+    ] {
+        let finished = guest.run(&[&["--verbose"], args].concat());
+        assert!(!format!("{finished:?}").contains(SECRET), "{args:?}");
+    }
+    for (path, content, mode) in everything(&guest) {
+        let has_secret = String::from_utf8_lossy(&content).contains(SECRET);
+        assert!(!has_secret || path == user_data || path == "/secret", "{path} has the secret");
+        let is_of_agent = path.contains("cernvm-cluster");
+        assert!(!is_of_agent || mode & 0o077 == 0, "others can read {path}");
+    }
+    assert!(!service.everything_seen().contains(SECRET));
+}
+
 /// The values in the clear, and the secret, are where the context brought them and in the cache, which is root's alone.
 #[test]
 fn what_a_run_leaves_shows_no_secret() {
