@@ -46,6 +46,8 @@ pub struct Etcd {
     loading: HashSet<PinKey>,
     /// Everything up to here was delivered.
     delivered: i64,
+    /// What was delivered and is not in the store yet.
+    backlog: Vec<Foreign>,
     /// The transaction that a commit waits for, and whether it was delivered.
     pending: Option<(TransactionId, bool)>,
     lease: Option<(Instant, i64)>,
@@ -95,6 +97,7 @@ impl Etcd {
             seen: HashMap::new(),
             loading: HashSet::new(),
             delivered: -1,
+            backlog: Vec::new(),
             pending: None,
             lease: None,
             taken_in,
@@ -132,9 +135,9 @@ impl Etcd {
         answer.unwrap_or_else(|err| Err(Failure::Final(format!("a request to etcd broke off: {err}"))))
     }
 
-    /// Takes note of a delivery, and gives what the store has to take in.
-    fn note(&mut self, delivery: Delivery) -> Vec<Foreign> {
-        match delivery {
+    /// Takes note of a delivery, and keeps what the store has to take in.
+    fn note(&mut self, delivery: Delivery) {
+        let foreign: Vec<Foreign> = match delivery {
             Delivery::Page(clusters) => {
                 let note = |cluster: crate::load::Loaded| {
                     self.loading.insert(cluster.pin);
@@ -162,23 +165,30 @@ impl Etcd {
                 }
                 revision.foreign
             }
-        }
+        };
+        self.backlog.extend(foreign);
     }
 
     /// Waits until a revision was delivered, or the deadline has come. Says whether it was.
-    async fn deliver(&mut self, revision: i64, deadline: Instant, foreign: &mut Vec<Foreign>) -> bool {
+    pub(crate) async fn deliver(&mut self, revision: i64, deadline: Instant) -> bool {
         let mut late = std::pin::pin!(self.sleep_until(deadline));
         while self.delivered < revision {
             tokio::select! {
                 biased;
                 delivery = self.deliveries.recv() => match delivery {
-                    Some(delivery) => foreign.extend(self.note(delivery)),
+                    Some(delivery) => self.note(delivery),
                     None => return false,
                 },
                 () = late.as_mut() => return false,
             }
         }
         true
+    }
+
+    /// Whether a cluster is in etcd, as far as was delivered.
+    #[cfg(test)]
+    pub(crate) fn has_seen(&self, pin: PinKey) -> bool {
+        self.seen.contains_key(&pin)
     }
 
     /// The lease for pins that are made now.
@@ -194,7 +204,7 @@ impl Etcd {
         Ok(lease)
     }
 
-    async fn try_commit(&mut self, changes: &Changes, foreign: &mut Vec<Foreign>) -> Result<(), CommitError> {
+    async fn try_commit(&mut self, changes: &Changes) -> Result<(), CommitError> {
         let begun = Instant::now();
         let deadline = begun + COMMIT_TIME;
         let undone = |failure: Failure| CommitError::Undone(failure.refused());
@@ -215,7 +225,7 @@ impl Etcd {
             Ok(answer) => answer,
             Err(Failure::LeaseGone) => {
                 self.lease = None;
-                self.deliver(self.delivered + 1, Instant::now() + CATCH_UP, foreign).await;
+                self.deliver(self.delivered + 1, Instant::now() + CATCH_UP).await;
                 return Err(CommitError::Outdated(Vec::new()));
             }
             Err(failure @ Failure::Unreachable(_)) => return Err(CommitError::InDoubt(failure.refused())),
@@ -224,7 +234,7 @@ impl Etcd {
         if answer.succeeded() {
             let wrote = !changes.is_empty();
             let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-            if wrote && !self.deliver(revision, deadline, foreign).await {
+            if wrote && !self.deliver(revision, deadline).await {
                 return Err(CommitError::InDoubt(Refused::Unreachable(
                     "etcd has the write, but its watch has not delivered it".to_owned(),
                 )));
@@ -241,20 +251,20 @@ impl Etcd {
             }
             _ => None,
         });
-        self.deliver(head.unwrap_or(0), deadline, foreign).await;
+        self.deliver(head.unwrap_or(0), deadline).await;
         if self.pending.is_some_and(|(_, delivered)| delivered) {
             // An answer was lost: it had happened when it was sent before.
             self.members.counters.committed(begun.elapsed());
             return Ok(());
         }
         self.members.counters.conflicted();
-        if self.delivered == before && foreign.is_empty() {
+        if self.delivered == before {
             // What has changed was not written by this service: a lease has ended, or an admin has been at work.
             self.unexplained += 1;
             if self.unexplained.is_multiple_of(3) {
                 self.reload.notify_one();
             }
-            self.deliver(self.delivered + 1, Instant::now() + CATCH_UP, foreign).await;
+            self.deliver(self.delivered + 1, Instant::now() + CATCH_UP).await;
         } else {
             self.unexplained = 0;
         }
@@ -270,12 +280,12 @@ impl Journal for Etcd {
     const BATCH: BatchLimits = BatchLimits { operations: 40, bytes: 1 << 20, swept: 16 };
 
     async fn commit(&mut self, changes: &Changes) -> Result<Vec<Foreign>, CommitError> {
-        let mut foreign = Vec::new();
-        let committed = self.try_commit(changes, &mut foreign).await;
+        let committed = self.try_commit(changes).await;
         self.pending = None;
+        // After another failure it comes with what is delivered next.
         match committed {
-            Ok(()) => Ok(foreign),
-            Err(CommitError::Outdated(_)) => Err(CommitError::Outdated(foreign)),
+            Ok(()) => Ok(std::mem::take(&mut self.backlog)),
+            Err(CommitError::Outdated(_)) => Err(CommitError::Outdated(std::mem::take(&mut self.backlog))),
             Err(err) => Err(err),
         }
     }
@@ -285,10 +295,14 @@ impl Journal for Etcd {
     }
 
     async fn foreign(&mut self) -> Vec<Foreign> {
-        match self.deliveries.recv().await {
-            Some(delivery) => self.note(delivery),
-            None => std::future::pending().await,
+        // A commit that failed may have left something behind.
+        if self.backlog.is_empty() && *self.taken_in.borrow() >= self.delivered {
+            match self.deliveries.recv().await {
+                Some(delivery) => self.note(delivery),
+                None => std::future::pending().await,
+            }
         }
+        std::mem::take(&mut self.backlog)
     }
 
     fn taken_in(&mut self) {

@@ -1,6 +1,7 @@
 //! Several servers on one etcd, and an etcd in trouble: what the stores answer, and that they are whole afterwards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcd_client::Client;
 use nix::sys::signal::{Signal, kill};
@@ -8,7 +9,8 @@ use nix::unistd::Pid;
 use pairing_core::Refused;
 use pairing_core::clock::ManualClock;
 use pairing_core::store::suite::{LIFETIME, Log, START, at_once, wait};
-use pairing_core::store::{Change, Limits, Store};
+use pairing_core::store::{Change, Foreign, Journal as _, Limits, PinKey, Store};
+use tokio::time::Instant;
 
 use super::etcd::{self, Process};
 use super::{Prefix, RUNTIME, journal};
@@ -174,4 +176,25 @@ fn a_full_etcd_refuses_writes_and_answers_reads() {
     assert!(matches!(refused, Refused::NoSpace(_)), "{refused:?}");
     assert_eq!(wait(server.store.key(&pin, "a")).unwrap().value, value);
     assert!(matches!(wait(server.store.ready()), Err(Refused::NoSpace(_))));
+}
+
+#[test]
+fn what_a_commit_has_heard_before_it_failed_is_not_lost() {
+    if !etcd::is_installed() {
+        return;
+    }
+    let prefix = Prefix::default();
+    let other = server(etcd::shared(), &prefix);
+    let mut journal = journal(etcd::shared(), &prefix.0);
+    let pin = wait(other.store.create_cluster()).unwrap().pin;
+    let pin = PinKey::of(&pin).unwrap();
+    let foreign = RUNTIME.block_on(async {
+        // As a commit waits for its revision, which does not come in time.
+        while !journal.has_seen(pin) {
+            assert!(!journal.deliver(i64::MAX, Instant::now() + Duration::from_millis(20)).await);
+        }
+        journal.foreign().await
+    });
+    let is_it = |foreign: &Foreign| matches!(foreign, Foreign::Cluster { pin: found, .. } | Foreign::Keys { pin: found, .. } if *found == pin);
+    assert!(foreign.iter().any(is_it), "{foreign:?}");
 }
