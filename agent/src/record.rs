@@ -1,7 +1,7 @@
 //! What a run leaves for `doctor` and for the next boot: one JSON file per instance, beside the cache.
 //!
 //! It names placeholders, files and modules, and of the values only `master_ip`. A file that cannot be read counts as
-//! none. `files.rs` writes it.
+//! none. `files/` writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -36,7 +36,7 @@ pub type Placeholders = BTreeMap<String, BTreeSet<String>>;
 
 /// One run of `contextualize`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RunRecord {
     version: u32,
     /// cloud-init's instance-id, or the machine's product_uuid: a clone does not take it for its own.
     pub instance: String,
@@ -45,7 +45,7 @@ pub struct Record {
     /// Whether it was a master's.
     pub master: bool,
     /// How far it came.
-    pub state: State,
+    pub state: RunState,
     /// Seconds since 1970 of this state.
     pub at: u64,
     /// Seconds since 1970 from which on every run put this `master_ip` in place.
@@ -67,7 +67,7 @@ pub struct Record {
 /// How far a run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum RunState {
     /// It has begun, and has not written an end.
     Waiting,
     /// The values are in place.
@@ -100,7 +100,7 @@ pub struct Once {
     pub master_ip: Option<String>,
 }
 
-impl Record {
+impl RunRecord {
     /// A run that begins.
     #[must_use]
     pub fn begin(instance: &str, boot: String, role: Role) -> Self {
@@ -110,7 +110,7 @@ impl Record {
             instance: instance.to_owned(),
             boot,
             master: role == Role::Master,
-            state: State::Waiting,
+            state: RunState::Waiting,
             at: now,
             since: now,
             master_ip: None,
@@ -141,7 +141,7 @@ impl Record {
 
     /// Ends it with this error.
     pub fn fail(&mut self, error: &Error) {
-        self.state = State::Failed;
+        self.state = RunState::Failed;
         self.at = now();
         self.failure = Some(Failure {
             status: error.status().code(),
@@ -206,18 +206,18 @@ mod tests {
     fn gives_back_what_it_kept_to_the_same_instance_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
-        let mut record = Record::begin("i-1", "boot".to_owned(), Role::Slave);
+        let mut record = RunRecord::begin("i-1", "boot".to_owned(), Role::Slave);
         record.fail(&Error::unknown_pin("the pin is unknown"));
         record.write(&Root::from(dir.path()), &path);
-        assert_eq!(Record::read(&path, "i-1"), Some(record.clone()));
-        assert_eq!(Record::read(&path, "i-2"), None);
-        std::fs::write(&path, serde_json::to_vec(&Record { version: VERSION + 1, ..record }).unwrap())
+        assert_eq!(RunRecord::read(&path, "i-1"), Some(record.clone()));
+        assert_eq!(RunRecord::read(&path, "i-2"), None);
+        std::fs::write(&path, serde_json::to_vec(&RunRecord { version: VERSION + 1, ..record }).unwrap())
             .unwrap();
-        assert_eq!(Record::read(&path, "i-1"), None);
+        assert_eq!(RunRecord::read(&path, "i-1"), None);
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            assert_eq!(Record::read(&path, "i-1"), None, "{cut} bytes");
+            assert_eq!(RunRecord::read(&path, "i-1"), None, "{cut} bytes");
         }
     }
 
@@ -226,7 +226,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
-        Record::begin("i-1", String::new(), Role::Master).write(&Root::from(dir.path()), &path);
+        RunRecord::begin("i-1", String::new(), Role::Master).write(&Root::from(dir.path()), &path);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
     }
 

@@ -55,7 +55,7 @@ pub fn await_none<S: Service, C: Clock>(
 
 fn list(root: &Root) -> Vec<String> {
     let entries = fs::read_dir(root.path(DIRECTORY)).into_iter().flatten().flatten();
-    // Not what `files.rs` is about to rename.
+    // Not what `files/` is about to rename.
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut keys: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
     keys.sort();

@@ -11,7 +11,7 @@ use super::{Finding, LOOK_AT_MASTER};
 use crate::address;
 use crate::phase::{self, Guest, original_seen, repair_step};
 use crate::ready_when::Here;
-use crate::record::{self, Record, State};
+use crate::record::{self, RunRecord, RunState};
 use crate::root::Root;
 
 /// How to run what the boot did once more, after its cause is mended.
@@ -49,7 +49,7 @@ pub(super) fn examine(root: &Root, guest: &Guest, settings: &Settings) -> Machin
             "disable its units (systemctl disable --now), so that only one agent acts",
         )
     }));
-    let in_place = of_this_boot.filter(|record| record.state == State::Contextualized);
+    let in_place = of_this_boot.filter(|record| record.state == RunState::Contextualized);
     let master_ip = in_place.and_then(|record| record.master_ip.clone());
     Machine { findings, master_ip }
 }
@@ -69,10 +69,10 @@ fn of_unit_file(unit: &Unit) -> Option<Finding> {
 }
 
 /// The run of this boot.
-fn of_run(record: &Record, unit: Option<&Unit>) -> Vec<Finding> {
+fn of_run(record: &RunRecord, unit: Option<&Unit>) -> Vec<Finding> {
     let at = record::time(record.at);
     match (&record.state, &record.failure) {
-        (State::Waiting, _) => match unit.filter(|unit| unit.active != "activating") {
+        (RunState::Waiting, _) => match unit.filter(|unit| unit.active != "activating") {
             Some(unit) => vec![Finding::wrong(
                 Status::TimedOut,
                 format!("the run of {at} was cut off ({} {})", unit.result, unit.status),
@@ -84,8 +84,8 @@ fn of_run(record: &Record, unit: Option<&Unit>) -> Vec<Finding> {
                 LOOK_AT_MASTER,
             )],
         },
-        (State::Contextualized, _) => vec![Finding::Well(contextualized(record))],
-        (State::Failed, failure) => {
+        (RunState::Contextualized, _) => vec![Finding::Well(contextualized(record))],
+        (RunState::Failed, failure) => {
             let mut findings = Vec::new();
             if let Some(failure) = failure {
                 let status = Status::ALL.into_iter().find(|status| status.code() == failure.status);
@@ -100,7 +100,7 @@ fn of_run(record: &Record, unit: Option<&Unit>) -> Vec<Finding> {
     }
 }
 
-fn contextualized(record: &Record) -> String {
+fn contextualized(record: &RunRecord) -> String {
     let since = record::time(record.since);
     match &record.master_ip {
         Some(address) if record.master => {
@@ -113,7 +113,7 @@ fn contextualized(record: &Record) -> String {
     }
 }
 
-fn not_in_this_boot(record: &Record, unit: Option<&Unit>) -> Finding {
+fn not_in_this_boot(record: &RunRecord, unit: Option<&Unit>) -> Finding {
     let at = record::time(record.at);
     let ended = match unit {
         Some(unit) if unit.active == "failed" => {
@@ -141,21 +141,21 @@ fn never(unit: Option<&Unit>) -> Finding {
 }
 
 /// What cloud-init ran once on this instance, with what by now is wrong.
-fn of_once(guest: &Guest, record: &Record) -> Option<Finding> {
+fn of_once(guest: &Guest, record: &RunRecord) -> Option<Finding> {
     let wrong = guest.ran_with_wrong_values(record, record.master_ip.as_ref());
     let now =
         record.master_ip.as_ref().map(|now| format!(", and the address is {now} now")).unwrap_or_default();
     let what = || {
-        phase::in_words(&wrong)
+        phase::describe_wrong_runs(&wrong)
             + if wrong.iter().all(|(_, once)| once.literal.is_empty()) { &now } else { "" }
     };
     (!wrong.is_empty()).then(|| Finding::wrong(Status::TooLate, what(), repair_step()))
 }
 
 /// Files that still hold what this VM's run was to replace.
-fn of_files(root: &Root, guest: &Guest, settings: &Settings, record: Option<&Record>) -> Vec<Finding> {
+fn of_files(root: &Root, guest: &Guest, settings: &Settings, record: Option<&RunRecord>) -> Vec<Finding> {
     // While it waits, they are not left yet.
-    if record.is_some_and(|record| record.state == State::Waiting) {
+    if record.is_some_and(|record| record.state == RunState::Waiting) {
         return Vec::new();
     }
     let left = guest.placeholders(root);

@@ -19,7 +19,7 @@ pub use bootloader::LOG as BOOT_LOADER_LOG;
 pub use contextualize::contextualize;
 pub use obtain::{PIN_HAS_EXPIRED, master};
 pub use original::{seen as original_seen, warn_of_original};
-pub(crate) use recorded::{in_words, key_of, repair_step};
+pub(crate) use recorded::{describe_wrong_runs, key_of, repair_step};
 
 use crate::cache::Binding;
 use crate::root::Root;

@@ -11,16 +11,13 @@ use crate::backoff::{Clock, SystemClock};
 use crate::cache::Cache;
 use crate::master::{Master, Memory as _};
 use crate::nodes::report::Reporter;
-use crate::record::{self, Record, State};
+use crate::record::{self, RunRecord, RunState};
 use crate::root::Root;
 use crate::session::{ContextService, Session};
 use crate::slave::{self, Gathered};
 use client::Service;
 use context::settings::{Role, Settings};
 use protocol::error::Error;
-
-/// The kernel's number of a boot (random(4)).
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Seconds since the kernel began (proc_uptime(5)).
 const UPTIME: &str = "/proc/uptime";
@@ -94,8 +91,7 @@ pub fn master<'a>(
     memory: &'a mut Cache,
     force: bool,
 ) -> Result<Master<'a>, Error> {
-    let boot = std::fs::read_to_string(root.path(BOOT_ID)).ok();
-    let boot = boot.map(|boot| boot.trim().to_owned()).filter(|boot| !boot.is_empty());
+    let boot = Some(record::kernels_boot_id(root)).filter(|boot| !boot.is_empty());
     let booted = booted(root);
     Ok(Master { rule: &settings.address, machine: address::held()?, boot, booted, force, memory })
 }
@@ -146,9 +142,9 @@ impl Guest {
     #[must_use]
     pub fn is_contextualized(&self, root: &Root) -> bool {
         let record =
-            self.binding.as_ref().and_then(|binding| Record::read(&binding.record(), &binding.instance));
+            self.binding.as_ref().and_then(|binding| RunRecord::read(&binding.record(), &binding.instance));
         record.is_some_and(|record| {
-            record.state == State::Contextualized && record.boot == record::this_boot(root)
+            record.state == RunState::Contextualized && record.boot == record::this_boot(root)
         })
     }
 

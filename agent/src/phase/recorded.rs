@@ -10,7 +10,7 @@ use protocol::key::MASTER_IP;
 use super::substitution::Targets;
 use super::{Guest, once};
 use crate::files;
-use crate::record::{self, Once, Placeholders, Record, State};
+use crate::record::{self, Once, Placeholders, RunRecord, RunState};
 use crate::root::Root;
 
 /// A run in progress.
@@ -19,8 +19,8 @@ pub(super) struct RecordedRun<'g> {
     guest: &'g Guest,
     /// `None` where nothing tells this guest from a clone, or where another run of this boot leaves the record.
     path: Option<PathBuf>,
-    record: Record,
-    previous: Option<Record>,
+    record: RunRecord,
+    previous: Option<RunRecord>,
     targets: Targets,
     /// The keys that this run is to bring; other placeholders are the user's.
     keys: BTreeSet<String>,
@@ -33,13 +33,13 @@ impl<'g> RecordedRun<'g> {
     pub(super) fn new(root: &'g Root, guest: &'g Guest, settings: &Settings, targets: &Targets) -> Self {
         let path = guest.binding.as_ref().filter(|_| guest.records).map(|binding| binding.record());
         let instance = guest.binding.as_ref().map_or("", |binding| binding.instance.as_str());
-        let previous = path.as_ref().and_then(|path| Record::read(path, instance));
+        let previous = path.as_ref().and_then(|path| RunRecord::read(path, instance));
         let boot = match (&path, &guest.instance) {
             (None, _) => String::new(),
             (Some(_), None) => record::kernels_boot_id(root),
             (Some(_), Some(_)) => record::make_boot_id(root),
         };
-        let mut record = Record::begin(instance, boot, settings.role);
+        let mut record = RunRecord::begin(instance, boot, settings.role);
         record.once = previous.as_ref().map(|previous| previous.once.clone()).unwrap_or_default();
         Self {
             root,
@@ -89,7 +89,7 @@ impl<'g> RecordedRun<'g> {
         self.record.at = record::now();
         match &outcome {
             Ok(how) => {
-                self.record.state = State::Contextualized;
+                self.record.state = RunState::Contextualized;
                 self.record.how.clone_from(how);
             }
             Err(error) => self.record.fail(error),
@@ -112,7 +112,7 @@ impl<'g> RecordedRun<'g> {
         if wrong.is_empty() {
             return Ok(how);
         }
-        let what = in_words(&wrong);
+        let what = describe_wrong_runs(&wrong);
         if !self.repair {
             return Err(Error::new(Status::TooLate, format!("{how}; but {what}"), repair_step()));
         }
@@ -175,7 +175,7 @@ impl<'g> RecordedRun<'g> {
 }
 
 /// What ran with what: `runcmd, scripts_user of cloud-init ran with literal placeholders (Thu, 26 Nov 2026 …)`.
-pub(crate) fn in_words(wrong: &[(&String, &Once)]) -> String {
+pub(crate) fn describe_wrong_runs(wrong: &[(&String, &Once)]) -> String {
     let with = |once: &Once| match (&once.master_ip, once.literal.is_empty()) {
         (Some(address), true) => format!("the address {address}"),
         _ => "literal placeholders".to_owned(),
@@ -220,7 +220,7 @@ impl Guest {
     /// themselves.
     pub(crate) fn ran_with_wrong_values<'r>(
         &self,
-        record: &'r Record,
+        record: &'r RunRecord,
         address: Option<&String>,
     ) -> Vec<(&'r String, &'r Once)> {
         let is_wrong = |once: &Once| {
@@ -237,9 +237,9 @@ impl Guest {
     }
 
     /// The record of the last run on this instance.
-    pub(crate) fn record(&self) -> Option<Record> {
+    pub(crate) fn record(&self) -> Option<RunRecord> {
         let binding = self.binding.as_ref()?;
-        Record::read(&binding.record(), &binding.instance)
+        RunRecord::read(&binding.record(), &binding.instance)
     }
 
     /// Where the record lies, or would lie.
