@@ -44,7 +44,7 @@ pub(super) struct Budget {
     pub(super) losses_of_memory: u8,
     /// Backups that are restored.
     pub(super) restores: u8,
-    /// Times that the rule comes to choose the other interface.
+    /// Times that the rule changes its choice to the other interface.
     pub(super) moves: u8,
     /// Boots with a wrong wall clock.
     pub(super) wrong_clocks: u8,

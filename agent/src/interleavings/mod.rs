@@ -192,7 +192,7 @@ fn a_service_loses_its_memory_or_is_restored_from_a_backup() {
 }
 
 #[test]
-fn the_rule_comes_to_choose_another_interface() {
+fn the_rule_changes_its_choice_of_the_interface() {
     let master = Spec { second: Some("10.1.0.1"), ..FIRST };
     let budget = Budget { moves: 1, master_cuts: 1, slave_cuts: deep(0, 1), ..NOTHING };
     Scenario::new("two interfaces", &[master, SLAVE], budget).check();

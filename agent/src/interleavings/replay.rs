@@ -303,7 +303,7 @@ struct Feed {
 
 impl Feed {
     fn write(&self, bytes: &[u8]) {
-        // What comes after the request without an answer is not to be: the run goes on only to end.
+        // After the request that has no answer yet the run goes on only so that it ends.
         let has_token = bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
         if self.asked.borrow().is_none() && (has_token || !self.needs_token) {
             self.disks.borrow_mut().push(Some(bytes.into()));

@@ -407,7 +407,7 @@ impl<'a> Search<'a> {
                             state.machines[machine].has_published |= end.status.is_none();
                             self.start(state, machine, Program::Ready { force: false }, disk);
                         }
-                        // Who takes the cluster back publishes again.
+                        // A person who takes the cluster back publishes the keys again.
                         Program::Ready { force: true }
                             if end.status.is_none() && !self.spec(machine).token.is_empty() =>
                         {
