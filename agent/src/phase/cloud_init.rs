@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::Guest;
 use super::substitution::Targets;
+use super::user_data::UserData;
 use super::write_files::{self, WrittenFile, is_true};
 use crate::cache::Binding;
 use crate::root::Root;
+use context::check::Taken;
 use context::document::Document;
+use context::settings::Settings;
 use context::yaml::{self, Node};
 use protocol::error::Error;
 
@@ -47,36 +50,31 @@ impl Instance {
         dir.is_dir().then_some(Self { cloud_dir, dir })
     }
 
-    /// The user-data: decoded with what `#include` brought where cloud-init has left that, else as it came.
+    /// The data in which the section may stand: what the image or the provider adds (`vendor-data`, then `vendor-data2`,
+    /// which overrides it), each unless the user's cloud-config switches it off, as cloud-init obeys it; then the user's.
     ///
     /// # Errors
-    /// As [`Document::read`].
-    fn user_data(&self) -> Result<Option<Document>, Error> {
-        self.document("user-data.txt")
-    }
-
-    /// What the image or the provider adds (`vendor-data`, then `vendor-data2`, which overrides it), each unless the
-    /// user's cloud-config switches it off, as cloud-init obeys it.
-    ///
-    /// # Errors
-    /// As [`Document::read`].
-    fn vendor_data(&self) -> Result<Vec<Document>, Error> {
+    /// As [`UserData::read`].
+    fn data(&self) -> Result<Vec<UserData>, Error> {
         let config = std::fs::read_to_string(self.dir.join("cloud-config.txt")).unwrap_or_default();
         let config = yaml::parse(&config).ok().flatten();
         let is_on = |switch: &str| config.as_ref().is_none_or(|config| is_vendor_data_on(config, switch));
-        let all = [("vendor_data", "vendor-data.txt"), ("vendor_data2", "vendor-data2.txt")];
-        let on = all.into_iter().filter(|(switch, _)| is_on(switch));
-        on.filter_map(|(_, name)| self.document(name).transpose()).collect()
+        let vendors = [("vendor_data", "vendor-data"), ("vendor_data2", "vendor-data2")];
+        let vendors = vendors.into_iter().filter(|(switch, _)| is_on(switch)).map(|(_, name)| name);
+        vendors.chain(["user-data"]).filter_map(|name| UserData::read(&self.dir, name).transpose()).collect()
     }
 
-    /// Data in the form that cloud-init decoded, else as it came.
-    fn document(&self, name: &str) -> Result<Option<Document>, Error> {
-        for file in [self.dir.join(format!("{name}.i")), self.dir.join(name)] {
-            if file.metadata().is_ok_and(|meta| meta.len() > 0) {
-                return Document::read(&file).map(Some);
-            }
+    /// What cloud-init does with the context, in the words of `check`.
+    pub(super) fn taken(&self, settings: Option<&Settings>) -> Taken {
+        let mut all = Taken::default();
+        for data in self.data().unwrap_or_default() {
+            let taken = data.taken(settings);
+            all.findings.extend(taken.findings);
+            all.is_read_later |= taken.is_read_later;
+            all.is_unread |= taken.is_unread;
         }
-        Ok(None)
+        all.is_unread &= !all.is_read_later;
+        all
     }
 
     /// What the cache is bound to: the directory is named after the instance-id, so a clone with another one has none.
@@ -153,15 +151,14 @@ pub(super) fn entries(dir: &Path) -> Vec<PathBuf> {
 /// The user-data cannot be read, or its section never ends.
 pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
     let Some(instance) = Instance::find(root) else { return Ok(None) };
-    // Later sections override: the user has the last word.
-    let mut documents = instance.vendor_data()?;
-    documents.extend(instance.user_data()?);
-    if documents.is_empty() {
+    let data = instance.data()?;
+    if data.is_empty() {
         return Ok(None);
     }
+    // Later sections override: the user has the last word.
     let mut sections = Vec::new();
-    for document in documents {
-        sections.extend(document.section()?);
+    for data in data {
+        sections.extend(data.section()?);
     }
     Ok(Some(Guest {
         binding: instance.binding(),

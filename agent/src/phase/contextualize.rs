@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::obtain::HttpSession;
+use super::obtain::Obtained;
 use super::recorded::RecordedRun;
 use super::substitution::{Substitution, Targets, replaced};
 use super::{Guest, bootloader, cloud_init, early, obtain};
@@ -11,6 +12,7 @@ use crate::cache::Cache;
 use crate::cli::Target;
 use crate::record;
 use crate::root::Root;
+use context::check::{Finding, Severity};
 use context::settings::{Found, Role};
 use protocol::error::Error;
 use protocol::node::NodeState;
@@ -53,7 +55,7 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
         Found::NoPin { place } => {
             return Ok(format!("no cvm_cluster_pin in the ucernvm section of {place}: nothing to do"));
         }
-        Found::NoSection => return Ok("there is no ucernvm section: nothing to do".to_owned()),
+        Found::NoSection => return without_section(guest),
     };
     let mut recorded = RecordedRun::new(root, guest, &settings, &targets);
     let mut substitution = Substitution::new(root, targets, !guest.remembers(root, &settings));
@@ -64,12 +66,25 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
         Ok(session) => session,
         Err(error) => return recorded.end(&BTreeMap::new(), Err(error)),
     };
-    let obtained = obtain::obtain(root, &mut session, &mut cache, &settings, &keys, wait);
+    let taken = guest.taken(Some(&settings));
+    for finding in &taken.findings {
+        log::warn!("{}", as_error(finding));
+    }
+    // In early mode the network stage has had the values.
+    let is_unread = taken.is_unread && !settings.early;
+    let obtained = match lost(&taken.findings, is_unread) {
+        // Waiting would bring this slave nothing.
+        Some(error) if settings.role == Role::Slave && !substitution.has_placeholder() => {
+            Obtained::nothing(error)
+        }
+        _ => obtain::obtain(root, &mut session, &mut cache, &settings, &keys, wait),
+    };
     substitution.substitute(&obtained.values);
-    let outcome = match obtained.trouble.or(substitution.trouble.take()) {
+    let lost =
+        lost(&taken.findings, is_unread && settings.role == Role::Slave && substitution.replaced.is_empty());
+    let outcome = match obtained.trouble.or(substitution.trouble.take()).or(lost) {
         Some(error) => Err(error),
-        // In early mode the network stage has had the values.
-        None => match substitution.missed().filter(|_| !settings.early) {
+        None => match substitution.missed(is_unread).filter(|_| !settings.early) {
             Some(error) if settings.role == Role::Slave => Err(error),
             Some(error) => Ok(format!("{}; {error}", obtained.how)),
             None => Ok(format!("{}; {}", obtained.how, replaced(&substitution.replaced))),
@@ -78,6 +93,31 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
     let outcome = recorded.end(&obtained.values, outcome);
     report(root, &mut session, &mut cache, &obtained.how, &outcome);
     outcome
+}
+
+/// A context without a section may be none of a cluster's, but not when it has placeholders and cloud-init drops a part,
+/// in which the section may stand.
+fn without_section(guest: &Guest) -> Result<String, Error> {
+    let taken = guest.taken(None);
+    let has_placeholder = taken.is_read_later || taken.is_unread;
+    match lost(&taken.findings, false).filter(|_| has_placeholder) {
+        Some(error) => Err(error),
+        None if has_placeholder => {
+            Ok("there is no ucernvm section: every placeholder stays as it is".to_owned())
+        }
+        None => Ok("there is no ucernvm section: nothing to do".to_owned()),
+    }
+}
+
+/// Why a run is no success although nothing failed in it: cloud-init drops or does not see something, or nothing reads
+/// the placeholders.
+fn lost(findings: &[Finding], is_unread: bool) -> Option<Error> {
+    let error = findings.iter().find(|finding| finding.severity == Severity::Error);
+    error.or(findings.first().filter(|_| is_unread)).map(as_error)
+}
+
+fn as_error(finding: &Finding) -> Error {
+    Error::context(finding.place.clone(), finding.what.clone(), finding.next.clone())
 }
 
 /// Reports how the run went. After the boot of a slave, which may be over when its master comes late, it is ready.

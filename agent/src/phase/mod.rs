@@ -10,6 +10,7 @@ mod once;
 mod original;
 mod recorded;
 mod substitution;
+mod user_data;
 mod write_files;
 mod written;
 
@@ -23,6 +24,7 @@ pub(crate) use recorded::{describe_wrong_runs, key_of, repair_step};
 
 use crate::cache::Binding;
 use crate::root::Root;
+use context::check::Taken;
 use context::document::{Document, Section};
 use context::settings::{Found, Settings};
 use protocol::error::Error;
@@ -55,6 +57,13 @@ impl Guest {
         let targets =
             if self.instance.is_some() { cloud_init::targets(root) } else { self.user_data.clone().into() };
         targets.placeholders(root)
+    }
+
+    /// What cloud-init does with the context; nothing is known where something else has set this guest up, or where this
+    /// run substitutes in single parts.
+    fn taken(&self, settings: Option<&Settings>) -> Taken {
+        let instance = self.instance.as_ref().filter(|_| self.records);
+        instance.map(|instance| instance.taken(settings)).unwrap_or_default()
     }
 
     /// Whether cloud-init has set it up.

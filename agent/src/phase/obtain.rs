@@ -35,7 +35,7 @@ pub(crate) struct Obtained {
 }
 
 impl Obtained {
-    fn nothing(trouble: Error) -> Self {
+    pub(super) fn nothing(trouble: Error) -> Self {
         Self { values: BTreeMap::new(), trouble: Some(trouble), how: String::new() }
     }
 }

@@ -137,6 +137,11 @@ impl<'a> Substitution<'a> {
         }
     }
 
+    /// Whether one of the files has a placeholder; the copy for people aside.
+    pub(super) fn has_placeholder(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     /// Puts the values into every file, or into none when one does not fit where its placeholder stands.
     pub(super) fn substitute(&mut self, values: &BTreeMap<String, String>) {
         let targets = std::mem::take(&mut self.targets);
@@ -185,17 +190,14 @@ impl<'a> Substitution<'a> {
     }
 
     /// Why a run that failed in nothing has not done what the context asks for: only the copy for people had
-    /// placeholders.
-    pub(super) fn missed(&self) -> Option<Error> {
-        let missed = self.replaced.is_empty() && !self.replaced_in_copy.is_empty();
+    /// placeholders, or the context is known to have them where nothing reads them.
+    pub(super) fn missed(&self, is_unread: bool) -> Option<Error> {
+        let missed = self.replaced.is_empty() && (is_unread || !self.replaced_in_copy.is_empty());
         missed.then(|| {
-            let what = format!(
-                "no file that cloud-init's later stages read has a placeholder: {} stands only in what its network stage has already acted upon, or in what it does not take",
-                list(&self.replaced_in_copy)
-            );
             Error::new(
                 Status::BadContext,
-                what,
+                "nothing that cloud-init's later stages read has a placeholder: they stand only in what its network \
+                 stage has already acted upon, or in what it does not take",
                 "run `cernvm-cluster-agent check` on the context; what the network stage reads needs cvm_cluster_early=yes",
             )
         })

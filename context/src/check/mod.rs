@@ -5,13 +5,15 @@
 
 mod cloud_config;
 mod pair;
+mod read_later;
 mod section;
+mod taken;
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::document::{Document, Kind, Part, Run, Section, of_text};
+use crate::document::{Document, Kind, Part, Reading, Run, Section, of_text};
 use crate::placeholder::{self, Placeholder};
 use crate::settings::{Found, Role, Setting, Settings};
 use protocol::error::{Error, Status};
@@ -69,36 +71,41 @@ impl fmt::Display for Finding {
 }
 
 pub(crate) use cloud_config::comments;
-
-/// Whether something after the network stage reads a placeholder of a cloud-config.
-pub(crate) fn is_read_later(cloud_config: &str) -> bool {
-    cloud_config::is_read_later(cloud_config)
-}
+pub use taken::{Taken, check_taken};
 
 /// Looks at each file by itself, and then at what those of one cluster do not have in common.
 ///
 /// # Errors
 /// `File` for the first that cannot be read.
 pub fn check(files: &[impl AsRef<Path>]) -> Result<Vec<Finding>, Error> {
-    let mut findings = Vec::new();
-    let mut contexts = Vec::new();
+    let mut report = Report::default();
+    let mut documents = Vec::new();
     for file in files {
-        let mut report = Report::default();
         match Document::read(file.as_ref()) {
             Ok(document) => {
-                check_document(&document, &mut report);
+                report.findings.extend(check_document(&document));
                 check_readers(&document, file.as_ref(), &mut report);
-                contexts.extend(pair::Context::of(&document));
+                documents.push(document);
             }
             Err(error) if error.status() == Status::File => return Err(error),
             Err(error) => report.problem(&error),
         }
-        findings.append(&mut report.findings);
     }
+    pair::check(&documents, &mut report);
+    Ok(report.findings)
+}
+
+/// What is wrong with a context by itself.
+#[must_use]
+pub fn check_document(document: &Document) -> Vec<Finding> {
     let mut report = Report::default();
-    pair::check(&contexts, &mut report);
-    findings.append(&mut report.findings);
-    Ok(findings)
+    let sections = document.sections();
+    let settings = settings(&sections);
+    let reading = document.reading();
+    check_whole(document, &reading, &mut report);
+    check_parts(document, &reading, settings.as_ref(), &mut report);
+    check_sections(document, &sections, settings.as_ref(), &reading, &mut report);
+    report.findings
 }
 
 /// The findings of one file.
@@ -133,34 +140,35 @@ impl Report {
     }
 }
 
-fn check_document(document: &Document, report: &mut Report) {
-    check_whole(document, report);
-    let reading = document.reading();
+/// The settings of the section that counts, where they can be read.
+fn settings(sections: &[Section]) -> Option<Settings> {
+    match Settings::from_sections(sections.get(..1)?) {
+        Ok(Found::Cluster(settings)) => Some(settings),
+        _ => None,
+    }
+}
+
+fn check_parts(document: &Document, reading: &Reading<'_>, settings: Option<&Settings>, report: &mut Report) {
+    let before = report.findings.len();
     for loss in &reading.losses {
         report.error(loss.place.clone(), loss.what.clone(), loss.next.clone());
     }
-    let mut sections = Vec::new();
     for run in &document.runs() {
         check_near_misses(run, report);
-        sections.extend(run.sections().take(MAX_FINDINGS));
     }
-    let is_early = sections.first().is_some_and(|first| {
-        matches!(
-            Settings::from_sections(std::slice::from_ref(first)),
-            Ok(Found::Cluster(settings)) if settings.early
-        )
-    });
+    let is_early = settings.is_some_and(|settings| settings.early);
+    let sections = document.sections();
     for part in &reading.parts {
         check_part(part, &sections, is_early, report);
     }
-    // A file with a section alone is a part that something includes.
-    let has = |kind| reading.parts.iter().any(|part| part.kind == kind);
-    let does_something = !has(Kind::Include) && (has(Kind::CloudConfig) || has(Kind::Script))
-        || document.bytes().split(|b| *b == b'\n').any(|line| line.trim_ascii() == b"[amiconfig]");
-    check_sections(document, &sections, does_something, report);
+    // What else is wrong says more.
+    let is_slave = settings.is_some_and(|settings| settings.role == Role::Slave);
+    if is_slave && !is_early && report.findings.len() == before {
+        read_later::check(document, reading, report);
+    }
 }
 
-fn check_whole(document: &Document, report: &mut Report) {
+fn check_whole(document: &Document, reading: &Reading<'_>, report: &mut Report) {
     let (name, bytes) = (document.name().to_owned(), document.bytes());
     if bytes.len() > EC2_BYTES {
         let limit = if bytes.len() > OPENSTACK_BYTES {
@@ -174,7 +182,7 @@ fn check_whole(document: &Document, report: &mut Report) {
             "gzip it, which cloud-init and the CernVM boot loader unpack, or fetch what is large at boot",
         );
     }
-    if bytes.starts_with(b"\xef\xbb\xbf") && document.losses().is_empty() {
+    if bytes.starts_with(b"\xef\xbb\xbf") && reading.losses.is_empty() {
         report.warning(
             document.name().to_owned(),
             "it begins with a byte order mark, which not every program takes for one",
@@ -255,18 +263,19 @@ fn each_placeholder(
     }
 }
 
-/// `_do_include`: each line that is no comment is an address.
-fn check_include(part: &Part<'_>, report: &mut Report) {
-    for (number, line) in part.text.lines().enumerate() {
+/// `_do_include`: each line that is no comment is an address. Gives them with their lines, counted from 0.
+fn addresses<'p>(part: &'p Part<'_>) -> impl Iterator<Item = (usize, &'p str)> {
+    let address = |(number, line): (usize, &'p str)| {
         let lower = line.to_ascii_lowercase();
         let rest = ["#include-once", "#include"].iter().find_map(|word| lower.strip_prefix(word));
-        let address = rest.map_or(line, |rest| line[line.len() - rest.len()..].trim_start()).trim();
-        if address.is_empty()
-            || address.starts_with('#') && rest.is_some()
-            || line.starts_with('#') && rest.is_none()
-        {
-            continue;
-        }
+        let line = rest.map_or(line, |rest| line[line.len() - rest.len()..].trim_start());
+        (!line.starts_with('#') && !line.trim().is_empty()).then(|| (number, line.trim()))
+    };
+    part.text.lines().enumerate().filter_map(address)
+}
+
+fn check_include(part: &Part<'_>, report: &mut Report) {
+    for (number, address) in addresses(part) {
         if let Some(found) = placeholder::find(address.as_bytes()).next() {
             report.error(
                 part.place(number),
@@ -334,12 +343,18 @@ fn check_script(part: &Part<'_>, report: &mut Report) {
     }
 }
 
-fn check_sections(document: &Document, sections: &[Section], does_something: bool, report: &mut Report) {
+fn check_sections(
+    document: &Document,
+    sections: &[Section],
+    settings: Option<&Settings>,
+    reading: &Reading<'_>,
+    report: &mut Report,
+) {
     let placeholders: Vec<Placeholder> = document.placeholders().into_iter().collect();
     let Some(first) = sections.first() else {
         if let Some(error) = document.marker_near_miss() {
             report.problem(&error);
-        } else if !report.findings.iter().any(|f| f.severity == Severity::Error) {
+        } else if !report.findings.iter().any(|finding| finding.severity == Severity::Error) {
             report.warning(
                 document.name().to_owned(),
                 "it has no ucernvm section, so that the agent has nothing to do",
@@ -348,7 +363,7 @@ fn check_sections(document: &Document, sections: &[Section], does_something: boo
         }
         return;
     };
-    for other in &sections[1..] {
+    for other in sections[1..].iter().take(MAX_FINDINGS) {
         report.warning(
             other.place(),
             format!("this is another section; only that of {} counts", first.place()),
@@ -356,7 +371,11 @@ fn check_sections(document: &Document, sections: &[Section], does_something: boo
         );
     }
     section::check(first, &placeholders, report);
-    let Ok(Found::Cluster(settings)) = Settings::from_sections(std::slice::from_ref(first)) else { return };
+    // A file with a section alone is a part that something includes.
+    let has = |kind| reading.parts.iter().any(|part| part.kind == kind);
+    let does_something = !has(Kind::Include) && (has(Kind::CloudConfig) || has(Kind::Script))
+        || read_later::is_for_amiconfig(&String::from_utf8_lossy(document.bytes()));
+    let Some(settings) = settings else { return };
     if settings.role == Role::Slave && placeholders.is_empty() && does_something && report.findings.is_empty()
     {
         report.warning(
@@ -373,14 +392,6 @@ fn check_sections(document: &Document, sections: &[Section], does_something: boo
             "nothing, where all images have it; other agents put the sealed text into the context",
         );
     }
-}
-
-/// Looks at a context that is in memory already.
-#[cfg(any(test, fuzzing))]
-pub(crate) fn check_parsed(document: &Document) -> Vec<Finding> {
-    let mut report = Report::default();
-    check_document(document, &mut report);
-    report.findings
 }
 
 #[cfg(test)]

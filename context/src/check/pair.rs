@@ -4,32 +4,29 @@ use std::collections::BTreeSet;
 
 use super::Report;
 use crate::document::Document;
-use crate::settings::{Found, Role, Settings};
+use crate::settings::{Role, Settings};
 
 /// What counts of a context when it is compared with others.
-pub(super) struct Context {
-    name: String,
+struct Context<'d> {
+    name: &'d str,
     settings: Settings,
 }
 
-impl Context {
+impl<'d> Context<'d> {
     /// `None` when it has no section that can be read; that is said elsewhere.
-    pub(super) fn of(document: &Document) -> Option<Self> {
-        let section = document.section().ok()??;
-        match Settings::from_sections(std::slice::from_ref(&section)) {
-            Ok(Found::Cluster(settings)) => Some(Self { name: document.name().to_owned(), settings }),
-            _ => None,
-        }
+    fn of(document: &'d Document) -> Option<Self> {
+        Some(Self { name: document.name(), settings: super::settings(&document.sections())? })
     }
 }
 
 /// Compares each context with the first one.
-pub(super) fn check(contexts: &[Context], report: &mut Report) {
-    let [first, rest @ ..] = contexts else { return };
+pub(super) fn check(documents: &[Document], report: &mut Report) {
+    let contexts: Vec<_> = documents.iter().filter_map(Context::of).collect();
+    let [first, rest @ ..] = contexts.as_slice() else { return };
     for other in rest {
         if first.settings.pin != other.settings.pin {
             report.error(
-                other.name.clone(),
+                other.name.to_owned(),
                 format!("its pin is not that of {}, so that they are two clusters", first.name),
                 "write the same cvm_cluster_pin into both",
             );
@@ -44,14 +41,14 @@ pub(super) fn check(contexts: &[Context], report: &mut Report) {
         };
         if let Some(problem) = problem {
             report.error(
-                other.name.clone(),
+                other.name.to_owned(),
                 format!("it has {problem} {}, so that neither takes the values of the other", first.name),
                 "write the same cvm_cluster_secret into both, or leave it out of both",
             );
         }
         if services(first) != services(other) {
             report.error(
-                other.name.clone(),
+                other.name.to_owned(),
                 format!("its services ({}) are not those of {} ({})", shown(other), first.name, shown(first)),
                 "write the same cvm_service_url into both",
             );
@@ -60,26 +57,26 @@ pub(super) fn check(contexts: &[Context], report: &mut Report) {
     if rest.is_empty() {
         return;
     }
-    let masters: Vec<&Context> = contexts.iter().filter(|c| c.settings.role == Role::Master).collect();
+    let masters: Vec<_> = contexts.iter().filter(|c| c.settings.role == Role::Master).collect();
     match masters.as_slice() {
         [_] => {}
         [] => report.warning(
-            first.name.clone(),
+            first.name.to_owned(),
             "none of these contexts is a master's, so that the slaves wait in vain",
             "add cvm_cluster_master=yes to one of them",
         ),
         [_, second, ..] => report.warning(
-            second.name.clone(),
+            second.name.to_owned(),
             format!("it is a master's context, and so is {}; a cluster has one master", masters[0].name),
             "take cvm_cluster_master out of one of them",
         ),
     }
 }
 
-fn services(context: &Context) -> BTreeSet<String> {
+fn services(context: &Context<'_>) -> BTreeSet<String> {
     context.settings.services.iter().map(ToString::to_string).collect()
 }
 
-fn shown(context: &Context) -> String {
+fn shown(context: &Context<'_>) -> String {
     services(context).into_iter().collect::<Vec<_>>().join(", ")
 }

@@ -6,12 +6,14 @@ use proptest::prelude::*;
 const GOOD: &str = "[ucernvm-begin]\ncvm_cluster_pin=enico1qq0oey\n[ucernvm-end]\n";
 
 fn findings(bytes: &[u8]) -> Vec<Finding> {
-    let mut report = Report::default();
     match Document::parse("f", bytes.to_vec()) {
-        Ok(document) => check_document(&document, &mut report),
-        Err(error) => report.problem(&error),
+        Ok(document) => check_document(&document),
+        Err(error) => {
+            let mut report = Report::default();
+            report.problem(&error);
+            report.findings
+        }
     }
-    report.findings
 }
 
 /// Each finding begins, as printed, as expected; there is no other.
@@ -162,10 +164,35 @@ fn sees_a_placeholder_that_yaml_takes_for_a_comment() {
         "a: \"###MASTER_IP_PLACEHOLDER###\"",
         "a: http://###MASTER_IP_PLACEHOLDER###:80",
         "a: |\n  ###MASTER_IP_PLACEHOLDER###",
-        "a: 1 # not ###MASTER_IP_PLACEHOLDER###",
+        "a: \"###MASTER_IP_PLACEHOLDER###\" # not ###MASTER_IP_PLACEHOLDER###",
     ] {
         check(&cloud_config(line), &[]);
     }
+}
+
+#[test]
+fn sees_that_nothing_reads_a_placeholder() {
+    let unread = "f: warning: nothing that runs after the master is ready reads ###MASTER_IP_PLACEHOLDER###";
+    for text in [
+        cloud_config("a: 1 # not ###MASTER_IP_PLACEHOLDER###"),
+        cloud_config("# ###MASTER_IP_PLACEHOLDER###\nruncmd: [ls]"),
+        format!(
+            "#cloud-config-archive\n- |\n  #!/bin/sh\n- content: 'x ###MASTER_IP_PLACEHOLDER###'\n  type: text/x-unknown\n#{}",
+            GOOD.replace('\n', "\n#")
+        ),
+    ] {
+        check(&text, &[unread]);
+    }
+    // A master need not read it, and what an address brings is not known.
+    check(
+        &cloud_config("a: 1 # ###MASTER_IP_PLACEHOLDER###\n")
+            .replace("#[ucernvm-end]", "#cvm_cluster_master=yes\n#[ucernvm-end]"),
+        &[],
+    );
+    check(
+        "#include\n#[ucernvm-begin]\n#cvm_cluster_pin=enico1qq0oey\n#[ucernvm-end]\n# ###MASTER_IP_PLACEHOLDER###\nhttp://a/b\n",
+        &[],
+    );
 }
 
 #[test]

@@ -1,34 +1,18 @@
 //! What cloud-init makes of a context (its `user_data.py` and `handlers/__init__.py`, 22.4 to 26.2): the parts that it
 //! hands on, what it takes each for, and what it drops.
 
+mod kind;
+mod unknown;
+
 use std::borrow::Cow;
 
 use super::codec::Codec;
 use super::text::{Content, Leaf, Text};
-use super::{BOM, Document, base64, gzip};
-use crate::placeholder;
+use super::{BOM, Document, gzip};
 use crate::yaml::{self, Node, ScalarStyle};
 
-/// What cloud-init takes a part for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// YAML, merged with that of other parts.
-    CloudConfig,
-    /// Run while the parts are handed out: a boothook or a part-handler.
-    Early(&'static str),
-    /// A list of parts in YAML.
-    Archive,
-    /// A script for the final stage.
-    Script,
-    /// A list of addresses that are fetched before anything runs.
-    Include,
-    /// A template: it is rendered, then taken for what it then begins with.
-    Jinja,
-    /// A JSON patch of the cloud-config.
-    JsonPatch,
-    /// Nothing that cloud-init knows.
-    Unknown,
-}
+pub(crate) use kind::{Kind, of_text};
+use kind::{VAGUE, kind_of, of_type};
 
 /// A part that cloud-init hands on, or passes over because it does not know it.
 #[derive(Debug)]
@@ -49,21 +33,17 @@ impl Part<'_> {
         let line = if self.is_on_one_line { self.line } else { self.line + line };
         format!("{} line {line}", self.name)
     }
-
-    fn has_placeholder(&self) -> bool {
-        placeholder::find(self.text.as_bytes()).next().is_some()
-    }
 }
 
 /// Something that cloud-init drops or does not see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loss {
+pub(crate) struct Loss {
     /// File, part and line, as far as they can be named.
-    pub place: String,
+    pub(crate) place: String,
     /// What is wrong there.
-    pub what: String,
+    pub(crate) what: String,
     /// What to do about it.
-    pub next: String,
+    pub(crate) next: String,
 }
 
 /// What cloud-init makes of a document.
@@ -80,26 +60,6 @@ impl Document {
         reading.whole(&self.text);
         reading
     }
-
-    /// What of it cloud-init drops or does not see.
-    #[must_use]
-    pub fn losses(&self) -> Vec<Loss> {
-        self.reading().losses
-    }
-
-    /// Whether something that runs after the placeholders were replaced reads one of them: a script, or a cloud-config
-    /// outside the keys of the network stage, or amiconfig. What an `#include` fetches is not looked at.
-    #[must_use]
-    pub fn is_read_later(&self) -> bool {
-        let reading = self.reading();
-        let knows_more = reading.parts.iter().any(|part| part.kind == Kind::Early("part-handler"));
-        reading.parts.iter().filter(|part| part.has_placeholder()).any(|part| match part.kind {
-            Kind::CloudConfig => crate::check::is_read_later(&part.text),
-            Kind::Script | Kind::Jinja | Kind::JsonPatch => true,
-            Kind::Unknown => knows_more || part.text.lines().any(|line| line.trim() == "[amiconfig]"),
-            Kind::Early(_) | Kind::Include | Kind::Archive => false,
-        })
-    }
 }
 
 /// The types of gzip, the only ones of parts that cloud-init unpacks (`DECOMP_TYPES`).
@@ -113,8 +73,6 @@ const GZIP_TYPES: [&str; 8] = [
     "application/x-gzip",
     "application/x-gzip-compressed",
 ];
-/// Types that say nothing (`TYPE_NEEDED`), or are given to anything: how the text begins counts then.
-const VAGUE: [&str; 3] = ["text/plain", "text/x-not-multipart", "text/x-shellscript"];
 /// Where cloud-init looks for the word that makes a file MIME.
 const VERSION_WITHIN: usize = 4096;
 
@@ -361,136 +319,11 @@ impl<'a> Reading<'a> {
             "save it as UTF-8",
         );
     }
-
-    /// A text that cloud-init does not know, which may have been meant for it.
-    fn unknown(&mut self, name: &str, line: usize, text: &str, declared: Option<&str>) {
-        if let Some(declared) = declared.filter(|declared| !VAGUE.contains(declared)) {
-            let is_meant =
-                declared == "application/octet-stream" && placeholder::find(text.as_bytes()).next().is_some();
-            if is_meant || of_text(without_mark(text)) != Kind::Unknown {
-                self.lose(
-                    format!("{name} line {line}"),
-                    format!(
-                        "cloud-init does not know the type {declared}, and does not look at how this part begins"
-                    ),
-                    "give the part the type of what it is: text/x-shellscript, text/cloud-config, …",
-                );
-            }
-            return;
-        }
-        let text = without_mark(text);
-        if let Ok(decoded) = base64::decode(text.as_bytes()) {
-            let lossy = String::from_utf8_lossy(&decoded);
-            let is_context = Codec::of(&decoded).is_some()
-                || of_text(without_mark(&lossy)) != Kind::Unknown
-                || ["mime-version:", "[ucernvm-begin]"]
-                    .iter()
-                    .any(|sign| lossy.to_ascii_lowercase().contains(sign))
-                || begins_with_boundary(&lossy)
-                || placeholder::find(&decoded).next().is_some();
-            if is_context {
-                self.lose(
-                    name,
-                    "the whole file is base64, and cloud-init does not decode it",
-                    "give your cloud the decoded text, or the flag that says it is encoded",
-                );
-                return;
-            }
-        }
-        let is_header = |line: &str| {
-            let line = line.to_ascii_lowercase();
-            line.starts_with("content-type:") || line.starts_with("mime-version:")
-        };
-        let header = text.lines().take(20).position(is_header);
-        if let Some(number) = header.or_else(|| begins_with_boundary(text).then_some(0)) {
-            self.lose(
-                format!("{name} line {}", line + number),
-                "this is MIME, but its headers are not the file's first lines, so that cloud-init sees no part",
-                "begin the file with MIME-Version and Content-Type, without a blank line before or between them",
-            );
-            return;
-        }
-        for (number, said) in text.lines().enumerate() {
-            let before_is_comment =
-                || text.lines().take(number).all(|line| line.is_empty() || line.starts_with('#'));
-            if said.starts_with("#!/") && before_is_comment() {
-                self.lose(
-                    format!("{name} line {}", line + number),
-                    "cloud-init takes this for no script, since something stands before #!",
-                    "begin it with #!, in the first column of the first line",
-                );
-                return;
-            }
-            if is_nearly_cloud_config(said) {
-                self.lose(
-                    format!("{name} line {}", line + number),
-                    "this is no cloud-config to cloud-init, which asks for #cloud-config at the beginning",
-                    "write #cloud-config as the first line",
-                );
-                return;
-            }
-        }
-    }
 }
 
 /// A text without the byte order marks that it may begin with.
 fn without_mark(text: &str) -> &str {
     text.trim_start_matches('\u{feff}')
-}
-
-/// What cloud-init takes a payload for.
-fn kind_of(text: &str, declared: Option<&str>) -> Kind {
-    match declared {
-        Some(declared) if !VAGUE.contains(&declared) => of_type(declared),
-        Some("text/x-shellscript") if of_text(text) == Kind::Unknown => Kind::Script,
-        _ => of_text(text),
-    }
-}
-
-fn of_type(declared: &str) -> Kind {
-    match declared {
-        "text/cloud-config" => Kind::CloudConfig,
-        "text/cloud-config-archive" => Kind::Archive,
-        "text/cloud-config-jsonp" => Kind::JsonPatch,
-        "text/cloud-boothook" => Kind::Early("boothook"),
-        "text/part-handler" => Kind::Early("part-handler"),
-        "text/x-include-url" | "text/x-include-once-url" => Kind::Include,
-        "text/jinja2" => Kind::Jinja,
-        _ if declared.starts_with("text/x-shellscript") => Kind::Script,
-        _ => Kind::Unknown,
-    }
-}
-
-/// `type_from_starts_with`.
-pub(crate) fn of_text(text: &str) -> Kind {
-    const PREFIXES: [(&str, Kind); 9] = [
-        ("#cloud-config-archive", Kind::Archive),
-        ("#cloud-config-jsonp", Kind::JsonPatch),
-        ("#cloud-config", Kind::CloudConfig),
-        ("#cloud-boothook", Kind::Early("boothook")),
-        ("#part-handler", Kind::Early("part-handler")),
-        ("#include", Kind::Include),
-        ("#!", Kind::Script),
-        ("## template: jinja", Kind::Jinja),
-        ("text/x-shellscript-per-", Kind::Script),
-    ];
-    let start = text.trim_start().chars().take(30).collect::<String>().to_lowercase();
-    PREFIXES.iter().find(|(prefix, _)| start.starts_with(prefix)).map_or(Kind::Unknown, |(_, kind)| *kind)
-}
-
-/// Whether a text begins with a boundary of MIME parts, and not with YAML's document start.
-fn begins_with_boundary(text: &str) -> bool {
-    let first = text.trim_start().lines().next().unwrap_or_default();
-    first.starts_with("--") && first.trim() != "---" && !first.starts_with("--- ")
-}
-
-/// Whether a line was probably meant to make a cloud-config of its file: `# cloud-config`, `#cloud_config`, or
-/// `#cloud-config` itself, too late.
-fn is_nearly_cloud_config(line: &str) -> bool {
-    let Some(rest) = line.trim().strip_prefix('#') else { return false };
-    let letters: String =
-        rest.chars().filter(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase();
-    letters == "cloudconfig"
 }
 
 #[cfg(test)]
@@ -508,7 +341,8 @@ mod tests {
     }
 
     fn lost(bytes: impl Into<Vec<u8>>, expected: &str) {
-        let losses = document(bytes).losses();
+        let document = document(bytes);
+        let losses = document.reading().losses;
         assert!(losses.iter().any(|loss| loss.what.contains(expected)), "{expected}: {losses:?}");
     }
 
@@ -566,21 +400,5 @@ mod tests {
         lost("---\n#cloud-config\nruncmd: []\n", "no cloud-config");
         lost("I2Nsb3VkLWNvbmZpZwo=\n", "whole file is base64");
         lost(&b"\n\x1f\x8b\x08rest"[..], "before the gzip");
-    }
-
-    #[test]
-    fn knows_what_is_read_later() {
-        for (text, expected) in [
-            ("#!/bin/sh\n###A_PLACEHOLDER###\n", true),
-            ("#cloud-config\nruncmd: ['###A_PLACEHOLDER###']\n", true),
-            ("#cloud-config\nbootcmd: ['###A_PLACEHOLDER###']\n", false),
-            ("#cloud-config\n# ###A_PLACEHOLDER###\n", false),
-            ("#cloud-config\nruncmd: [\n# ###A_PLACEHOLDER###\n", false),
-            ("#cloud-boothook\n###A_PLACEHOLDER###\n", false),
-            ("#include\nhttp://###A_PLACEHOLDER###\n", false),
-            ("text ###A_PLACEHOLDER###\n", false),
-        ] {
-            assert_eq!(document(text).is_read_later(), expected, "{text}");
-        }
     }
 }

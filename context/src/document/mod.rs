@@ -27,15 +27,15 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-pub use cloud_init::Loss;
 pub use section::{Entry, IgnoredLine, MissingEnd, Section};
 pub use substitute::Substituted;
 
 use crate::placeholder::{self, Placeholder};
-pub(crate) use cloud_init::{Kind, Part, of_text};
+pub(crate) use cloud_init::{Kind, Part, Reading, of_text};
 use protocol::error::Error;
 pub(crate) use text::Run;
 
+use codec::Codec;
 use text::Text;
 
 /// Largest file that is read, in bytes. Clouds pass on 16 KiB to 64 KiB; what a site has on a disk may be larger.
@@ -96,8 +96,7 @@ impl Document {
     ///
     /// [`Status::BadContext`]: protocol::error::Status::BadContext
     pub fn section(&self) -> Result<Option<Section>, Error> {
-        let runs = self.text.runs();
-        let mut sections = runs.iter().flat_map(Run::sections);
+        let mut sections = self.sections().into_iter();
         let Some(first) = sections.next() else {
             return match self.marker_near_miss() {
                 Some(error) if !self.placeholders().is_empty() => Err(error),
@@ -118,6 +117,35 @@ impl Document {
             );
         }
         Ok(Some(first))
+    }
+
+    /// Every ucernvm section, in order. Only where none can be read are those looked for that cloud-init reads after it
+    /// has decoded an archive, and those that it does not read: of a file that is encoded as a whole.
+    pub(crate) fn sections(&self) -> Vec<Section> {
+        let sections: Vec<_> = self.text.runs().iter().flat_map(Run::sections).collect();
+        if !sections.is_empty() {
+            return sections;
+        }
+        if let Some(decoded) = self.decoded_as_a_whole() {
+            return decoded.sections();
+        }
+        let parts = self.reading().parts;
+        parts.iter().flat_map(|part| section::scan(&part.name, part.text.as_bytes(), part.line)).collect()
+    }
+
+    /// What its author encoded as a whole, which cloud-init does not decode: base64, UTF-16, gzip below blank lines.
+    fn decoded_as_a_whole(&self) -> Option<Self> {
+        let bytes = self.text.bytes.strip_prefix(BOM).unwrap_or(&self.text.bytes);
+        let name = format!("{} (decoded)", self.text.name);
+        let is_packed = bytes.first().is_some_and(u8::is_ascii_whitespace)
+            && Codec::of(bytes.trim_ascii_start()).is_some();
+        if is_packed {
+            return Self::parse(&name, bytes.trim_ascii_start().to_vec()).ok();
+        }
+        match utf16(bytes) {
+            Some(text) => Self::parse(&name, text.into_bytes()).ok(),
+            None => Self::from_base64(&name, bytes).filter(|decoded| !decoded.bytes().is_empty()),
+        }
     }
 
     /// The first line that is nearly a begin marker, as an error.
@@ -144,10 +172,30 @@ impl Document {
         self.text.runs()
     }
 
+    /// How many parts it has, those in gzip as a whole apart.
+    pub(crate) fn parts(&self) -> usize {
+        self.text.leaves.len()
+    }
+
     /// The parts that are not what they claim to be, and are taken as they stand: their names, and why.
     pub(crate) fn opaque_parts(&self) -> Vec<(String, &str)> {
         self.text.opaque()
     }
+}
+
+/// A text in UTF-16 that begins with its byte order mark.
+fn utf16(bytes: &[u8]) -> Option<String> {
+    let unit: fn([u8; 2]) -> u16 = match bytes.get(..2)? {
+        b"\xff\xfe" => u16::from_le_bytes,
+        b"\xfe\xff" => u16::from_be_bytes,
+        _ => return None,
+    };
+    let (pairs, _) = bytes[2..].as_chunks();
+    Some(
+        char::decode_utf16(pairs.iter().map(|pair| unit(*pair)))
+            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect(),
+    )
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -395,3 +395,70 @@ proptest! {
         }
     }
 }
+
+mod one_finder {
+    //! The section is found in every shape, also in those that cloud-init drops: what is wrong with them can then be said.
+
+    use super::*;
+    use ::base64::Engine as _;
+    use ::base64::prelude::BASE64_STANDARD;
+
+    const SECTION: &str = "[ucernvm-begin]\ncvm_cluster_pin=enico1qq0oey\n[ucernvm-end]\n";
+    const MIME: &str = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n";
+
+    fn commented() -> String {
+        SECTION.lines().map(|line| format!("#{line}\n")).collect()
+    }
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        use std::io::Read as _;
+        let mut out = Vec::new();
+        flate2::bufread::GzEncoder::new(bytes, flate2::Compression::default()).read_to_end(&mut out).unwrap();
+        out
+    }
+
+    #[track_caller]
+    fn found(bytes: impl Into<Vec<u8>>, place: &str) {
+        let section = Document::parse("f", bytes.into()).unwrap().section().unwrap().expect("a section");
+        assert_eq!((section.place().as_str(), section.entries().len()), (place, 1));
+    }
+
+    #[test]
+    fn in_plain_texts_and_parts() {
+        found(SECTION, "f line 1");
+        found(format!("#!/bin/sh\n{}", commented()), "f line 2");
+        found(format!("{MIME}{SECTION}--b\n\n#!/bin/sh\n--b--\n"), "f line 4");
+        found(format!("{MIME}--b\n\n#!/bin/sh\n--b--\n{SECTION}"), "f line 8");
+        found(format!("{MIME}--b\n\n{SECTION}--b--\n"), "f line 6");
+        found(format!("{MIME}--b\nContent-Type: message/rfc822\n\nA: b\n\n{SECTION}--b--\n"), "f line 9");
+        found(format!("#include\n{}http://pair.example.org/x\n", commented()), "f line 2");
+        found(format!("## template: jinja\n#cloud-config\n{}", commented()), "f line 3");
+    }
+
+    #[test]
+    fn in_archives() {
+        let block: String = SECTION.lines().map(|line| format!("    {line}\n")).collect();
+        found(format!("#cloud-config-archive\n{}- '#!/bin/sh'\n", commented()), "f line 2");
+        found(format!("#cloud-config-archive\n- content: |\n{block}"), "f line 3");
+        let escaped = SECTION.replace('\n', "\\n");
+        found(format!("#cloud-config-archive\n- \"#!/bin/sh\\n{escaped}\"\n"), "f line 3");
+    }
+
+    #[test]
+    fn in_what_is_encoded() {
+        found(packed(SECTION.as_bytes()), "f (unpacked) line 1");
+        found([b"\n".to_vec(), packed(SECTION.as_bytes())].concat(), "f (decoded) (unpacked) line 1");
+        found([packed(SECTION.as_bytes()), b"\n".to_vec()].concat(), "f (unpacked) line 1");
+        found(BASE64_STANDARD.encode(SECTION), "f (decoded) line 1");
+        found(BASE64_STANDARD.encode(packed(SECTION.as_bytes())), "f (decoded) (unpacked) line 1");
+        let mime = format!(
+            "{MIME}--b\nContent-Transfer-Encoding: base64\n\n{}\n--b--\n",
+            BASE64_STANDARD.encode(SECTION)
+        );
+        found(mime, "f part 1 line 1");
+        let utf16: Vec<u8> = format!("\u{feff}{SECTION}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        found(utf16, "f (decoded) line 1");
+        found(format!("\u{feff}{SECTION}"), "f line 1");
+        found([SECTION.as_bytes(), b"# caf\xe9\n"].concat(), "f line 1");
+    }
+}

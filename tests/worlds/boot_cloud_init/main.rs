@@ -6,6 +6,7 @@
 //!
 //!     SEED=7 CONTEXTS=5000 cargo test -p cernvm-cluster-tests --test boot_cloud_init -- --ignored --nocapture
 
+mod boot;
 mod shapes;
 
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ fn check_says_what_cloud_init_drops_and_passes_what_it_takes() {
         contexts.iter().map(|context| has_error(&directory.path().join("f"), &context.bytes)).collect();
     let mut differing = Vec::new();
     for release in [Release::Bookworm, Release::Trixie, Release::Sid] {
-        let taken = cloud_init(&Debian::root_of(release).root(), contexts.iter().map(|c| c.bytes.as_slice()));
+        let taken = taken(&Debian::root_of(release).root(), &contexts);
         assert_eq!(taken.len(), contexts.len(), "{release:?}");
         let mut table = BTreeMap::<(bool, bool), usize>::new();
         for ((context, kinds), says) in contexts.iter().zip(&taken).zip(&says) {
@@ -82,11 +83,23 @@ fn has_error(path: &Path, bytes: &[u8]) -> bool {
 }
 
 /// The kinds of the parts that this root's cloud-init takes of each context; `None` where it gives up.
-fn cloud_init<'a>(root: &Path, contexts: impl Iterator<Item = &'a [u8]>) -> Vec<Option<Vec<String>>> {
+fn taken(root: &Path, contexts: &[shapes::Context]) -> Vec<Option<Vec<String>>> {
+    let kinds = |parts: &Value| {
+        let kind = |part: &Value| part[0].as_str().expect("a kind").to_owned();
+        parts.as_array().map(|parts| parts.iter().map(kind).collect())
+    };
+    cloud_init(root, DRIVER, contexts.iter().map(|context| context.bytes.as_slice()))
+        .iter()
+        .map(kinds)
+        .collect()
+}
+
+/// What this root's cloud-init makes of each context, by a driver that answers each line of base64 with a line of JSON.
+fn cloud_init<'a>(root: &Path, driver: &str, contexts: impl Iterator<Item = &'a [u8]>) -> Vec<Value> {
     let lines: String = contexts.map(|bytes| STANDARD.encode(bytes) + "\n").collect();
     let mut python = Command::new("chroot")
         .arg(root)
-        .args(["python3", "-c", DRIVER])
+        .args(["python3", "-c", driver])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -96,11 +109,6 @@ fn cloud_init<'a>(root: &Path, contexts: impl Iterator<Item = &'a [u8]>) -> Vec<
     let output = python.wait_with_output().expect("python3 runs");
     writer.join().expect("the writer does not panic").expect("the driver reads its input");
     assert!(output.status.success(), "{}", output.status);
-    let kinds = |line: &str| {
-        let parts: Value = serde_json::from_str(line).expect("the driver writes JSON");
-        parts.as_array().map(|parts| {
-            parts.iter().map(|part| part[0].as_str().expect("a kind").to_owned()).collect::<Vec<_>>()
-        })
-    };
-    String::from_utf8(output.stdout).expect("JSON is UTF-8").lines().map(kinds).collect()
+    let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+    lines.lines().map(|line| serde_json::from_str(line).expect("the driver writes JSON")).collect()
 }

@@ -131,7 +131,7 @@ fn a_file_that_a_power_cut_emptied_is_written_again() {
 fn success_is_not_claimed_where_only_the_copy_for_people_was_changed() {
     let instance = Instance::new("#cloud-config\n{}\n");
     instance.master_is_ready();
-    instance.boot().expect(65).says("no file that cloud-init's later stages read has a placeholder");
+    instance.boot().expect(65).says("nothing that cloud-init's later stages read has a placeholder");
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub fn layers(input: &[u8]) {
     assert!(rest.is_empty(), "there are more runs than text");
     assert!(decoded <= MAX_DECODED_BYTES, "{decoded} bytes");
     finds_the_section(&document, &runs);
-    for finding in check::check_parsed(&document) {
+    for finding in check::check_document(&document) {
         let shown = [&finding.place, &finding.what, &finding.next];
         assert!(shown.iter().all(|text| is_printable(text)), "{finding:?}");
     }
