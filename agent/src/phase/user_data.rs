@@ -25,8 +25,11 @@ impl UserData {
             let is_there = file.metadata().is_ok_and(|meta| meta.len() > 0);
             is_there.then(|| Document::read(&file)).transpose()
         };
-        let Some(as_it_came) = read(format!("{name}.txt"))? else { return Ok(None) };
-        Ok(Some(Self { as_it_came, decoded: read(format!("{name}.txt.i"))? }))
+        let decoded = format!("{name}.txt.i");
+        if let Some(as_it_came) = read(format!("{name}.txt"))? {
+            return Ok(Some(Self { as_it_came, decoded: read(decoded)? }));
+        }
+        Ok(read(decoded)?.map(|as_it_came| Self { as_it_came, decoded: None }))
     }
 
     /// The section: that of the data as it came, which `check` sees too, else one that they include.

@@ -35,7 +35,8 @@ pub fn check_taken(as_it_came: &Document, decoded: Option<&Document>, settings: 
         taken.is_read_later |= is_read_later(&reading);
         taken.is_unread |= !decoded.placeholders().is_empty();
         // The agent replaces the placeholders of the data as it came, and leaves those of the decoded.
-        if has_include || as_it_came.placeholders().is_empty() {
+        let is_second_run = as_it_came.placeholders().is_empty() && !decoded.placeholders().is_empty();
+        if has_include || is_second_run {
             let mut of_decoded = Report::default();
             check_parts(decoded, &reading, settings, &mut of_decoded);
             for finding in of_decoded.findings {
