@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Write as _;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use protocol::log_line::{journal_prefix, word};
 
 /// How lines look.
 #[derive(Debug)]
@@ -62,6 +63,9 @@ fn print(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// What a line for a person begins with.
+const PROGRAM: &str = "cernvm-cluster-agent";
+
 /// The crates whose messages a person sees; rustls and ureq have their own at every level.
 const OUR_CRATES: [&str; 4] = ["cluster_agent", "cernvm_cluster_agent", "context", "client"];
 
@@ -79,34 +83,16 @@ impl Log for Console {
         let (level, text) = (record.level(), record.args());
         match self {
             Self::Journal => print(&format!("{}{text}\n", journal_prefix(level))),
-            Self::Terminal => print(&format!("{}{text}\n", word(level))),
+            Self::Terminal => print(&format!("{PROGRAM}: {}{text}\n", word(level))),
             Self::BootLoader(log) => {
                 print(&format!("\n{}{text}", if level <= Level::Warn { WRN } else { INF }));
                 if let Some(mut log) = log.as_ref() {
                     // A disk that is full must not stop it either.
-                    let _ = writeln!(log, "{}{text}", word(level));
+                    let _ = writeln!(log, "{PROGRAM}: {}{text}", word(level));
                 }
             }
         }
     }
 
     fn flush(&self) {}
-}
-
-/// syslog(3) priorities as sd-daemon(3) wants them.
-fn journal_prefix(level: Level) -> &'static str {
-    match level {
-        Level::Error => "<3>",
-        Level::Warn => "<4>",
-        Level::Info => "<6>",
-        Level::Debug | Level::Trace => "<7>",
-    }
-}
-
-fn word(level: Level) -> &'static str {
-    match level {
-        Level::Error => "cernvm-cluster-agent: error: ",
-        Level::Warn => "cernvm-cluster-agent: warning: ",
-        Level::Info | Level::Debug | Level::Trace => "cernvm-cluster-agent: ",
-    }
 }

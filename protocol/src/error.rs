@@ -31,6 +31,9 @@ pub enum Status {
     Usage,
 }
 
+// A status that is not in the table does not compile, as long as `Usage` stays the last.
+const _: () = assert!(Status::ALL.len() == Status::Usage as usize + 1);
+
 impl Status {
     /// Every status, in the order of their numbers.
     pub const ALL: [Self; 8] = [

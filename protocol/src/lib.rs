@@ -6,6 +6,7 @@ pub mod bodies;
 pub mod error;
 pub mod key;
 pub mod limits;
+pub mod log_line;
 mod network;
 pub mod node;
 mod pin;

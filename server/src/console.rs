@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use env_logger::Target;
 use log::kv::{Error as KvError, Key, Value, VisitSource};
-use log::{Level, LevelFilter, Record};
+use log::{LevelFilter, Record};
+use protocol::log_line::{journal_prefix, word};
 use serde_json::Map;
 
 use crate::clock::{Clock as _, SystemClock};
@@ -52,7 +53,7 @@ pub fn start(level: LevelFilter, reader: Reader, format: Format) {
         let (level, text) = (record.level(), record.args());
         match (reader, format) {
             (_, Format::Json) => writeln!(out, "{}", json(record)),
-            _ if journal => writeln!(out, "<{}>{text}", priority(level)),
+            _ if journal => writeln!(out, "{}{text}", journal_prefix(level)),
             (Reader::Operator, _) => writeln!(out, "{} {level:5} {text}", SystemClock.now()),
             (Reader::User, _) => writeln!(out, "cernvm-pairing-server: {}{text}", word(level)),
         }
@@ -139,27 +140,10 @@ fn json(record: &Record<'_>) -> String {
     serde_json::Value::Object(fields.0).to_string()
 }
 
-fn word(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error: ",
-        Level::Warn => "warning: ",
-        Level::Info | Level::Debug | Level::Trace => "",
-    }
-}
-
-/// The priority of syslog(3).
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::Error => 3,
-        Level::Warn => 4,
-        Level::Info => 6,
-        Level::Debug | Level::Trace => 7,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use log::Level;
 
     #[test]
     fn a_json_line_has_the_fields() {

@@ -11,83 +11,61 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-/// Where a request went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RouteLabel {
-    Clusters,
-    Cluster,
-    Keys,
-    Key,
-    Nodes,
-    Node,
-    Events,
-    Description,
-    Page,
-    Health,
-    Nowhere,
+/// An enum of which each variant has a label, so that none can be without one.
+macro_rules! labelled {
+    ($(#[$doc:meta])* enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident: $label:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            pub(crate) const ALL: [(Self, &'static str); [$($label),*].len()] = [$((Self::$variant, $label)),*];
+        }
+    };
 }
 
-impl RouteLabel {
-    pub(crate) const ALL: [(Self, &'static str); 11] = [
-        (Self::Clusters, "clusters"),
-        (Self::Cluster, "cluster"),
-        (Self::Keys, "keys"),
-        (Self::Key, "key"),
-        (Self::Nodes, "nodes"),
-        (Self::Node, "node"),
-        (Self::Events, "events"),
-        (Self::Description, "openapi"),
-        (Self::Page, "page"),
-        (Self::Health, "health"),
-        (Self::Nowhere, "nowhere"),
-    ];
+labelled! {
+    /// Where a request went.
+    enum RouteLabel {
+        Clusters: "clusters",
+        Cluster: "cluster",
+        Keys: "keys",
+        Key: "key",
+        Nodes: "nodes",
+        Node: "node",
+        Events: "events",
+        Description: "openapi",
+        Page: "page",
+        Health: "health",
+        Nowhere: "nowhere",
+    }
 }
 
-/// Why a request was refused, as far as an admin would act on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    UnknownPin,
-    UnknownKey,
-    UnknownNode,
-    KeyExists,
-    Malformed,
-    /// A head that hyper answered by itself: no HTTP, too long, or too many headers.
-    Head,
-    PinFull,
-    PinsFull,
-    Creations,
-    Token,
-    Connections,
-    Waiters,
-    Memory,
-    Processor,
-    CrossSite,
-    ShuttingDown,
-    NoSpace,
-    Store,
-}
-
-impl Cause {
-    const ALL: [(Self, &'static str); 18] = [
-        (Self::UnknownPin, "unknown_pin"),
-        (Self::UnknownKey, "unknown_key"),
-        (Self::UnknownNode, "unknown_node"),
-        (Self::KeyExists, "key_exists"),
-        (Self::Malformed, "malformed"),
-        (Self::Head, "head"),
-        (Self::PinFull, "pin_full"),
-        (Self::PinsFull, "pins_full"),
-        (Self::Creations, "creations"),
-        (Self::Token, "token"),
-        (Self::Connections, "connections"),
-        (Self::Waiters, "waiters"),
-        (Self::Memory, "memory"),
-        (Self::Processor, "processor"),
-        (Self::CrossSite, "cross_site"),
-        (Self::ShuttingDown, "shutting_down"),
-        (Self::NoSpace, "no_space"),
-        (Self::Store, "store"),
-    ];
+labelled! {
+    /// Why a request was refused, as far as an admin would act on it.
+    enum Cause {
+        UnknownPin: "unknown_pin",
+        UnknownKey: "unknown_key",
+        UnknownNode: "unknown_node",
+        KeyExists: "key_exists",
+        Malformed: "malformed",
+        /// A head that hyper answered by itself: no HTTP, too long, or too many headers.
+        Head: "head",
+        PinFull: "pin_full",
+        PinsFull: "pins_full",
+        Creations: "creations",
+        Token: "token",
+        Connections: "connections",
+        Waiters: "waiters",
+        Memory: "memory",
+        Processor: "processor",
+        CrossSite: "cross_site",
+        ShuttingDown: "shutting_down",
+        NoSpace: "no_space",
+        Store: "store",
+    }
 }
 
 /// The statuses that the service answers with; the last stands for any other.

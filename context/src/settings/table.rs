@@ -1,127 +1,93 @@
 //! The settings of the ucernvm section, in one table. The reader, the lint, the context writer and README's table go by
 //! it; a test holds README to it.
 
-/// A setting of the ucernvm section.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setting {
+/// Makes the enum and its tables of one row for each setting, so that none can be forgotten in one of them.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $setting:ident: $name:literal, $meaning:literal;)*) => {
+        /// A setting of the ucernvm section.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Setting {
+            $($(#[$doc])* $setting,)*
+        }
+
+        impl Setting {
+            /// Every setting, in the order of README's table.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$setting),*];
+
+            /// The key of its line, in lower case.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$setting => $name,)*
+                }
+            }
+
+            /// What it means, in one line of Markdown.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$setting => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+settings! {
     /// The pin of the cluster.
-    Pin,
+    Pin: "cvm_cluster_pin",
+        "the pin; without it the agent does nothing";
     /// Whether the VM is the master.
-    Master,
+    Master: "cvm_cluster_master",
+        "`yes`, `on`, `true` or `1`: this VM is the master; `no`, `off`, `false`, `0` or no line: a slave";
     /// What the values are sealed with.
-    Secret,
+    Secret: "cvm_cluster_secret",
+        "seals the cluster's values, so that the service cannot read or change them; the same 43 characters in \
+         every context of the cluster ([docs/security.md](docs/security.md#a-sealed-cluster))";
     /// The pairing services.
-    ServiceUrl,
+    ServiceUrl: "cvm_service_url",
+        "the service, or several with commas between; default `https://cernvm-online.cern.ch`; \
+         a URL without a scheme means `http://`, or `https://` beside a CA or a fingerprint";
     /// How long to wait in all.
-    Timeout,
+    Timeout: "cvm_cluster_timeout",
+        "how many seconds to wait in all, 1 to 3600; default 1500";
     /// The keys to wait for.
-    Keys,
+    Keys: "cvm_cluster_keys",
+        "the keys to wait for besides `master_ip`; default: those that have a placeholder";
     /// The master's address as a literal.
-    MasterIp,
+    MasterIp: "cvm_cluster_master_ip",
+        "the master's address, if the agent must not find it itself";
     /// The interface that has the master's address.
-    Interface,
+    Interface: "cvm_cluster_interface",
+        "the network interface that has the master's address";
     /// The network that has the master's address.
-    Network,
+    Network: "cvm_cluster_network",
+        "the network that has the master's address: `10.0.0.0/8`";
     /// What the master waits for before it is ready.
-    ReadyWhen,
+    ReadyWhen: "cvm_master_ready_when",
+        "what a master waits for after its boot before its slaves go on, with commas between: `tcp:6443`, \
+         `unit:slurmctld.service`, `file:/run/ready`";
     /// Whether placeholders are substituted before cloud-init reads any part.
-    Early,
+    Early: "cvm_cluster_early",
+        "`yes`: substitute before cloud-init reads any part, so that `bootcmd` and the like are covered; \
+         logins wait as long as a slave does ([cloud-init/README.md](cloud-init/README.md))";
     /// Whether the VM reports itself.
-    Nodes,
+    Nodes: "cvm_cluster_nodes",
+        "`no`: this VM does not report itself to the service; default `yes`, with a service that takes reports \
+         ([docs/nodes.md](docs/nodes.md))";
     /// Whether what ran with literal placeholders runs again.
-    Repair,
+    Repair: "cvm_cluster_repair",
+        "`yes`: what cloud-init ran once with literal placeholders or an earlier address runs again at the boot that \
+         has the values; a module runs as a whole, so every script of the context runs again";
     /// The private CA of the service.
-    ServiceCa,
+    ServiceCa: "cvm_service_ca",
+        "the service's private CA: PEM in base64, in one line";
     /// The hash of the service's public key.
-    ServiceFingerprint,
+    ServiceFingerprint: "cvm_service_fingerprint",
+        "`sha256:` and the hash of the service's public key, as `serve --tls-self-signed` prints it";
 }
 
 impl Setting {
-    /// Every setting, in the order of README's table.
-    pub const ALL: [Self; 15] = [
-        Self::Pin,
-        Self::Master,
-        Self::Secret,
-        Self::ServiceUrl,
-        Self::Timeout,
-        Self::Keys,
-        Self::MasterIp,
-        Self::Interface,
-        Self::Network,
-        Self::ReadyWhen,
-        Self::Early,
-        Self::Nodes,
-        Self::Repair,
-        Self::ServiceCa,
-        Self::ServiceFingerprint,
-    ];
-
-    /// The key of its line, in lower case.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pin => "cvm_cluster_pin",
-            Self::Master => "cvm_cluster_master",
-            Self::Secret => "cvm_cluster_secret",
-            Self::ServiceUrl => "cvm_service_url",
-            Self::Timeout => "cvm_cluster_timeout",
-            Self::Keys => "cvm_cluster_keys",
-            Self::MasterIp => "cvm_cluster_master_ip",
-            Self::Interface => "cvm_cluster_interface",
-            Self::Network => "cvm_cluster_network",
-            Self::ReadyWhen => "cvm_master_ready_when",
-            Self::Early => "cvm_cluster_early",
-            Self::Nodes => "cvm_cluster_nodes",
-            Self::Repair => "cvm_cluster_repair",
-            Self::ServiceCa => "cvm_service_ca",
-            Self::ServiceFingerprint => "cvm_service_fingerprint",
-        }
-    }
-
-    /// What it means, in one line of Markdown.
-    #[must_use]
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Pin => "the pin; without it the agent does nothing",
-            Self::Master => {
-                "`yes`, `on`, `true` or `1`: this VM is the master; `no`, `off`, `false`, `0` or no line: a slave"
-            }
-            Self::Secret => {
-                "seals the cluster's values, so that the service cannot read or change them; the same 43 characters in \
-                 every context of the cluster ([docs/security.md](docs/security.md#a-sealed-cluster))"
-            }
-            Self::ServiceUrl => {
-                "the service, or several with commas between; default `https://cernvm-online.cern.ch`; \
-                 a URL without a scheme means `http://`, or `https://` beside a CA or a fingerprint"
-            }
-            Self::Timeout => "how many seconds to wait in all, 1 to 3600; default 1500",
-            Self::Keys => "the keys to wait for besides `master_ip`; default: those that have a placeholder",
-            Self::MasterIp => "the master's address, if the agent must not find it itself",
-            Self::Interface => "the network interface that has the master's address",
-            Self::Network => "the network that has the master's address: `10.0.0.0/8`",
-            Self::ReadyWhen => {
-                "what a master waits for after its boot before its slaves go on, with commas between: `tcp:6443`, \
-                 `unit:slurmctld.service`, `file:/run/ready`"
-            }
-            Self::Early => {
-                "`yes`: substitute before cloud-init reads any part, so that `bootcmd` and the like are covered; \
-                 logins wait as long as a slave does ([cloud-init/README.md](cloud-init/README.md))"
-            }
-            Self::Repair => {
-                "`yes`: what cloud-init ran once with literal placeholders or an earlier address runs again at the boot that \
-                 has the values; a module runs as a whole, so every script of the context runs again"
-            }
-            Self::Nodes => {
-                "`no`: this VM does not report itself to the service; default `yes`, with a service that takes reports \
-                 ([docs/nodes.md](docs/nodes.md))"
-            }
-            Self::ServiceCa => "the service's private CA: PEM in base64, in one line",
-            Self::ServiceFingerprint => {
-                "`sha256:` and the hash of the service's public key, as `serve --tls-self-signed` prints it"
-            }
-        }
-    }
-
     /// The setting of a key in lower case.
     #[must_use]
     pub fn named(key: &str) -> Option<Self> {
