@@ -11,8 +11,10 @@ use crate::error::{Error, Failure};
 use crate::layout::{ClusterRecord, Layout, Place, decode_key, decode_node};
 use crate::members::Members;
 
-/// Keys of one page.
+/// Keys of the first page. For each page etcd counts all keys that are left, so pages grow while they are small.
 const PAGE: i64 = 2000;
+/// Bytes of a page up to which the next is twice as large, and beyond which it is half as large.
+const PAGE_BYTES: std::ops::Range<usize> = 4 << 20..32 << 20;
 /// How long a page may take.
 const PAGE_TIME: Duration = Duration::from_secs(10);
 
@@ -68,6 +70,8 @@ impl From<Failure> for LoadError {
 pub(crate) struct Pages<'a> {
     members: &'a Members,
     layout: &'a Layout,
+    /// Keys of the next page.
+    limit: i64,
     /// Where the next page begins; `None`: there is none.
     from: Option<String>,
     revision: i64,
@@ -78,7 +82,7 @@ pub(crate) struct Pages<'a> {
 impl<'a> Pages<'a> {
     /// All clusters as they are now.
     pub(crate) fn new(members: &'a Members, layout: &'a Layout) -> Self {
-        Self { members, layout, from: Some(layout.clusters().0), revision: 0, cluster: None }
+        Self { members, layout, limit: PAGE, from: Some(layout.clusters().0), revision: 0, cluster: None }
     }
 
     /// The revision, once there was a page.
@@ -94,7 +98,7 @@ impl<'a> Pages<'a> {
         let Some(from) = self.from.take() else { return Ok(None) };
         let options = GetOptions::new()
             .with_range(self.layout.clusters().1)
-            .with_limit(PAGE)
+            .with_limit(self.limit)
             .with_revision(self.revision);
         let mut page = self.members.get(Instant::now() + PAGE_TIME, &from, Some(options)).await?;
         if self.revision == 0 {
@@ -103,6 +107,12 @@ impl<'a> Pages<'a> {
         let more = page.more();
         let mut whole = Vec::new();
         let records = page.take_kvs();
+        let bytes: usize = records.iter().map(|record| record.key().len() + record.value().len()).sum();
+        match bytes {
+            small if small < PAGE_BYTES.start => self.limit *= 2,
+            large if large > PAGE_BYTES.end => self.limit = (self.limit / 2).max(1),
+            _ => {}
+        }
         for record in &records {
             self.add(record, &mut whole).ok_or_else(|| damaged(self.layout, record.key()))?;
         }

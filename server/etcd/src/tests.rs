@@ -1,5 +1,6 @@
 //! The promises, over a real etcd.
 
+mod copy;
 mod etcd;
 mod faults;
 
