@@ -399,6 +399,11 @@ mod tests {
         lost("# cloud-config\nruncmd: []\n", "no cloud-config");
         lost("---\n#cloud-config\nruncmd: []\n", "no cloud-config");
         lost("I2Nsb3VkLWNvbmZpZwo=\n", "whole file is base64");
+        // Content-Type: multipart/mixed; boundary=b
+        lost(
+            "Q29udGVudC1UeXBlOiBtdWx0aXBhcnQvbWl4ZWQ7IGJvdW5kYXJ5PWIKCi0tYgoKeAo=\n",
+            "whole file is base64",
+        );
         lost(&b"\n\x1f\x8b\x08rest"[..], "before the gzip");
     }
 }

@@ -46,7 +46,7 @@ pub(super) struct TooManyParts;
 /// The leaves of `bytes`, in order; `None` when it is no MIME document.
 pub(super) fn leaves(bytes: &[u8]) -> Result<Option<Vec<Leaf>>, TooManyParts> {
     let start = if bytes.starts_with(super::BOM) { super::BOM.len() } else { 0 };
-    let mut reader = Reader { bytes, at: start, boundaries: Vec::new(), leaves: Vec::new() };
+    let mut reader = Reader { bytes, at: start, boundaries: Vec::new(), messages: 0, leaves: Vec::new() };
     // mbox's envelope line, which some tools that write MIME contexts leave in.
     if bytes[start..].starts_with(b"From ") {
         reader.line();
@@ -64,6 +64,8 @@ struct Reader<'a> {
     at: usize,
     /// Of the multiparts around, outermost first.
     boundaries: Vec<String>,
+    /// How many messages are around: parts of the type message/rfc822.
+    messages: usize,
     leaves: Vec<Leaf>,
 }
 
@@ -148,6 +150,16 @@ impl Reader<'_> {
                 self.boundaries.pop();
                 parts
             }
+            None if headers.is_message() => {
+                if self.messages == MAX_DEPTH {
+                    return Err(TooManyParts);
+                }
+                self.messages += 1;
+                let headers = self.headers();
+                let message = self.body(headers);
+                self.messages -= 1;
+                message
+            }
             None => self.leaf(headers),
         }
     }
@@ -226,6 +238,13 @@ fn is_header_line(line: &[u8]) -> bool {
 }
 
 impl Headers {
+    /// Whether the body is a message with headers of its own, whose parts cloud-init takes as those of the message around
+    /// it. feedparser takes every `message/…` for one but delivery-status.
+    fn is_message(&self) -> bool {
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        content_type.starts_with("message/") && content_type != "message/delivery-status"
+    }
+
     fn parse(block: &[u8]) -> Self {
         let parser = MessageParser::new().with_mime_headers();
         let Some(message) = parser.parse_headers(block) else { return Self::default() };
@@ -304,6 +323,29 @@ mod tests {
         check(&format!("{TOP}--==A==\n{inner}\n--==A==\n\nthree\n--==A==--\n"), &["one", "two", "three"]);
         let unclosed = inner.trim_end_matches("--==A==B--\n");
         check(&format!("{TOP}--==A==\n{unclosed}--==A==\n\nthree\n--==A==--\n"), &["one", "two", "three"]);
+    }
+
+    #[test]
+    fn descends_into_messages() {
+        let message = "Content-Type: message/rfc822\n\n";
+        check(
+            &format!(
+                "{TOP}--==A==\n{message}A: b\nContent-Type: text/x-a\n\none\n--==A==\n\ntwo\n--==A==--\n"
+            ),
+            &["one", "two"],
+        );
+        let inner =
+            "Content-Type: multipart/mixed; boundary=inner\n\n--inner\n\none\n--inner\n\ntwo\n--inner--\n";
+        check(
+            &format!("{TOP}--==A==\n{message}{inner}\n--==A==\n\nthree\n--==A==--\n"),
+            &["one", "two", "three"],
+        );
+        let delivery =
+            format!("{TOP}--==A==\nContent-Type: message/delivery-status\n\nA: b\n\nc\n--==A==--\n");
+        check(&delivery, &["A: b\n\nc"]);
+        let nested = |depth: usize| format!("MIME-Version: 1.0\n{}", message.repeat(depth));
+        assert!(leaves(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(leaves(nested(MAX_DEPTH + 1).as_bytes()).is_err());
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Reading<'_> {
             let lossy = String::from_utf8_lossy(&decoded);
             let is_context = Codec::of(&decoded).is_some()
                 || of_text(without_mark(&lossy)) != Kind::Unknown
-                || ["mime-version:", "[ucernvm-begin]"]
+                || ["mime-version:", "content-type: multipart/", "[ucernvm-begin]"]
                     .iter()
                     .any(|sign| lossy.to_ascii_lowercase().contains(sign))
                 || begins_with_boundary(&lossy)
