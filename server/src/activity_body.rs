@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::budget::{BudgetPermit, MemoryBudget, OverBudget, Purpose, SMALL};
 use crate::connections::ConnectionPermit;
+use crate::half_close::HeldEnd;
 use crate::http::AnswerBody;
 
 /// A long answer is given to the connection in pieces of so many bytes, so that no more of it is copied into its
@@ -150,19 +151,19 @@ impl Body for ActivityBody {
 /// client.
 pub(crate) struct ReceivedBody {
     body: Incoming,
-    connection: Option<Arc<ConnectionPermit>>,
+    connection: Option<(Arc<ConnectionPermit>, Arc<HeldEnd>)>,
     awaits: bool,
 }
 
 impl ReceivedBody {
-    pub(crate) fn new(body: Incoming, connection: &Arc<ConnectionPermit>) -> Self {
-        let connection = (!body.is_end_stream()).then(|| connection.clone());
+    pub(crate) fn new(body: Incoming, connection: &Arc<ConnectionPermit>, end: &Arc<HeldEnd>) -> Self {
+        let connection = (!body.is_end_stream()).then(|| (connection.clone(), end.clone()));
         Self { body, connection, awaits: false }
     }
 
     fn received(&mut self) {
         if self.awaits
-            && let Some(connection) = &self.connection
+            && let Some((connection, _)) = &self.connection
         {
             connection.begin_request();
         }
@@ -180,9 +181,12 @@ impl Body for ReceivedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match (&polled, &self.connection) {
-            (Poll::Pending, Some(connection)) if !self.awaits => {
-                connection.await_transfer(self.body.size_hint().upper().unwrap_or_default());
-                self.awaits = true;
+            (Poll::Pending, Some((connection, end))) => {
+                end.await_body();
+                if !self.awaits {
+                    connection.await_transfer(self.body.size_hint().upper().unwrap_or_default());
+                    self.awaits = true;
+                }
             }
             (Poll::Ready(None | Some(Err(_))), _) => self.received(),
             _ => {}

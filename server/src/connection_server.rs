@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -26,6 +26,7 @@ use crate::access::AccessEntry;
 use crate::activity_body::{ActivityBody, ReceivedBody};
 use crate::budget::{BudgetPermit, OverBudget, Purpose, SMALL};
 use crate::connections::{ConnectionPermit, Disconnect};
+use crate::half_close::{HalfCloseStream, HeldEnd};
 use crate::http::{self, Refusal};
 use crate::listen::OnAccept;
 use crate::meter::Meter;
@@ -53,6 +54,16 @@ struct Shared {
     http: http1::Builder,
     rejections: Arc<Semaphore>,
     tasks: TaskTracker,
+}
+
+/// What belongs to one connection.
+struct ServedConnection {
+    permit: Arc<ConnectionPermit>,
+    meter: Meter,
+    end: Arc<HeldEnd>,
+    peer: IpAddr,
+    /// Whether it is a trusted proxy's.
+    proxied: bool,
 }
 
 impl ConnectionServer {
@@ -146,37 +157,20 @@ impl Shared {
         let permit = Arc::new(permit);
         let meter = Meter::new();
         let proxied = self.proxies.trusts(peer);
-        let service = service_fn(async |request: Request<Incoming>| {
-            permit.begin_request();
-            let client = if proxied { self.proxies.client(peer, request.headers()) } else { peer };
-            let entry = self.access_log.then(|| AccessEntry::new(client, &request));
-            let room = self.room_for(&request, client);
-            let request = request.map(|body| ReceivedBody::new(body, &permit));
-            let turn = self.take_turn(&meter, client, proxied).await;
-            let answer = match turn.and(room.as_ref().map_err(|_| Refusal::OutOfMemory)) {
-                Ok(_) => http::answer(&self.service, client, request).await,
-                Err(refusal) => http::refuse(&self.service, &refusal),
-            };
-            drop(room);
-            let (head, body) = answer.into_parts();
-            let answer = match ActivityBody::new(body, &permit, &self.service.budget, client) {
-                Ok(body) => hyper::Response::from_parts(head, body),
-                Err(_) => {
-                    permit.await_client();
-                    http::refuse(&self.service, &Refusal::OutOfMemory).map(ActivityBody::short)
-                }
-            };
-            if let Some(entry) = entry {
-                entry.log(answer.status());
-            }
-            Ok::<_, Infallible>(answer)
+        let end = Arc::<HeldEnd>::default();
+        let connection = ServedConnection { permit, meter, end, peer, proxied };
+        let service = service_fn(|request: Request<Incoming>| {
+            // Not in the future: hyper reads on before it polls that.
+            connection.end.begin_request(request.method());
+            self.answer(&connection, request)
         });
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(HalfCloseStream::new(stream, &connection.end));
+        let mut http = pin!(self.http.serve_connection(stream, service));
         let (mut told, mut cut) = (told, None);
         let outcome = poll_fn(|context| {
             loop {
                 if let Poll::Ready(outcome) =
-                    meter.poll(self.is_contended(proxied), || connection.as_mut().poll(context))
+                    connection.meter.poll(self.is_contended(proxied), || http.as_mut().poll(context))
                 {
                     return Poll::Ready(Some(outcome));
                 }
@@ -184,7 +178,7 @@ impl Shared {
                     Some(cut) => cut,
                     None => match ready!(Pin::new(&mut told).poll(context)) {
                         Ok(Disconnect::Graceful(receiver)) => {
-                            connection.as_mut().graceful_shutdown();
+                            http.as_mut().graceful_shutdown();
                             cut = Some(receiver);
                             continue;
                         }
@@ -204,7 +198,39 @@ impl Shared {
             }
             None => log::debug!("connection: closed, since its client neither reads nor asks"),
         }
-        self.service.rate_limits.used(peer, meter.take());
+        self.service.rate_limits.used(peer, connection.meter.take());
+    }
+
+    async fn answer(
+        &self,
+        connection: &ServedConnection,
+        request: Request<Incoming>,
+    ) -> Result<Response<ActivityBody>, Infallible> {
+        let ServedConnection { permit, end, peer, proxied, .. } = connection;
+        permit.begin_request();
+        let client = if *proxied { self.proxies.client(*peer, request.headers()) } else { *peer };
+        let entry = self.access_log.then(|| AccessEntry::new(client, &request));
+        let room = self.room_for(&request, client);
+        let request = request.map(|body| ReceivedBody::new(body, permit, end));
+        let turn = self.take_turn(&connection.meter, client, *proxied).await;
+        let answer = match turn.and(room.as_ref().map_err(|_| Refusal::OutOfMemory)) {
+            Ok(_) => http::answer(&self.service, client, request).await,
+            Err(refusal) => http::refuse(&self.service, &refusal),
+        };
+        drop(room);
+        let (head, body) = answer.into_parts();
+        let answer = match ActivityBody::new(body, permit, &self.service.budget, client) {
+            Ok(body) => Response::from_parts(head, body),
+            Err(_) => {
+                permit.await_client();
+                http::refuse(&self.service, &Refusal::OutOfMemory).map(ActivityBody::short)
+            }
+        };
+        if let Some(entry) = entry {
+            entry.log(answer.status());
+        }
+        end.release();
+        Ok(answer)
     }
 
     /// Room in the memory budget for the body of a request, and for what is read from it.

@@ -31,6 +31,7 @@ mod etcd;
 mod etcd_args;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod half_close;
 pub mod health;
 mod held_requests;
 mod http;

@@ -47,6 +47,33 @@ fn survives_garbage() {
     println!("served {} times beside 2000 floods of garbage", honest.stop());
 }
 
+/// RFC 9112 section 9.6: a client may close its sending half behind its last request.
+#[test]
+fn answers_a_write_behind_which_its_client_sends_no_more() {
+    let service = Service::start();
+    let api = service.api();
+    let pin = api.new_pin();
+    let write = |key: &str, framing: &str, body: &str| {
+        let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n", keys(&pin));
+        let body = body.replace("KEY", key);
+        ask_and_half_close(service.address(), format!("{head}{framing}\r\n\r\n{body}").as_bytes())
+    };
+    for round in 0..20 {
+        let (plain, chunked) = (format!("a{round}"), format!("b{round:02}"));
+        let body = r#"{"key":"KEY","value":"1"}"#;
+        let length = format!("Content-Length: {}", body.len() - "KEY".len() + plain.len());
+        assert_eq!(write(&plain, &length, body), [201], "{round}");
+        let body = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        assert_eq!(write(&chunked, "Transfer-Encoding: chunked", &body), [201], "{round}");
+        // Of a body that is cut short no more is awaited.
+        assert_eq!(write("cut", "Content-Length: 100", "{"), [400], "{round}");
+    }
+    assert_eq!(api.value(&pin, "a0").as_deref(), Some("1"));
+    // A read can be asked again, and a wait of a client that is gone is held no longer.
+    let wait = format!("GET {} HTTP/1.1\r\nHost: x\r\nPrefer: wait=50\r\n\r\n", key_path(&pin, "none"));
+    assert_eq!(ask_and_half_close(service.address(), wait.as_bytes()), [0; 0]);
+}
+
 #[test]
 fn refuses_what_is_too_large() {
     let service = Service::start();
