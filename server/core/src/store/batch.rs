@@ -23,6 +23,9 @@ use crate::clock::Timestamp;
 /// Most records of clusters that were not loaded which one sweep deletes.
 const RECORDS_AT_ONCE: usize = 1000;
 
+/// Most clusters that are looked at to find unused ones, for each that is made.
+const LOOKED_AT_ONCE: usize = 64;
+
 /// How long after the start the records of clusters that had expired by then are kept: should the machine's clock have
 /// been wrong, the clusters are there again when it is right and the service is started again.
 pub(super) const DOUBTED: Duration = Duration::from_secs(600);
@@ -385,6 +388,9 @@ impl<'a> Batch<'a> {
         if self.population >= limits.pins || self.check_memory(CLUSTER_BYTES).is_err() {
             self.remove_expired();
         }
+        if self.population > limits.pins / 2 || self.memory > limits.bytes / 2 {
+            self.remove_unused();
+        }
         if self.population >= limits.pins {
             return Err(Refused::TooManyPins);
         }
@@ -668,6 +674,36 @@ impl<'a> Batch<'a> {
             .collect();
         for pin in expired {
             self.remove_if_expired(&pin.pin());
+        }
+    }
+
+    /// Removes clusters that have had neither key nor node for [`super::Limits::unused_lifetime`], so that pins which were
+    /// made to fill the store do not keep others out for a day. Looks at some clusters only, the oldest first, and goes
+    /// on there the next time.
+    fn remove_unused(&mut self) {
+        let (limits, now) = (self.shared.limits, self.now);
+        let is_old = |created: Timestamp| now.since(created) >= limits.unused_lifetime;
+        let looked_at: Vec<_> = (self.writer.expiring)
+            .range(self.writer.unused_from.unwrap_or((Timestamp(0), 0))..)
+            .take(LOOKED_AT_ONCE)
+            .take_while(|((expires, _), _)| is_old(expires.before(limits.lifetime)))
+            .map(|(at, pin)| (*at, *pin))
+            .collect();
+        self.writer.unused_from = match looked_at.last() {
+            Some(&((expires, id), _)) if looked_at.len() == LOOKED_AT_ONCE => Some((expires, id + 1)),
+            _ => None,
+        };
+        for (_, pin) in looked_at {
+            let is_unused = |entry: &Entry| entry.keys.is_empty() && is_old(entry.created);
+            let unused = match self.changes.clusters.get(&pin) {
+                Some(changed) => changed.as_ref().is_some_and(is_unused),
+                None => matches!(self.shared.state.read(pin, self.now, is_unused), Lookup::Live(true)),
+            };
+            if unused && self.node_changes(pin).size.counts.total() == 0 {
+                let pin = pin.pin();
+                self.cluster(&pin);
+                self.remove(&pin, Change::Expired);
+            }
         }
     }
 

@@ -151,6 +151,8 @@ pub(super) struct WriterState {
     pub(super) expiring: BTreeMap<(Timestamp, Id), PinKey>,
     /// The next number to give.
     pub(super) next_id: Id,
+    /// Where in `expiring` the next look for unused clusters begins; `None`: at the oldest.
+    pub(super) unused_from: Option<(Timestamp, Id)>,
     /// The records of clusters that had expired when the store was opened, and are not in the state.
     pub(super) unloaded: Vec<Id>,
 }

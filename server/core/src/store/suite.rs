@@ -57,6 +57,7 @@ macro_rules! run_store_suite {
             lists_keys_in_the_order_of_creation
             refuses_what_is_past_a_limit_and_changes_nothing
             makes_room_for_a_new_pin_when_one_has_expired
+            gives_up_unused_pins_once_it_is_half_full
             holds_no_more_bytes_than_it_may_and_takes_what_makes_room
             no_jump_of_the_clock_loses_a_pin
             a_pin_is_gone_to_the_microsecond
@@ -392,6 +393,33 @@ pub fn makes_room_for_a_new_pin_when_one_has_expired<B: Backend>() {
     assert_eq!(fixture.log.take(), [(old, Change::Expired)]);
     assert_eq!(wait(fixture.store().create_cluster()), Err(Refused::TooManyPins));
     assert_eq!(fixture.list(&new), Ok(vec![]));
+}
+
+pub fn gives_up_unused_pins_once_it_is_half_full<B: Backend>() {
+    let limits = Limits { pins: 6, ..Limits::default() };
+    let mut fixture = Fixture::<B>::new(limits);
+    let [used, reporting, first, second] = std::array::from_fn(|_| fixture.pin());
+    fixture.create(&used, "a", "1").unwrap();
+    let report = "v1.x".to_owned();
+    wait(fixture.store().put_node(&reporting, "n", report, NodeClass::Sealed, None)).unwrap();
+    fixture.log.take();
+    wait(fixture.store().delete_cluster(&second)).unwrap();
+    assert_eq!(fixture.log.take(), [(second, Change::Deleted)]);
+    fixture.clock.advance(limits.unused_lifetime);
+    // Three of six: nothing has to go, however old it is.
+    let young = fixture.pin();
+    assert_eq!(fixture.log.take(), []);
+    let next = fixture.pin();
+    assert_eq!(fixture.log.take(), [(first.clone(), Change::Expired)]);
+    for _ in 0..2 {
+        assert_eq!(wait(fixture.store().cluster(&first)), Err(Refused::UnknownPin));
+        for pin in [&used, &reporting, &young, &next] {
+            assert!(wait(fixture.store().cluster(pin)).is_ok());
+        }
+        fixture.reopen();
+    }
+    fixture.pin();
+    assert_eq!(fixture.log.take(), []);
 }
 
 pub fn holds_no_more_bytes_than_it_may_and_takes_what_makes_room<B: Backend>() {

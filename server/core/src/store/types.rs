@@ -50,6 +50,8 @@ pub const PINS: usize = 10_000_000;
 pub struct Limits {
     /// How long a pin lives.
     pub lifetime: Duration,
+    /// How long a pin without keys and nodes lives while the store is more than half full.
+    pub unused_lifetime: Duration,
     /// Most keys of one pin.
     pub keys_per_pin: usize,
     /// Most bytes of one pin, names and values together.
@@ -71,6 +73,8 @@ impl Default for Limits {
         Self {
             // The original service's, and what its documentation promises.
             lifetime: Duration::from_secs(24 * 60 * 60),
+            // A context that is written now is launched within the hour, and its master publishes at its boot.
+            unused_lifetime: Duration::from_secs(60 * 60),
             keys_per_pin: protocol::limits::KEYS_PER_PIN,
             bytes_per_pin: protocol::limits::BYTES_PER_PIN,
             nodes_per_pin: protocol::node::NODES_PER_PIN,
