@@ -6,12 +6,13 @@ use std::time::Duration;
 use protocol::bodies::Detail;
 use protocol::{key, limits};
 use serde_json::Value;
-use ureq::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::header::{CONTENT_LENGTH, DATE, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING};
 use ureq::http::{HeaderMap, StatusCode};
 
-use super::connection::{JSON, Response, date};
+use super::connection::{Response, date};
 use super::connector;
 use super::failure::{Failure, Kind};
+use super::media_type::{self, JSON, is_json};
 
 /// Most bytes of a body: the longest value in UTF-8 with its key, and room for a page that says what went wrong.
 pub(super) const MAX_BODY: usize = (limits::VALUE_MAX_CHARS + limits::KEY_MAX_CHARS) * 4 + 4096;
@@ -138,19 +139,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// Whether the body is JSON by its media type.
-pub(super) fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).eq_ignore_ascii_case(JSON)
-}
-
-fn media_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
-}
-
 /// Whether this is a page for people, by its type or by how it begins.
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
-    let kind = media_type(headers);
+    let kind = media_type::of(headers);
     let start = body.trim_ascii_start();
     let begins = |tag: &[u8]| start.get(..tag.len()).is_some_and(|s| s.eq_ignore_ascii_case(tag));
     kind.eq_ignore_ascii_case("text/html")

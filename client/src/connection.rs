@@ -11,16 +11,14 @@ use ureq::http::{self, HeaderMap, Method};
 
 use super::connector::{self, Reached, Shared};
 use super::failure::{Failure, Kind};
+use super::media_type::{JSON, is_json};
 use super::proxy::{self, Forward};
-use super::{answer, redirect, tls};
+use super::{redirect, tls};
 
 /// Longest part of a request's time that may go into resolving the name, and again into connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Most redirects in a row: from http to https, and to the right path.
 const MAX_REDIRECTS: usize = 3;
-
-/// JSON's media type.
-pub(super) const JSON: &str = "application/json";
 
 /// An answer whose body is still to be read.
 pub(super) type Response = http::Response<ureq::Body>;
@@ -158,7 +156,7 @@ impl Connection {
                 status @ (http::StatusCode::FORBIDDEN
                 | http::StatusCode::BAD_GATEWAY
                 | http::StatusCode::GATEWAY_TIMEOUT)
-                    if proxy.is_some() && !answer::is_json(response.headers()) =>
+                    if proxy.is_some() && !is_json(response.headers()) =>
                 {
                     refused(status)
                 }

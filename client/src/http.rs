@@ -9,9 +9,10 @@ use protocol::{Pin, Trust, node, wait};
 use ureq::http::Method;
 
 use super::answer::{self, Received, nonsense};
-use super::connection::{Connection, Head, JSON};
+use super::connection::{Connection, Head};
 use super::connector::Reached;
 use super::failure::{Failure, Kind};
+use super::media_type::JSON;
 use super::{Answer, Outcome, Request, Service};
 
 const TEXT: &str = "text/plain";

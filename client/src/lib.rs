@@ -14,6 +14,7 @@ mod connector;
 mod crypto;
 mod failure;
 mod http;
+mod media_type;
 #[cfg(test)]
 pub(crate) mod mock_server;
 mod pins;

@@ -8,7 +8,7 @@ use clap::Args;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::cli::duration;
+use crate::duration;
 use crate::error::Error;
 use crate::store::Limits;
 
@@ -45,7 +45,7 @@ pub(crate) struct EtcdArgs {
     #[arg(env = "CERNVM_PAIRING_ETCD_PREFIX", help_heading = "Storage")]
     etcd_prefix: String,
     /// How long to try to reach etcd, and to load the store, at the start: a number with s, m, h or d.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     #[arg(env = "CERNVM_PAIRING_ETCD_TIMEOUT", help_heading = "Storage")]
     etcd_timeout: Duration,
 }

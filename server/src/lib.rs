@@ -25,6 +25,7 @@ pub mod config;
 mod connection_server;
 mod connections;
 pub mod console;
+mod duration;
 pub mod environment;
 pub mod error;
 mod etcd;

@@ -17,7 +17,6 @@ use protocol::error::Error;
 use protocol::key::{MASTER_IP, MASTER_READY};
 use protocol::url::ServiceUrl;
 
-use crate::events::Reply;
 use crate::shell;
 use crate::time::{Micros, duration, micros};
 
@@ -51,6 +50,27 @@ pub(crate) enum RequestKind {
     Create(Key),
     /// PUT or DELETE of a key.
     Change(Key),
+}
+
+/// How a request ends for the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// 200 or 201 without a value.
+    Done,
+    /// 409.
+    Exists,
+    /// 200 with the value of the key.
+    Value,
+    /// 404 at once.
+    Missing,
+    /// 404 at the end of a wait.
+    Waited,
+    /// 503 with `Retry-After` in seconds.
+    Busy(u8),
+    /// The connection was refused or broke.
+    Broken,
+    /// A time limit of the VM passed.
+    Late,
 }
 
 /// A key that is asked for.

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::agent::Key;
+use crate::agent::{Key, Reply};
 use crate::time::Micros;
 
 /// Something that happens to a VM, or to the service where the VM does not matter.
@@ -50,27 +50,6 @@ pub(crate) enum EventKind {
     Down,
     /// The service listens again.
     Up,
-}
-
-/// How a request ends for the VM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reply {
-    /// 200 or 201 without a value.
-    Done,
-    /// 409.
-    Exists,
-    /// 200 with the value of the key.
-    Value,
-    /// 404 at once.
-    Missing,
-    /// 404 at the end of a wait.
-    Waited,
-    /// 503 with `Retry-After` in seconds.
-    Busy(u8),
-    /// The connection was refused or broke.
-    Broken,
-    /// A time limit of the VM passed.
-    Late,
 }
 
 impl Ord for Event {

@@ -1,7 +1,7 @@
 //! A run: what happens, one event after the other.
 
-use crate::agent::{Key, Program, RequestKind, Run, Step, Template};
-use crate::events::{Event, EventKind, EventQueue, Reply};
+use crate::agent::{Key, Program, Reply, RequestKind, Run, Step, Template};
+use crate::events::{Event, EventKind, EventQueue};
 use crate::inputs::{self, Inputs, ROUND_TRIP};
 use crate::scenario::{Kind, Scenario};
 use crate::service::{Admission, Caller, Service, Write};
