@@ -138,7 +138,7 @@ fn a_master_loses_power_and_its_address_and_a_slave_loses_power() {
 
 #[test]
 fn a_retired_master_boots_again_and_publishes() {
-    let budget = Budget { master_cuts: 1, losses: deep(0, 1), ..NOTHING };
+    let budget = Budget { master_cuts: 1, ..NOTHING };
     let scenario =
         Scenario::new("a retired master", deep(&[FIRST, SECOND][..], &[FIRST, SECOND, SLAVE]), budget);
     Scenario { publishes_at_every_boot: true, ..scenario }.check();
@@ -146,7 +146,7 @@ fn a_retired_master_boots_again_and_publishes() {
 
 #[test]
 fn a_slave_boots_again_while_its_master_is_replaced() {
-    let budget = Budget { slave_cuts: 1, losses: deep(0, 1), ..NOTHING };
+    let budget = Budget { slave_cuts: 1, ..NOTHING };
     Scenario::new("a cache against a replacement", &[FIRST, SECOND, SLAVE], budget).check();
 }
 
@@ -172,7 +172,7 @@ fn the_service_is_out_of_reach_while_machines_boot_again() {
 
 #[test]
 fn one_of_two_urls_is_out_of_reach() {
-    let budget = Budget { outages: deep(1, 2), master_cuts: deep(0, 1), slave_cuts: 1, ..NOTHING };
+    let budget = Budget { outages: 1, master_cuts: deep(0, 1), slave_cuts: 1, ..NOTHING };
     let scenario = Scenario::new("two URLs of one service", &[FIRST, SLAVE], budget);
     Scenario { urls: vec![0, 0], ..scenario }.check();
 }
