@@ -1,4 +1,4 @@
-//! Figures that a person wants to see although the test that found them has passed.
+//! Prints figures of tests that have passed.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! The contexts in `fixtures/`, made out to a pin and a service as a user would do it.
+//! The contexts in `fixtures/`, filled in with a pin and a service.
 
 use std::path::Path;
 

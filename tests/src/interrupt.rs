@@ -1,5 +1,5 @@
-//! Ctrl-C in a program that has started others: every wait ends, the stack unwinds, and what was started is stopped as
-//! at any other end. Programs that do not ask for it die of the signal as usual.
+//! Ctrl-C in a program that has started others: every wait ends, the stack unwinds, and the started programs are stopped.
+//! Without this, a program ends by the signal.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,7 +1,7 @@
-//! What the black-box tests and the demonstration share: the real binaries as processes, guests as directories, and
-//! other ends of the wire that behave well, badly or as in 2016.
+//! What the black-box tests and the demonstration share: the real binaries as processes, guests as directories, and clients
+//! and servers that behave well, badly or as the original did.
 //!
-//! It knows the command lines and the wire, nothing of the insides; the worlds themselves are in `worlds/`.
+//! It knows the command lines and the API, and nothing of the crates. The tests are in `worlds/`.
 
 pub mod api;
 pub mod binaries;

@@ -1,5 +1,5 @@
-//! A service that does what a test tells it, mostly wrong: no mock library can hang, stop in the middle of an answer,
-//! or go on for a gigabyte.
+//! A server that answers as a test says, mostly wrong. Mock libraries cannot hang, stop in the middle of an answer, or send
+//! a gigabyte.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::http::{Head, Headers, read_body, read_head, write_head};
 
-/// How often a connection that has nothing to say looks whether it is still wanted.
+/// How often a silent connection checks whether the test is over.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A request that came.
@@ -39,9 +39,9 @@ pub enum Reply {
     Hang,
     /// Send these bytes, then say nothing until the client gives up.
     Stall(Vec<u8>),
-    /// Send these bytes one by one, with a pause after each, for as long as the client listens.
+    /// Send these bytes one by one, with a pause after each, until the client closes.
     Drip(Vec<u8>),
-    /// Send these bytes, then so many `x` as the client takes, up to a number.
+    /// Send these bytes, then up to so many `x`, as many as the client takes.
     Flood(Vec<u8>, u64),
 }
 
@@ -67,7 +67,7 @@ impl Reply {
 
 type Script = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
 
-/// A service on loopback that plays a script; it ends with the value.
+/// A server on loopback that answers by a script; it stops when it is dropped.
 pub struct MockServer {
     address: SocketAddr,
     state: Arc<MockState>,
@@ -85,7 +85,7 @@ struct MockState {
 }
 
 impl MockServer {
-    /// Plays a script: given a request and how many came before it, what to do.
+    /// Starts a server. The script gets a request and the number of requests before it.
     #[must_use]
     pub fn start(script: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::open(None, Box::new(script))

@@ -1,5 +1,5 @@
-//! What stands between an agent and a service: something that only counts, or something that takes away whatever has
-//! been added to the API since the original service.
+//! Proxies between an agent and a service: one only records the requests, another removes what the API has beyond the
+//! original service.
 
 use std::time::{Duration, SystemTime};
 

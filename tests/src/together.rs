@@ -1,4 +1,4 @@
-//! Cases that mostly wait are played at the same time.
+//! Runs cases that mostly wait at the same time.
 
 /// Checks every case in a thread of its own.
 ///

@@ -1,8 +1,7 @@
-//! The service is killed, again and again, while clients write: whatever it has acknowledged is there afterwards, and
-//! a write that was cut off has happened whole or not at all.
+//! The service is killed again and again while clients write: every acknowledged write is there afterwards, and an
+//! interrupted write has happened as a whole or not at all.
 //!
-//! This is the process's death; that of the machine, which also loses what the kernel had not yet written, is played
-//! in the store's own tests.
+//! Here the process dies. Power cuts, which also lose what the kernel has not written yet, are in the store's own tests.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,5 @@
-//! Later boots: cloud-init lays its files down anew, placeholders and all, and the agent does its work again, also when
-//! the pin or the service is no more.
+//! Later boots: cloud-init writes its files again, with their placeholders, and the agent substitutes again, also when the
+//! pin has expired or the service is gone.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 

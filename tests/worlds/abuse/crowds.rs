@@ -1,4 +1,4 @@
-//! Many who come at once, and too many.
+//! Many clients at once, and more than the limits allow.
 
 use std::net::SocketAddr;
 

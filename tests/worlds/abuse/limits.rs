@@ -1,5 +1,5 @@
-//! What is past a limit: the status, the words, when to come again, and as what it is counted. The limits that bound
-//! bytes and crowds are also played at length elsewhere here; those of time are the unit tests'.
+//! Beyond each limit: the status, the message, `Retry-After`, and the metric. Limits of bytes and connections have longer
+//! tests in this world; limits of time are in the unit tests.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

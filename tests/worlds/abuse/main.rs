@@ -1,9 +1,7 @@
-//! People who mean harm, and things that run out: the service stays itself, keeps what it has, and goes on serving an
-//! honest client beside them.
+//! Hostile clients and exhausted resources: the service keeps its data, and goes on serving an honest client meanwhile.
 //!
-//! What one connection may hold is played in a second or two; what waits for a time limit to pass is the unit tests'
-//! business, since they can move the clock. Only those who stop reading are waited for, for a minute: what their sockets
-//! hold no clock can tell.
+//! Here are the attacks of a second or two. The unit tests, which can move the clock, cover the time limits. Only clients
+//! that stop reading are tested over a minute here, since the kernel's socket buffers have no clock that a test can move.
 
 mod bytes;
 mod crowds;

@@ -1,4 +1,4 @@
-//! Things that run out: descriptors and disk.
+//! Exhausted resources: file descriptors and disk.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

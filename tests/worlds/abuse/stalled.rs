@@ -1,4 +1,4 @@
-//! Those who watch a cluster and stop reading.
+//! Clients that subscribe to events and stop reading.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;

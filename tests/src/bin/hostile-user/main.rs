@@ -1,5 +1,5 @@
 //! A user who swaps what lies at a path as fast as the machine can: `hostile-user A B [A B]...` exchanges each A with its B,
-//! again and again, until standard input ends. Then it prints how often it has.
+//! again and again, until standard input ends. Then it prints the number of exchanges.
 
 use std::error::Error;
 use std::io::Read as _;
