@@ -208,3 +208,62 @@ impl Drop for ReceivedBody {
         self.received();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::budget::SMALLEST;
+    use crate::connections::Connections;
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn body(bytes: usize, budget: &Arc<MemoryBudget>) -> Result<ActivityBody, OverBudget> {
+        let (connection, _) = Connections::new(1, 1).admit(None).unwrap();
+        ActivityBody::new(AnswerBody::from(vec![b'x'; bytes]), &Arc::new(connection), budget, CLIENT)
+    }
+
+    async fn next(body: &mut ActivityBody) -> usize {
+        body.frame().await.unwrap().unwrap().into_data().unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn a_short_answer_counts_for_nothing_and_goes_whole() {
+        let budget = MemoryBudget::new(SMALLEST);
+        let mut short = body(SMALL, &budget).unwrap();
+        assert_eq!(budget.used(Purpose::Answers), 0);
+        assert_eq!((short.size_hint().exact(), next(&mut short).await), (Some(SMALL as u64), SMALL));
+        assert!(short.is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_goes_in_pieces_and_counts_for_what_is_not_read() {
+        let budget = MemoryBudget::new(SMALLEST);
+        let size = 2 * PIECE + 1000;
+        let mut long = body(size, &budget).unwrap();
+        for (piece, rest) in [(PIECE, PIECE + 1000), (PIECE, 1000), (1000, 0)] {
+            assert!(!long.is_end_stream());
+            assert_eq!(next(&mut long).await, piece);
+            assert_eq!(budget.used(Purpose::Answers), rest as u64);
+            assert_eq!(long.size_hint().exact(), Some(rest as u64));
+        }
+        assert!(long.is_end_stream() && long.frame().await.is_none());
+        // One that is dropped half-way gives its bytes back.
+        let mut dropped = body(size, &budget).unwrap();
+        next(&mut dropped).await;
+        drop(dropped);
+        assert_eq!(budget.used(Purpose::Answers), 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_for_which_there_is_no_room_is_refused() {
+        let budget = MemoryBudget::new(SMALLEST);
+        let share = usize::try_from(budget.limit(Purpose::Answers) / 4).unwrap();
+        assert!(body(share + 1, &budget).is_err());
+        let first = body(share, &budget).unwrap();
+        assert!(body(SMALL + 1, &budget).is_err() && body(SMALL, &budget).is_ok());
+        drop(first);
+        assert!(body(share, &budget).is_ok());
+    }
+}

@@ -81,6 +81,9 @@ impl Server {
             Storage::Directory(dir) => {
                 warn_if_open(dir);
                 let store = Arc::new(Store::open(dir, limits, config.clock, hub.clone())?);
+                if let Some(warning) = over_budget(store.stats().bytes, limits.bytes) {
+                    log::warn!("{}: {warning}", dir.display());
+                }
                 socket = open_socket(dir);
                 store
             }
@@ -212,13 +215,35 @@ fn settings(public_url: Option<&ServiceUrl>, fingerprint: Option<String>) -> Vec
     url.into_iter().chain(fingerprint.map(|key| format!("cvm_service_fingerprint={key}"))).collect()
 }
 
+/// What is to be said of a store that was larger than the budget when it was loaded. All of it is loaded: a key that is
+/// there has to be found.
+fn over_budget(bytes: usize, limit: usize) -> Option<String> {
+    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    (bytes > limit).then(|| {
+        format!(
+            "what is stored takes {} MiB of memory, and --memory-budget has {} MiB for it; new pins and longer values are \
+             refused until enough has expired. Raise --memory-budget, or stop the service and run purge",
+            mib(bytes),
+            mib(limit)
+        )
+    })
+}
+
 /// Warns of a data directory, or a store, into which other users can look: the pins in it are as good as passwords.
 fn warn_if_open(dir: &Path) {
-    for (path, mode) in [(dir.to_owned(), "0700"), (dir.join(FILE_NAME), "0600")] {
-        if fs::metadata(&path).is_ok_and(|found| found.mode() & 0o007 != 0) {
-            log::warn!("{}: other users of this machine can look into it; chmod {mode} it", path.display());
-        }
+    for warning in open_to_others(dir) {
+        log::warn!("{warning}");
     }
+}
+
+fn open_to_others(dir: &Path) -> Vec<String> {
+    let paths = [(dir.to_owned(), "0700"), (dir.join(FILE_NAME), "0600")];
+    let open =
+        (paths.iter()).filter(|(path, _)| fs::metadata(path).is_ok_and(|found| found.mode() & 0o007 != 0));
+    open.map(|(path, mode)| {
+        format!("{}: other users of this machine can look into it; chmod {mode} it", path.display())
+    })
+    .collect()
 }
 
 /// A service that cannot hand out backups while it runs is still a service.
@@ -244,6 +269,61 @@ mod tests {
     use super::*;
     use client::Pins;
     use protocol::{Fingerprint, Trust};
+
+    #[test]
+    fn warns_of_what_other_users_can_look_into() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let home = tempfile::tempdir().unwrap();
+        let (dir, store) = (home.path().join("data"), home.path().join("data").join(FILE_NAME));
+        fs::create_dir(&dir).unwrap();
+        fs::write(&store, "").unwrap();
+        for (dir_mode, store_mode, advice) in [
+            (0o700, 0o600, &[][..]),
+            (0o750, 0o640, &[]),
+            (0o755, 0o600, &["data: other users of this machine can look into it; chmod 0700 it"]),
+            (0o700, 0o644, &["pairing.redb: other users of this machine can look into it; chmod 0600 it"]),
+        ] {
+            fs::set_permissions(&store, fs::Permissions::from_mode(store_mode)).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(dir_mode)).unwrap();
+            let said = open_to_others(&dir);
+            assert_eq!(said.len(), advice.len(), "{said:?}");
+            assert!(said.iter().zip(advice).all(|(said, advice)| said.ends_with(advice)), "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn comes_up_with_a_store_that_is_larger_than_its_budget() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = |memory_budget| Config {
+            storage: Storage::Directory(dir.path().to_owned()),
+            memory_budget,
+            ..Config::default()
+        };
+        let value = "v".repeat(60_000);
+        let server = Server::new(config(64 << 20)).await.unwrap();
+        let mut pins = Vec::new();
+        for _ in 0..10 {
+            let pin = server.service.store.create_cluster().await.unwrap().pin;
+            for key in 0..16 {
+                server.service.store.create_key(&pin, &key.to_string(), &value).await.unwrap();
+            }
+            pins.push(pin);
+        }
+        drop(server);
+        let server = Server::new(config(crate::budget::SMALLEST)).await.unwrap();
+        let store = &server.service.store;
+        let limit = budget_bytes(&server.service.budget, Purpose::Stored);
+        assert!(over_budget(store.stats().bytes, limit).is_some_and(|said| said.contains("8 MiB")));
+        for pin in &pins {
+            assert_eq!(store.key(pin, "15").await.unwrap().value, value);
+        }
+        assert_eq!(store.create_cluster().await, Err(pairing_core::Refused::OutOfMemory));
+        for pin in &pins[..4] {
+            store.delete_cluster(pin).await.unwrap();
+        }
+        store.create_cluster().await.unwrap();
+        assert_eq!(over_budget(store.stats().bytes, limit), None);
+    }
 
     /// A server on a port of its own.
     struct Running {
