@@ -5,9 +5,12 @@ CARGO ?= cargo
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-build: ## both programs, for this machine
-	tests/scripts/need "protoc=protobuf-compiler libprotobuf-dev"
+build: protoc ## both programs, for this machine
 	$(CARGO) build --workspace --locked
+
+# The build of etcd-client wants it.
+protoc:
+	@tests/scripts/need "protoc=protobuf-compiler libprotobuf-dev"
 
 demo: build ## a service, a pin, slaves that wait, and a master that boots
 	$(CARGO) run --quiet --locked --package cernvm-cluster-tests --bin cluster-demo
@@ -15,12 +18,12 @@ demo: build ## a service, a pin, slaves that wait, and a master that boots
 test: ## all tests; installs what they need when you are root, and names it when you are not
 	tests/scripts/test
 
-races: ## 10,000 races of a hostile user against the agent, and a kill at every system call of a substitution; needs root
+races: protoc ## 10,000 races of a hostile user against the agent, and a kill at every system call of a substitution; needs root
 	tests/scripts/need strace
 	$(CARGO) build --locked --bin cernvm-cluster-agent --bin cernvm-pairing-server
 	RACES=10000 EVERY_CALL=1 $(CARGO) test --locked --package cernvm-cluster-tests --test files -- --nocapture races interrupted
 
-attack: ## the service under attack in 256 MB for ten minutes, or ATTACK_SECONDS; needs root
+attack: protoc ## the service under attack in 256 MB for ten minutes, or ATTACK_SECONDS; needs root
 	$(CARGO) build --release --locked --package cernvm-pairing-server
 	ATTACK_SECONDS=$${ATTACK_SECONDS:-600} ATTACK_SERVER=$${ATTACK_SERVER:-$(CURDIR)/target/release/cernvm-pairing-server} \
 		$(CARGO) test --locked --package cernvm-cluster-tests --test attack -- --nocapture
@@ -31,7 +34,7 @@ boot-full: ## Debian 12 and 13 as full virtual machines, master and slave at onc
 boot-times: ## what the agent adds to a slave's boot; needs root
 	tests/scripts/boot boot-times
 
-lint: ## format, clippy, and what may be in the dependency tree
+lint: protoc ## format, clippy, and what may be in the dependency tree
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
 	tests/scripts/deny
@@ -50,14 +53,14 @@ install: ## the static programs, units and examples below DESTDIR
 	packaging/install.sh agent target/x86_64-unknown-linux-musl/agent/cernvm-cluster-agent
 	packaging/install.sh server target/x86_64-unknown-linux-musl/release/cernvm-pairing-server
 
-fuzz: ## both programs, each target for a minute or SECONDS_EACH=N; ARGS=TARGET for one of them
+fuzz: protoc ## both programs, each target for a minute or SECONDS_EACH=N; ARGS=TARGET for one of them
 	fuzz/run $(ARGS)
 
-bench: ## the service and the agent beside their peers, on a quiet machine; ARGS=--quick for a look at it
+bench: protoc ## the service and the agent beside their peers, on a quiet machine; ARGS=--quick for a look at it
 	benches/run.sh $(ARGS)
 
-capacity: ## how far one service goes: a simulation of 10,000 and 100,000 VMs; ARGS=1000000 for a million
+capacity: protoc ## how far one service goes: a simulation of 10,000 and 100,000 VMs; ARGS=1000000 for a million
 	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- \
 		--results docs/performance/results.json $(ARGS)
 
-.PHONY: help build demo test races boot-full boot-times lint static packages reproduce install fuzz bench capacity
+.PHONY: help build protoc demo test races boot-full boot-times lint static packages reproduce install fuzz bench capacity

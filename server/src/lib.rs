@@ -41,6 +41,7 @@ pub mod maintenance;
 mod meter;
 mod metrics;
 mod origin;
+mod process;
 mod rate_limits;
 mod server;
 mod service;

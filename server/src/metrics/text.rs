@@ -13,8 +13,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::journal;
 use super::{BOUNDS, Cause, RouteLabel, STATUSES, read};
-use crate::budget::{MemoryBudget, Purpose};
+use crate::budget::Purpose;
 use crate::console;
+use crate::process;
 use crate::service::Service;
 use crate::tls::Certificate;
 
@@ -101,21 +102,21 @@ impl Collector for Counted {
                 )?
                 .encode_gauge(&(certificate.expires().0 / 1_000_000))?;
         }
+        let held = |purpose| match purpose {
+            Purpose::Writes => stats.queued as u64,
+            _ => budget.used(purpose),
+        };
         for (name, help, of) in [
-            (
-                "held_bytes",
-                "Bytes that clients have the service hold",
-                MemoryBudget::used as fn(&MemoryBudget, Purpose) -> u64,
-            ),
+            ("held_bytes", "Bytes that clients have the service hold", &held as &dyn Fn(Purpose) -> u64),
             (
                 "held_bytes_limit",
                 "Bytes that clients may have the service hold; answers, bodies and writes share theirs",
-                MemoryBudget::limit,
+                &|purpose| budget.limit(purpose),
             ),
         ] {
             let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (purpose, label) in Purpose::ALL {
-                gauge.encode_family(&[("purpose", label)])?.encode_gauge(&of(budget, purpose))?;
+                gauge.encode_family(&[("purpose", label)])?.encode_gauge(&of(purpose))?;
             }
         }
         for (name, help, value) in [
@@ -127,6 +128,8 @@ impl Collector for Counted {
             ("held_requests_limit", "Waits and event streams that may be held", held_requests.limit()),
             ("connections", "Connections that are open", connections.count()),
             ("connections_limit", "Connections that may be open", connections.limit()),
+            ("resident_memory_bytes", "Memory of the process", process::resident_bytes()),
+            ("open_files", "Files and sockets that the process has open", process::open_files()),
         ] {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
         }

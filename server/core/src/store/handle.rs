@@ -303,6 +303,7 @@ impl Store {
             nodes,
             bytes: self.shared.state.memory(),
             commits: self.shared.commits.load(Ordering::Relaxed),
+            queued: self.queue.as_ref().map_or(0, WriteQueue::bytes),
         }
     }
 

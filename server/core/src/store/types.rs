@@ -99,6 +99,8 @@ pub struct Stats {
     pub bytes: usize,
     /// Batches of writes that became durable since the store was opened.
     pub commits: u64,
+    /// What the writes that wait for the journal take, in bytes.
+    pub queued: usize,
 }
 
 /// What a key or a node costs its creator: it is dropped when the store holds that no longer, or with another value.

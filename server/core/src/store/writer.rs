@@ -94,6 +94,11 @@ impl WriteQueue {
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
+    /// What is queued, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
     /// How the last commit went, if it is so recent that another one would go the same way.
     pub(super) fn recent(&self) -> Option<Result<(), Refused>> {
         self.health.recent()
