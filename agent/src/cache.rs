@@ -237,6 +237,7 @@ mod tests {
             trust: Trust::WebPki,
             timeout: DEFAULT_TIMEOUT,
             keys: Keys::WithPlaceholder,
+            literal: Vec::new(),
             address: AddressRule::Route,
             ready_when: Vec::new(),
             early: false,

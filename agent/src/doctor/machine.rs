@@ -1,10 +1,9 @@
 //! This VM, before any service is asked: whether it is contextualized, with which address, since when, and what repairs
 //! it.
 
-use context::settings::{Keys, Role, Settings};
+use context::settings::{Role, Settings};
 use nix::sys::statvfs::statvfs;
 use protocol::error::Status;
-use protocol::key::MASTER_IP;
 
 use super::unit::{self, Unit};
 use super::{Finding, LOOK_AT_MASTER};
@@ -160,23 +159,13 @@ fn of_files(root: &Root, guest: &Guest, settings: &Settings, record: Option<&Run
     }
     let left = guest.placeholders(root);
     let findings = left.into_iter().filter_map(|(file, names)| {
-        let names: Vec<String> = names.into_iter().filter(|name| brings(settings, name)).collect();
+        let names: Vec<String> =
+            names.into_iter().filter(|name| settings.brings(&phase::key_of(name))).collect();
         (!names.is_empty()).then(|| {
             Finding::wrong(Status::TooLate, format!("{file} still holds {}", names.join(", ")), TRY_AGAIN)
         })
     });
     findings.collect()
-}
-
-/// Whether this VM's run is to replace this placeholder: a master replaces only its own address.
-fn brings(settings: &Settings, placeholder: &str) -> bool {
-    let key = phase::key_of(placeholder);
-    key == MASTER_IP
-        || settings.role == Role::Slave
-            && match &settings.keys {
-                Keys::WithPlaceholder => true,
-                Keys::Only(keys) => keys.contains(&key),
-            }
 }
 
 /// A file system without room: nothing can be substituted, and no record be written.

@@ -183,6 +183,7 @@ pub(super) fn settings(role: Role, services: usize) -> Settings {
         trust: Trust::WebPki,
         timeout: Duration::from_secs(TIMEOUT),
         keys: Keys::WithPlaceholder,
+        literal: Vec::new(),
         address: AddressRule::Route,
         early: false,
         repair: false,

@@ -79,7 +79,9 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
         }
         _ => obtain::obtain(root, &mut session, &mut cache, &settings, &keys, wait),
     };
-    substitution.substitute(&obtained.values);
+    let mut values = obtained.values.clone();
+    values.retain(|key, _| !settings.literal.contains(key));
+    substitution.substitute(&values);
     let lost =
         lost(&taken.findings, is_unread && settings.role == Role::Slave && substitution.replaced.is_empty());
     let outcome = match obtained.trouble.or(substitution.trouble.take()).or(lost) {

@@ -48,7 +48,7 @@ impl<'g> RecordedRun<'g> {
             record,
             previous,
             targets: targets.to_read(),
-            keys: BTreeSet::from([MASTER_IP.to_owned()]),
+            keys: [MASTER_IP].into_iter().filter(|key| settings.brings(key)).map(str::to_owned).collect(),
             before: Placeholders::new(),
             consumers: Placeholders::new(),
             repair: settings.repair,

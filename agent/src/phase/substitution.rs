@@ -133,7 +133,7 @@ impl<'a> Substitution<'a> {
     pub(super) fn keys(&self, settings: &Settings) -> Vec<String> {
         match &settings.keys {
             Keys::Only(keys) => keys.clone(),
-            Keys::WithPlaceholder => self.keys.iter().cloned().collect(),
+            Keys::WithPlaceholder => self.keys.iter().filter(|key| settings.brings(key)).cloned().collect(),
         }
     }
 

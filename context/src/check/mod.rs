@@ -162,9 +162,11 @@ fn check_parts(document: &Document, reading: &Reading<'_>, settings: Option<&Set
         check_part(part, &sections, is_early, report);
     }
     // What else is wrong says more.
-    let is_slave = settings.is_some_and(|settings| settings.role == Role::Slave);
-    if is_slave && !is_early && report.findings.len() == before {
-        read_later::check(document, reading, report);
+    if let Some(settings) = settings.filter(|settings| settings.role == Role::Slave)
+        && !is_early
+        && report.findings.len() == before
+    {
+        read_later::check(document, reading, settings, report);
     }
 }
 

@@ -3,13 +3,16 @@
 use super::{Report, cloud_config};
 use crate::document::{Document, Kind, Reading};
 use crate::placeholder;
+use crate::settings::Settings;
 
 /// Warns of a context with placeholders of which no later stage reads one.
-pub(super) fn check(document: &Document, reading: &Reading<'_>, report: &mut Report) {
+pub(super) fn check(document: &Document, reading: &Reading<'_>, settings: &Settings, report: &mut Report) {
     let has = |kind| reading.parts.iter().any(|part| part.kind == kind);
     // What an address brings is not known here, and a text without a part is not for cloud-init.
     let is_known = !has(Kind::Include) && reading.parts.iter().any(|part| part.kind != Kind::Unknown);
-    let placeholders: Vec<_> = document.placeholders().iter().map(ToString::to_string).collect();
+    let placeholders = document.placeholders();
+    let brought = placeholders.iter().filter(|placeholder| settings.brings(&placeholder.key()));
+    let placeholders: Vec<_> = brought.map(ToString::to_string).collect();
     let is_for_amiconfig = reading.parts.iter().any(|part| is_for_amiconfig(&part.text));
     if !is_known || placeholders.is_empty() || is_read_later(reading) || is_for_amiconfig {
         return;

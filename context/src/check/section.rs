@@ -1,7 +1,6 @@
 //! What may be wrong with the ucernvm section.
 
 use protocol::Pin;
-use protocol::key::MASTER_IP;
 use protocol::url::ServiceUrl;
 
 use super::Report;
@@ -89,19 +88,18 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
              cvm_service_fingerprint makes that work without a public certificate",
         );
     }
-    let awaited = |key: &str| match &settings.keys {
-        Keys::WithPlaceholder => true,
-        Keys::Only(names) => key == MASTER_IP || names.iter().any(|name| name == key),
-    };
     for placeholder in placeholders {
         let key = placeholder.key();
-        if settings.role == Role::Master && key != MASTER_IP {
+        if settings.brings(&key) || settings.literal.contains(&key) {
+            continue;
+        }
+        if settings.role == Role::Master {
             report.warning(
                 section.place(),
                 format!("this is a master's context, and a master leaves {placeholder} as it is"),
                 "put the value itself there; a master publishes it, it does not wait for it",
             );
-        } else if settings.role == Role::Slave && !awaited(&key) {
+        } else {
             report.warning(
                 line_of(Setting::Keys),
                 format!("{placeholder} stays as it is, since {key} is not among cvm_cluster_keys"),

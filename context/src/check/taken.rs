@@ -25,15 +25,19 @@ pub fn check_taken(as_it_came: &Document, decoded: Option<&Document>, settings: 
     let reading = as_it_came.reading();
     check_parts(as_it_came, &reading, settings, &mut report);
     let has_include = check_fetched(&reading, decoded, &mut report);
+    let is_to_be_replaced = |document: &Document| {
+        let brings = |key: &str| settings.is_none_or(|settings| settings.brings(key));
+        document.placeholders().iter().any(|placeholder| brings(&placeholder.key()))
+    };
     let mut taken = Taken {
         is_read_later: is_read_later(&reading),
-        is_unread: !as_it_came.placeholders().is_empty(),
+        is_unread: is_to_be_replaced(as_it_came),
         ..Taken::default()
     };
     if let Some(decoded) = decoded {
         let reading = decoded.reading();
         taken.is_read_later |= is_read_later(&reading);
-        taken.is_unread |= !decoded.placeholders().is_empty();
+        taken.is_unread |= is_to_be_replaced(decoded);
         // The agent replaces the placeholders of the data as it came, and leaves those of the decoded.
         let is_second_run = as_it_came.placeholders().is_empty() && !decoded.placeholders().is_empty();
         if has_include || is_second_run {

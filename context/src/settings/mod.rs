@@ -7,6 +7,7 @@ mod table;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use protocol::key::MASTER_IP;
 use protocol::url::ServiceUrl;
 use protocol::{Network, Pin, Secret, Trust};
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// `cvm_cluster_keys`: which keys to wait for.
     pub keys: Keys,
+    /// `cvm_cluster_literal`: the keys whose placeholders stay as they are.
+    pub literal: Vec<String>,
     /// `cvm_cluster_master_ip`, `cvm_cluster_interface`, `cvm_cluster_network`.
     pub address: AddressRule,
     /// `cvm_master_ready_when`: what a master waits for after its boot.
@@ -47,6 +50,19 @@ pub struct Settings {
     pub nodes: bool,
     /// `cvm_cluster_repair`: whether cloud-init runs again what ran with literal placeholders.
     pub repair: bool,
+}
+
+impl Settings {
+    /// Whether a run on this VM is to replace the placeholders of this key. A master brings its own address alone.
+    #[must_use]
+    pub fn brings(&self, key: &str) -> bool {
+        let is_awaited = match &self.keys {
+            Keys::WithPlaceholder => true,
+            Keys::Only(names) => names.iter().any(|name| name == key),
+        };
+        !self.literal.iter().any(|literal| literal == key)
+            && (key == MASTER_IP || self.role == Role::Slave && is_awaited)
+    }
 }
 
 /// What a VM is in its cluster.
@@ -82,6 +98,7 @@ pub enum AddressRule {
 
 /// What the sections of a VM's context say about its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a run reads it once")]
 pub enum Found {
     /// It belongs to one.
     Cluster(Settings),

@@ -51,7 +51,10 @@ impl Settings {
             services: services(&lines, trust != Trust::WebPki)?,
             trust,
             timeout: lines.get(Setting::Timeout).map_or(Ok(DEFAULT_TIMEOUT), |line| timeout(&line))?,
-            keys: lines.last(Setting::Keys).map_or(Ok(Keys::WithPlaceholder), |line| keys(&line))?,
+            keys: lines
+                .last(Setting::Keys)
+                .map_or(Ok(Keys::WithPlaceholder), |line| names(&line).map(Keys::Only))?,
+            literal: lines.get(Setting::Literal).map_or(Ok(Vec::new()), |line| names(&line))?,
             address: address(&lines)?,
             ready_when: ready_when(&lines)?,
             early: is_on(&lines, Setting::Early)?,
@@ -243,7 +246,8 @@ fn timeout(line: &Assignment<'_>) -> Result<Duration, Error> {
     })
 }
 
-fn keys(line: &Assignment<'_>) -> Result<Keys, Error> {
+/// The names of keys in a line.
+fn names(line: &Assignment<'_>) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = Vec::new();
     for name in line.value.split([',', ' ', '\t']).filter(|name| !name.is_empty()) {
         if !key::is_addressable(name) || name.len() > KEY_MAX_CHARS {
@@ -261,7 +265,7 @@ fn keys(line: &Assignment<'_>) -> Result<Keys, Error> {
         let problem = format!("has more than {KEYS_PER_PIN} keys, more than a pin has");
         return Err(line.wrong(&problem, "keep those that this VM needs"));
     }
-    Ok(Keys::Only(names))
+    Ok(names)
 }
 
 fn ready_when(lines: &Assignments<'_>) -> Result<Vec<ReadyWhen>, Error> {
@@ -351,6 +355,14 @@ mod tests {
     }
 
     #[test]
+    fn keeps_the_placeholders_that_are_to_stay() {
+        let settings = settings("cvm_cluster_literal=master_ip, k3s_token\ncvm_cluster_keys=k3s_token,a");
+        let brought = ["master_ip", "k3s_token", "a", "b"].map(|key| settings.brings(key));
+        assert_eq!(brought, [false, false, true, false]);
+        refuses("cvm_cluster_literal=a b/c", "cvm_cluster_literal has \"b/c\" in it");
+    }
+
+    #[test]
     fn takes_a_pin_alone() {
         let expected = Settings {
             pin: Pin::parse("enico1qq0oey").unwrap(),
@@ -360,6 +372,7 @@ mod tests {
             trust: Trust::WebPki,
             timeout: Duration::from_secs(1500),
             keys: Keys::WithPlaceholder,
+            literal: Vec::new(),
             address: AddressRule::Route,
             ready_when: Vec::new(),
             early: false,

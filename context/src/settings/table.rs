@@ -54,6 +54,9 @@ settings! {
     /// The keys to wait for.
     Keys: "cvm_cluster_keys",
         "the keys to wait for besides `master_ip`; default: those that have a placeholder";
+    /// The keys whose placeholders stay as they are.
+    Literal: "cvm_cluster_literal",
+        "the keys whose placeholders stay as they are: `master_ip` for a file that launches further VMs";
     /// The master's address as a literal.
     MasterIp: "cvm_cluster_master_ip",
         "the master's address, if the agent must not find it itself";

@@ -24,10 +24,15 @@ pub(crate) struct Instance {
 impl Instance {
     /// A slave whose cloud-config is this, and whose master is not ready yet.
     pub(crate) fn new(cloud_config: &str) -> Self {
+        Self::with_setting("", cloud_config)
+    }
+
+    /// The same, with a further line in its section.
+    pub(crate) fn with_setting(setting: &str, cloud_config: &str) -> Self {
         let service = Service::start();
         let pin = service.api().new_pin();
         let context = format!(
-            "[ucernvm-begin]\ncvm_cluster_pin={pin}\ncvm_service_url={}\ncvm_cluster_timeout=60\n[ucernvm-end]\n{IP}\n",
+            "[ucernvm-begin]\ncvm_cluster_pin={pin}\ncvm_service_url={}\ncvm_cluster_timeout=60\n{setting}\n[ucernvm-end]\n{IP}\n",
             service.url()
         );
         let guest = Guest::with_files("slave", &[("/context", context.as_bytes())]);

@@ -143,6 +143,25 @@ fn a_missing_file_of_an_entry_is_named() {
     assert!(!finished.stderr.contains("/etc/deferred: write_files"), "{}", finished.stderr);
 }
 
+#[test]
+fn a_placeholder_that_is_to_stay_stays() {
+    let instance = Instance::with_setting(
+        "cvm_cluster_literal=master_ip",
+        &dump(&[("/etc/token", TOKEN, ""), ("/etc/launch", IP, "")]),
+    );
+    written(&instance, "/etc/token", TOKEN);
+    written(&instance, "/etc/launch", IP);
+    instance.master_is_ready();
+    // It stays in a second run too, and is none that was forgotten.
+    for _ in 0..2 {
+        instance.boot().expect(0);
+        instance.has("/etc/token", SECRET);
+        instance.has("/etc/launch", IP);
+    }
+    let doctor = instance.guest.run(&["doctor"]);
+    assert!(!doctor.stdout.contains(IP), "{}", doctor.stdout);
+}
+
 fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::prelude::BASE64_STANDARD.encode(text)
