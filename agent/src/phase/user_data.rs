@@ -9,7 +9,7 @@ use protocol::error::Error;
 
 /// User-data, or vendor-data.
 pub(super) struct UserData {
-    as_it_came: Document,
+    as_it_came: Option<Document>,
     /// What cloud-init hands to its handlers, with what `#include` brought; `None` where it has made nothing of it.
     decoded: Option<Document>,
 }
@@ -25,38 +25,44 @@ impl UserData {
             let is_there = file.metadata().is_ok_and(|meta| meta.len() > 0);
             is_there.then(|| Document::read(&file)).transpose()
         };
-        let decoded = format!("{name}.txt.i");
-        if let Some(as_it_came) = read(format!("{name}.txt"))? {
-            return Ok(Some(Self { as_it_came, decoded: read(decoded)? }));
-        }
-        Ok(read(decoded)?.map(|as_it_came| Self { as_it_came, decoded: None }))
+        let data = Self { as_it_came: read(format!("{name}.txt"))?, decoded: read(format!("{name}.txt.i"))? };
+        let is_there = data.documents().next().is_some();
+        Ok(is_there.then_some(data))
+    }
+
+    /// The data as it came first.
+    fn documents(&self) -> impl Iterator<Item = &Document> {
+        self.as_it_came.iter().chain(&self.decoded)
     }
 
     /// The section: that of the data as it came, which `check` sees too, else one that they include.
     ///
     /// # Errors
-    /// As [`Document::section`].
+    /// As [`Document::section`], of the first.
     pub(super) fn section(&self) -> Result<Option<Section>, Error> {
-        let own = self.as_it_came.section();
-        if matches!(own, Ok(Some(_))) {
-            return own;
+        let mut found = self.documents().map(Document::section);
+        let first = found.next().unwrap_or(Ok(None));
+        if matches!(first, Ok(Some(_))) {
+            return first;
         }
-        match self.decoded.as_ref().map(Document::section) {
+        match found.next() {
             Some(Ok(Some(included))) => Ok(Some(included)),
-            _ => own,
+            _ => first,
         }
     }
 
-    /// What cloud-init does with it, in the words of `check`; nothing is found where it has neither section nor
-    /// placeholder, since it is then none of the cluster's.
+    /// What cloud-init does with it, in the words of `check`. Nothing is found where it has neither section nor
+    /// placeholder, since it is then none of the cluster's, and where the data as it came is not there: what cloud-init
+    /// has made of it shows no loss.
     pub(super) fn taken(&self, settings: Option<&Settings>) -> Taken {
-        let mut documents = [Some(&self.as_it_came), self.decoded.as_ref()].into_iter().flatten();
         let is_ours = |document: &Document| {
             !document.placeholders().is_empty() || document.section().is_ok_and(|section| section.is_some())
         };
-        if !documents.any(is_ours) {
-            return Taken::default();
+        match &self.as_it_came {
+            Some(as_it_came) if self.documents().any(is_ours) => {
+                check::check_taken(as_it_came, self.decoded.as_ref(), settings)
+            }
+            _ => Taken::default(),
         }
-        check::check_taken(&self.as_it_came, self.decoded.as_ref(), settings)
     }
 }
