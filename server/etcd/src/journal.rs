@@ -277,7 +277,7 @@ impl Journal for Etcd {
     /// etcd takes 128 comparisons and 128 operations in a transaction, and 1.5 MiB, unless it is told otherwise. Of 40
     /// operations each may write a cluster and a key; those that make clusters may each remove an expired one, and a
     /// sweep 16.
-    const BATCH: BatchLimits = BatchLimits { operations: 40, bytes: 1 << 20, swept: 16 };
+    const BATCH: BatchLimits = BatchLimits { operations: 40, bytes: 1 << 20, swept: 16, removed: 16 };
 
     async fn commit(&mut self, changes: &Changes) -> Result<Vec<Foreign>, CommitError> {
         let committed = self.try_commit(changes).await;

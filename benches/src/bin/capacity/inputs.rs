@@ -64,7 +64,7 @@ pub(crate) const HANDSHAKE: Micros = 15 * SECOND;
 pub(crate) const RETRY_AFTER_FULL: u8 = 10;
 /// `Retry-After` of a shutdown (server/src/http/refusal.rs).
 pub(crate) const RETRY_AFTER_SHUTDOWN: u8 = 1;
-/// The service's `BATCH` (server/core/src/store/writer.rs): writes of one commit.
+/// The service's `BATCH` (server/core/src/store/journal.rs): writes of one commit.
 pub(crate) const BATCH: usize = 1024;
 
 /// The agent's `CONNECT_LIMIT` (client/src/connection.rs).
@@ -199,7 +199,7 @@ mod tests {
         let connection_server = include_str!("../../../../server/src/connection_server.rs");
         let listen = include_str!("../../../../server/src/listen.rs");
         let refusal = include_str!("../../../../server/src/http/refusal.rs");
-        let writer = include_str!("../../../../server/core/src/store/writer.rs");
+        let journal = include_str!("../../../../server/core/src/store/writer.rs");
         let client = include_str!("../../../../client/src/connection.rs");
         for (source, words) in [
             (held, "FREE: usize = 32;"),
@@ -208,7 +208,7 @@ mod tests {
             (connections, "HANDSHAKE_SECONDS: u32 = 15;"),
             (refusal, "Self::ShuttingDown | Self::Unreachable => Some(1),"),
             (refusal, "Self::TooManyWaiters | Self::TooManyConnections | Self::OutOfMemory => Some(10),"),
-            (writer, "BATCH: usize = 1024;"),
+            (journal, "LARGE: Self = Self { operations: 1024,"),
             (client, "CONNECT_LIMIT: Duration = Duration::from_secs(10);"),
         ] {
             assert!(source.contains(words), "no '{words}' any more: change it in the model too");

@@ -326,6 +326,8 @@ pub(super) struct Batch<'a> {
     population: usize,
     /// What they will take in memory.
     memory: usize,
+    /// How many clusters it has removed that no operation deletes.
+    removed: usize,
     changes: Changes,
 }
 
@@ -338,7 +340,7 @@ impl<'a> Batch<'a> {
         }
         let changes = Changes { next_id: writer.next_id, ..Changes::default() };
         let (now, memory) = (shared.clock.now(), shared.state.memory());
-        Self { now, population: writer.expiring.len(), memory, shared, writer, changes }
+        Self { now, population: writer.expiring.len(), memory, removed: 0, shared, writer, changes }
     }
 
     /// Shows readers what the batch has changed, and tells the observer.
@@ -670,11 +672,17 @@ impl<'a> Batch<'a> {
             .take_while(|((expires, _), _)| *expires <= self.now)
             .map(|(_, pin)| *pin)
             .filter(|pin| !matches!(self.changes.clusters.get(pin), Some(None)))
-            .take(self.shared.batch.swept)
+            .take(self.shared.batch.swept.min(self.may_remove()))
             .collect();
         for pin in expired {
+            self.removed += 1;
             self.remove_if_expired(&pin.pin());
         }
+    }
+
+    /// How many clusters this batch may still remove besides those that its operations delete.
+    fn may_remove(&self) -> usize {
+        self.shared.batch.removed.saturating_sub(self.removed)
     }
 
     /// Removes clusters that have had neither key nor node for [`super::Limits::unused_lifetime`], so that pins which were
@@ -683,14 +691,15 @@ impl<'a> Batch<'a> {
     fn remove_unused(&mut self) {
         let (limits, now) = (self.shared.limits, self.now);
         let is_old = |created: Timestamp| now.since(created) >= limits.unused_lifetime;
+        let looked_at_most = LOOKED_AT_ONCE.min(self.may_remove());
         let looked_at: Vec<_> = (self.writer.expiring)
             .range(self.writer.unused_from.unwrap_or((Timestamp(0), 0))..)
-            .take(LOOKED_AT_ONCE)
+            .take(looked_at_most)
             .take_while(|((expires, _), _)| is_old(expires.before(limits.lifetime)))
             .map(|(at, pin)| (*at, *pin))
             .collect();
         self.writer.unused_from = match looked_at.last() {
-            Some(&((expires, id), _)) if looked_at.len() == LOOKED_AT_ONCE => Some((expires, id + 1)),
+            Some(&((expires, id), _)) if looked_at.len() == looked_at_most => Some((expires, id + 1)),
             _ => None,
         };
         for (_, pin) in looked_at {
@@ -701,6 +710,7 @@ impl<'a> Batch<'a> {
             };
             if unused && self.node_changes(pin).size.counts.total() == 0 {
                 let pin = pin.pin();
+                self.removed += 1;
                 self.cluster(&pin);
                 self.remove(&pin, Change::Expired);
             }

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::store::Update;
 
-    const LIMITS: BatchLimits = BatchLimits { operations: 4, bytes: 10_000, swept: 1 };
+    const LIMITS: BatchLimits = BatchLimits { operations: 4, bytes: 10_000, swept: 1, removed: 1 };
 
     fn create(pin: &Pin, name: &str, length: usize) -> Operation {
         Operation::CreateKey {

@@ -71,6 +71,8 @@ pub struct BatchLimits {
     pub bytes: usize,
     /// Most expired clusters that one operation removes.
     pub swept: usize,
+    /// Most expired and unused clusters that all operations of a batch remove together.
+    pub removed: usize,
 }
 
 impl BatchLimits {
@@ -80,7 +82,7 @@ impl BatchLimits {
     ///
     /// Each cluster that a sweep removes costs 4 µs of the writer's time, so one sweep takes less than a millisecond,
     /// which the writes that share its commit hardly notice beside the sync.
-    pub const LARGE: Self = Self { operations: 1024, bytes: usize::MAX, swept: 200 };
+    pub const LARGE: Self = Self { operations: 1024, bytes: usize::MAX, swept: 200, removed: usize::MAX };
 }
 
 /// Lets a read wait until the state holds everything that was durable when the read began, in whichever process it was

@@ -56,7 +56,7 @@ impl Member {
 
 impl Journal for Member {
     const SHARED: bool = true;
-    const BATCH: BatchLimits = BatchLimits { operations: 40, bytes: 1 << 20, swept: 16 };
+    const BATCH: BatchLimits = BatchLimits { operations: 40, bytes: 1 << 20, swept: 16, removed: 16 };
 
     async fn commit(&mut self, changes: &Changes) -> Result<Vec<Foreign>, CommitError> {
         {
