@@ -31,8 +31,10 @@ impl Instance {
     pub(crate) fn with_setting(setting: &str, cloud_config: &str) -> Self {
         let service = Service::start();
         let pin = service.api().new_pin();
+        // A script, of which cloud-init's final stage reads every line.
         let context = format!(
-            "[ucernvm-begin]\ncvm_cluster_pin={pin}\ncvm_service_url={}\ncvm_cluster_timeout=60\n{setting}\n[ucernvm-end]\n{IP}\n",
+            "#!/bin/sh\n: <<'CONTEXT'\n[ucernvm-begin]\ncvm_cluster_pin={pin}\ncvm_service_url={}\n\
+             cvm_cluster_timeout=60\n{setting}\n[ucernvm-end]\n{IP}\nCONTEXT\n",
             service.url()
         );
         let guest = Guest::with_files("slave", &[("/context", context.as_bytes())]);

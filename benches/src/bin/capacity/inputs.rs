@@ -199,7 +199,7 @@ mod tests {
         let connection_server = include_str!("../../../../server/src/connection_server.rs");
         let listen = include_str!("../../../../server/src/listen.rs");
         let refusal = include_str!("../../../../server/src/http/refusal.rs");
-        let journal = include_str!("../../../../server/core/src/store/writer.rs");
+        let journal = include_str!("../../../../server/core/src/store/journal.rs");
         let client = include_str!("../../../../client/src/connection.rs");
         for (source, words) in [
             (held, "FREE: usize = 32;"),
