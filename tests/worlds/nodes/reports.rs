@@ -120,8 +120,8 @@ fn what_cannot_be_reported_fails_nothing() {
     silent.is_up().expect(0);
     assert_eq!(listed(api, &pin), [Value::Null; 0]);
     // Nothing tells it from a clone.
-    let nobody = worlds::guest::Guest::new("nobody", worlds::fixtures::slave(&pin, &service.url()));
-    nobody.run(&["contextualize"]).expect(0);
+    let unnamed = worlds::guest::Guest::new("unnamed", worlds::fixtures::slave(&pin, &service.url()));
+    unnamed.run(&["contextualize"]).expect(0);
     assert_eq!(listed(api, &pin), [Value::Null; 0]);
 }
 
