@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The header by which a service tells what it offers beside the original's API: names, separated by commas. A client
 /// that has not seen it asks for none of that, so a service without it never gets a request that it does not know.
@@ -120,7 +121,7 @@ pub struct NodeReport<'a> {
     #[serde(default)]
     pub addresses: Vec<Cow<'a, str>>,
     /// Since when it is in this state by its own clock, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read_seconds")]
     pub since: Option<u64>,
     /// One line about the state; empty where there is nothing to say.
     #[serde(borrow, default)]
@@ -128,6 +129,18 @@ pub struct NodeReport<'a> {
     /// The public keys of its ssh daemon, each a type and the key in base64, without a comment.
     #[serde(default)]
     pub ssh_host_keys: Vec<Cow<'a, str>>,
+}
+
+/// Reads whole seconds. `1.0` is an integer as well as `1` (JSON Schema, validation, 6.1.1); above 2^53 neighbours are
+/// no longer told apart (RFC 7493, 2.2).
+fn read_seconds<'de, D: Deserializer<'de>>(source: D) -> Result<Option<u64>, D::Error> {
+    const MAX: f64 = 9_007_199_254_740_991.0;
+    let Some(seconds) = Option::<f64>::deserialize(source)? else { return Ok(None) };
+    if seconds.fract() != 0.0 || !(0.0..=MAX).contains(&seconds) {
+        return Err(D::Error::custom(format_args!("since: it is a whole number of seconds from 0 to {MAX}")));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and within the bounds")]
+    Ok(Some(seconds as u64))
 }
 
 impl NodeReport<'_> {
@@ -277,6 +290,15 @@ mod tests {
         assert_eq!(serde_json::from_str::<NodeReport<'_>>(json).unwrap(), report());
         let short: NodeReport<'_> = serde_json::from_str(r#"{"role":"master","state":"waiting"}"#).unwrap();
         assert_eq!((short.name.as_ref(), short.since, short.check()), ("", None, Ok(())));
+        let since = |value: &str| {
+            let json = format!(r#"{{"role":"slave","state":"ready","since":{value}}}"#);
+            serde_json::from_str::<NodeReport<'_>>(&json).map(|report| report.since).ok()
+        };
+        assert_eq!(since("9007199254740991"), Some(Some(9_007_199_254_740_991)));
+        assert_eq!((since("5.0"), since("0"), since("null")), (Some(Some(5)), Some(Some(0)), Some(None)));
+        for wrong in ["-1", "1.5", "9007199254740992", "1e300", "\"1\""] {
+            assert_eq!(since(wrong), None, "{wrong}");
+        }
         for wrong in [r#"{"role":"master","state":"asleep"}"#, r#"{"role":"nurse","state":"ready"}"#, "{}"] {
             assert!(serde_json::from_str::<NodeReport<'_>>(wrong).is_err(), "{wrong}");
         }
