@@ -139,7 +139,11 @@ fn read_seconds<'de, D: Deserializer<'de>>(source: D) -> Result<Option<u64>, D::
     if seconds.fract() != 0.0 || !(0.0..=MAX).contains(&seconds) {
         return Err(D::Error::custom(format_args!("since: it is a whole number of seconds from 0 to {MAX}")));
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and within the bounds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is whole and within the bounds"
+    )]
     Ok(Some(seconds as u64))
 }
 
