@@ -18,7 +18,7 @@ const MOST_OTHERS: usize = 6;
 
 /// An address, and why it is this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
+pub struct ChosenAddress {
     /// The address.
     pub address: IpAddr,
     why: String,
@@ -27,7 +27,7 @@ pub struct Chosen {
 }
 
 /// `10.0.0.5, the address that reached the service`: for the one line about it.
-impl fmt::Display for Chosen {
+impl fmt::Display for ChosenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.address, self.why)?;
         if self.others.is_empty() {
@@ -51,22 +51,22 @@ pub fn held() -> Result<Vec<IpAddr>, Error> {
 ///
 /// # Errors
 /// 65 when no address of this machine fits the rule, 74 when the machine's addresses cannot be read.
-pub fn choose(rule: &AddressRule, reached: Option<Reached>) -> Result<Chosen, Error> {
+pub fn choose(rule: &AddressRule, reached: Option<Reached>) -> Result<ChosenAddress, Error> {
     if let AddressRule::Literal(address) = rule {
         return Ok(chosen(*address, "from cvm_cluster_master_ip"));
     }
     choose_from(rule, reached, &MachineAddresses::read()?)
 }
 
-fn chosen(address: IpAddr, why: impl Into<String>) -> Chosen {
-    Chosen { address, why: why.into(), others: Vec::new() }
+fn chosen(address: IpAddr, why: impl Into<String>) -> ChosenAddress {
+    ChosenAddress { address, why: why.into(), others: Vec::new() }
 }
 
 fn choose_from(
     rule: &AddressRule,
     reached: Option<Reached>,
     machine: &MachineAddresses,
-) -> Result<Chosen, Error> {
+) -> Result<ChosenAddress, Error> {
     match rule {
         AddressRule::Literal(address) => Ok(chosen(*address, "from cvm_cluster_master_ip")),
         AddressRule::Interface(name) => machine
@@ -81,13 +81,13 @@ fn choose_from(
             .ok_or_else(|| machine.no_address("cvm_cluster_network", &format!("no address in {network}"))),
         AddressRule::Route => {
             let chosen = by_route(reached, machine)?;
-            Ok(Chosen { others: machine.others(chosen.address), ..chosen })
+            Ok(ChosenAddress { others: machine.others(chosen.address), ..chosen })
         }
     }
 }
 
 /// The address that reached the service, unless slaves could not use it.
-fn by_route(reached: Option<Reached>, machine: &MachineAddresses) -> Result<Chosen, Error> {
+fn by_route(reached: Option<Reached>, machine: &MachineAddresses) -> Result<ChosenAddress, Error> {
     let why_not = match reached {
         Some(Reached { through_proxy: true, .. }) => "the service is behind a proxy",
         Some(Reached { local, .. }) if !is_global(local) => "the service is on this machine or its link",
@@ -174,7 +174,7 @@ impl MachineAddresses {
 
     /// The address itself, or for an IPv6 one the IPv4 of its interface: contexts say `host:port`, which an IPv6
     /// address would break.
-    fn prefer_ipv4(&self, local: IpAddr) -> Chosen {
+    fn prefer_ipv4(&self, local: IpAddr) -> ChosenAddress {
         let interface = self.addresses.iter().find(|own| own.address == local).map(|own| &own.interface);
         let v4 = |interface: &String| self.global_of(interface).filter(IpAddr::is_ipv4);
         match interface.filter(|_| local.is_ipv6()).and_then(|interface| Some((v4(interface)?, interface))) {

@@ -224,7 +224,7 @@ fn role(role: Role) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use context::settings::{AddressRule, DEFAULT_TIMEOUT, Keys};
+    use context::settings::{AddressRule, AwaitedKeys, DEFAULT_TIMEOUT};
     use protocol::url::ServiceUrl;
     use protocol::{Pin, Secret, Trust};
 
@@ -236,7 +236,7 @@ mod tests {
             services: urls.iter().map(|url| ServiceUrl::parse(url, false).unwrap()).collect(),
             trust: Trust::WebPki,
             timeout: DEFAULT_TIMEOUT,
-            keys: Keys::WithPlaceholder,
+            keys: AwaitedKeys::WithPlaceholder,
             literal: Vec::new(),
             address: AddressRule::Route,
             ready_when: Vec::new(),

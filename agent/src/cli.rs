@@ -33,7 +33,7 @@ pub struct Args {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// Push or await, and substitute.
-    Contextualize(Target),
+    Contextualize(SubstituteIn),
     /// Say that the master has booted.
     MasterReady {
         /// Whether to take the cluster back from a master that has replaced this one.
@@ -73,19 +73,19 @@ pub enum Command {
         /// Which cluster.
         cluster: ClusterSource,
         /// For which nodes; where their number is `None`, for all that are expected.
-        wanted: Wanted,
+        wanted: BarrierArgs,
     },
     /// Lint contexts.
     Check {
         /// The contexts.
         files: Vec<PathBuf>,
         /// How to print the findings.
-        format: Format,
+        format: OutputFormat,
         /// Whether a warning counts as an error.
         strict: bool,
     },
     /// Diagnose, and print the findings so.
-    Doctor(Format),
+    Doctor(OutputFormat),
     /// Print the help of the program, or of a command.
     Help(Option<&'static CommandHelp>),
     /// Print name and version.
@@ -105,7 +105,7 @@ pub struct ClusterSource {
 
 /// Which nodes are waited for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct BarrierArgs {
     /// How many.
     pub nodes: Option<usize>,
     /// How many do once the time is over.
@@ -122,7 +122,7 @@ pub struct Wanted {
 
 /// In what the placeholders are substituted.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum SubstituteIn {
     /// In these files; empty: in the user-data files.
     Files {
         /// The files.
@@ -146,7 +146,7 @@ pub enum Target {
 
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// A line each, and the next step below it.
     #[default]
     Text,
@@ -331,7 +331,7 @@ impl RawArguments {
             return Err(Error::usage(format!("--for is a number of seconds from 1 to {most}")));
         }
         let (nodes, at_least, expect) = (self.nodes, self.at_least, self.expect.take());
-        let wanted = Wanted { nodes, at_least, time, state, role, expect };
+        let wanted = BarrierArgs { nodes, at_least, time, state, role, expect };
         Ok(Command::Wait { cluster: self.cluster()?, wanted })
     }
 
@@ -350,20 +350,20 @@ impl RawArguments {
         }
     }
 
-    fn target(&self, rest: &mut impl Iterator<Item = OsString>) -> Result<Target, Error> {
+    fn target(&self, rest: &mut impl Iterator<Item = OsString>) -> Result<SubstituteIn, Error> {
         match (self.cloud_init, self.early, self.bootloader) {
-            (true, false, false) => Ok(Target::CloudInit { files: rest.map(PathBuf::from).collect() }),
-            (false, true, false) => Ok(Target::Early { parts: rest.map(PathBuf::from).collect() }),
-            (false, false, true) => Ok(Target::Bootloader),
+            (true, false, false) => Ok(SubstituteIn::CloudInit { files: rest.map(PathBuf::from).collect() }),
+            (false, true, false) => Ok(SubstituteIn::Early { parts: rest.map(PathBuf::from).collect() }),
+            (false, false, true) => Ok(SubstituteIn::Bootloader),
             (false, false, false) => {
-                Ok(Target::Files { files: rest.map(PathBuf::from).collect(), wait: !self.no_wait })
+                Ok(SubstituteIn::Files { files: rest.map(PathBuf::from).collect(), wait: !self.no_wait })
             }
             _ => Err(Error::usage("--cloud-init, --early and --bootloader exclude each other")),
         }
     }
 
-    fn format(&self) -> Format {
-        if self.json { Format::Json } else { Format::Text }
+    fn format(&self) -> OutputFormat {
+        if self.json { OutputFormat::Json } else { OutputFormat::Text }
     }
 
     fn only_where_they_belong(&self, command: &str) -> Result<(), Error> {
@@ -501,18 +501,23 @@ mod tests {
     #[test]
     fn reads_every_command() {
         let files = |files: &[&str], wait| {
-            Command::Contextualize(Target::Files { files: files.iter().map(PathBuf::from).collect(), wait })
+            Command::Contextualize(SubstituteIn::Files {
+                files: files.iter().map(PathBuf::from).collect(),
+                wait,
+            })
         };
         assert_eq!(command("contextualize"), files(&[], true));
         assert_eq!(command("contextualize --no-wait a b"), files(&["a", "b"], false));
         let cloud_init = |files: &[&str]| {
-            Command::Contextualize(Target::CloudInit { files: files.iter().map(PathBuf::from).collect() })
+            Command::Contextualize(SubstituteIn::CloudInit {
+                files: files.iter().map(PathBuf::from).collect(),
+            })
         };
         assert_eq!(command("contextualize --cloud-init"), cloud_init(&[]));
         assert_eq!(command("contextualize --cloud-init part"), cloud_init(&["part"]));
-        let early = Target::Early { parts: ["a", "b"].map(PathBuf::from).into() };
+        let early = SubstituteIn::Early { parts: ["a", "b"].map(PathBuf::from).into() };
         assert_eq!(command("contextualize --early a b"), Command::Contextualize(early));
-        assert_eq!(command("contextualize --bootloader"), Command::Contextualize(Target::Bootloader));
+        assert_eq!(command("contextualize --bootloader"), Command::Contextualize(SubstituteIn::Bootloader));
         assert_eq!(command("master-ready"), Command::MasterReady { force: false });
         assert_eq!(command("master-ready --force"), Command::MasterReady { force: true });
         assert_eq!(command("master-ready --withdraw"), Command::WithdrawReady);
@@ -545,7 +550,7 @@ mod tests {
             pin: Some("abc".into()),
             secret_file: Some("s".into()),
         };
-        let wanted = Wanted {
+        let wanted = BarrierArgs {
             nodes: Some(5),
             at_least: Some(3),
             time: Some(Duration::from_secs(60)),
@@ -561,12 +566,12 @@ mod tests {
             Command::Wait { cluster, wanted }
         );
         let check = |format| Command::Check { files: vec!["a".into()], format, strict: false };
-        assert_eq!(command("check a"), check(Format::Text));
-        assert_eq!(command("check --json a"), check(Format::Json));
-        let strict = Command::Check { files: vec!["a".into()], format: Format::Text, strict: true };
+        assert_eq!(command("check a"), check(OutputFormat::Text));
+        assert_eq!(command("check --json a"), check(OutputFormat::Json));
+        let strict = Command::Check { files: vec!["a".into()], format: OutputFormat::Text, strict: true };
         assert_eq!(command("check --strict a"), strict);
-        assert_eq!(command("doctor"), Command::Doctor(Format::Text));
-        assert_eq!(command("doctor --json"), Command::Doctor(Format::Json));
+        assert_eq!(command("doctor"), Command::Doctor(OutputFormat::Text));
+        assert_eq!(command("doctor --json"), Command::Doctor(OutputFormat::Json));
         assert_eq!(command("--help"), Command::Help(None));
         assert_eq!(command("help"), Command::Help(None));
         for line in ["get --help", "help get", "--help get key"] {

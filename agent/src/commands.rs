@@ -7,17 +7,17 @@ use std::process::ExitCode;
 
 use crate::backoff::{Deadline, SystemClock};
 use crate::cache::Cache;
-use crate::cli::{Format, ValueSource};
+use crate::cli::{OutputFormat, ValueSource};
 use crate::master::{Master, Memory as _};
 use crate::phase::{self, Guest, PIN_HAS_EXPIRED, warn_of_original, why_no_section};
-use crate::ready_when::Here;
+use crate::ready_when::LocalProbe;
 use crate::record;
 use crate::root::Root;
 use crate::session::{ContextService, Session};
 use crate::{doctor, get, publish, unpublished};
 use context::check;
 use context::check::Severity;
-use context::settings::{Found, Role, Settings};
+use context::settings::{FoundSection, Role, Settings};
 use protocol::Secret;
 use protocol::error::{Error, Status};
 use protocol::node::NodeState;
@@ -73,7 +73,7 @@ fn await_ready_when(
         return Ok(());
     }
     let address = master.address(session, deadline)?;
-    Here::new(root, address, &master.machine).await_all(&settings.ready_when, session, deadline)
+    LocalProbe::new(root, address, &master.machine).await_all(&settings.ready_when, session, deadline)
 }
 
 /// After a slave's boot: reports that it is ready, to the service that has taken its report before. Where it is not
@@ -122,11 +122,11 @@ pub fn withdraw_ready(root: &Root, user_data: &[PathBuf]) -> Result<String, Erro
 /// The settings of a VM of a cluster, or why there is nothing to do for one.
 fn cluster_settings(root: &Root, guest: &Guest) -> Result<Result<Settings, String>, Error> {
     Ok(match guest.settings()? {
-        Found::Cluster(settings) => Ok(settings),
-        Found::NoPin { place } => {
+        FoundSection::Cluster(settings) => Ok(settings),
+        FoundSection::NoPin { place } => {
             Err(format!("no cvm_cluster_pin in the ucernvm section of {place}: nothing to do"))
         }
-        Found::NoSection => Err(format!("{}: nothing to do", why_no_section(root))),
+        FoundSection::NoSection => Err(format!("{}: nothing to do", why_no_section(root))),
     })
 }
 
@@ -180,18 +180,18 @@ pub fn get(
 ///
 /// # Errors
 /// As [`check::check`].
-pub fn check(files: &[PathBuf], format: Format, strict: bool) -> Result<ExitCode, Error> {
+pub fn check(files: &[PathBuf], format: OutputFormat, strict: bool) -> Result<ExitCode, Error> {
     let findings = check::check(files)?;
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     match format {
-        Format::Text => {
+        OutputFormat::Text => {
             for finding in &findings {
                 println!("{finding}");
             }
             println!("{} files, {errors} errors, {warnings} warnings", files.len());
         }
-        Format::Json => {
+        OutputFormat::Json => {
             let findings: Vec<_> = findings.iter().map(finding_as_json).collect();
             println!("{}", json!({ "files": files.len(), "errors": errors, "findings": findings }));
         }
@@ -207,15 +207,15 @@ fn finding_as_json(finding: &check::Finding) -> serde_json::Value {
 
 /// `doctor`: prints what is well and what is wrong, and gives the exit status of the worst.
 #[must_use]
-pub fn doctor(root: &Root, user_data: &[PathBuf], format: Format) -> ExitCode {
+pub fn doctor(root: &Root, user_data: &[PathBuf], format: OutputFormat) -> ExitCode {
     let findings = doctor::examine(root, user_data);
     match format {
-        Format::Text => {
+        OutputFormat::Text => {
             for finding in &findings {
                 println!("{finding}");
             }
         }
-        Format::Json => println!("{}", doctor::as_json(&findings)),
+        OutputFormat::Json => println!("{}", doctor::as_json(&findings)),
     }
     doctor::exit_code(&findings)
 }
@@ -228,7 +228,7 @@ pub fn doctor(root: &Root, user_data: &[PathBuf], format: Format) -> ExitCode {
 /// be read.
 fn cluster(root: &Root, user_data: &[PathBuf], secret_file: Option<&Path>) -> Result<Settings, Error> {
     let (place, problem) = match Guest::find(root, user_data)?.settings()? {
-        Found::Cluster(settings) => {
+        FoundSection::Cluster(settings) => {
             let Some(file) = secret_file.map(|file| root.path(file)) else { return Ok(settings) };
             let secret = read_secret(&file)?;
             if settings.secret.as_ref().is_some_and(|of_context| *of_context != secret) {
@@ -237,8 +237,8 @@ fn cluster(root: &Root, user_data: &[PathBuf], secret_file: Option<&Path>) -> Re
             }
             return Ok(Settings { secret: Some(secret), ..settings });
         }
-        Found::NoPin { place } => (place, "the ucernvm section has no cvm_cluster_pin"),
-        Found::NoSection => ("the user-data".to_owned(), why_no_section(root)),
+        FoundSection::NoPin { place } => (place, "the ucernvm section has no cvm_cluster_pin"),
+        FoundSection::NoSection => ("the user-data".to_owned(), why_no_section(root)),
     };
     Err(Error::context(place, problem, "name the file that has both with --user-data"))
 }

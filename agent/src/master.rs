@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use protocol::key::{MASTER_IP, MASTER_READY};
 
-use crate::address::{self, Chosen};
+use crate::address::{self, ChosenAddress};
 use crate::backoff::{Backoff, Clock, Deadline};
 use crate::session::Session;
 use crate::slave::is_ready_for;
@@ -21,7 +21,7 @@ mod record;
 mod refusals;
 mod writes;
 
-pub use record::{Memory, Record, Unremembered};
+pub use record::{ForgottenRecord, Memory, Record};
 use refusals::{clone_of_master, replaced, shown};
 pub(crate) use writes::look_again;
 use writes::{delete_unopened, put, replace, write_while};
@@ -174,7 +174,7 @@ impl Master<'_> {
         Ok(address)
     }
 
-    fn stay_with_decision(&self, chosen: &Chosen) -> IpAddr {
+    fn stay_with_decision(&self, chosen: &ChosenAddress) -> IpAddr {
         let decided = self.memory.record().decided.as_ref();
         match decided.filter(|(boot, _)| Some(boot) == self.boot.as_ref()).map(|(_, address)| *address) {
             Some(address) if address == chosen.address => address,

@@ -21,14 +21,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where a master looks.
-pub struct Here<'a> {
+pub struct LocalProbe<'a> {
     /// Below which its files are.
     pub root: &'a Root,
     /// The addresses at which slaves may find its ports: one of them has to answer.
     pub addresses: Vec<IpAddr>,
 }
 
-impl<'a> Here<'a> {
+impl<'a> LocalProbe<'a> {
     /// A machine that holds these addresses and whose slaves go to `address`: to that one alone where the machine holds it,
     /// else, behind a translation of addresses, to any of its own.
     #[must_use]
@@ -106,12 +106,15 @@ mod tests {
         let listener = TcpListener::bind((HERE, 0)).unwrap();
         let port = ReadyWhen::Tcp(listener.local_addr().unwrap().port());
         let another = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-        assert!(Here::new(&root, HERE, &[HERE]).is_met(&port));
-        assert!(!Here::new(&root, another, &[HERE, another]).is_met(&port), "it listens on another address");
+        assert!(LocalProbe::new(&root, HERE, &[HERE]).is_met(&port));
+        assert!(
+            !LocalProbe::new(&root, another, &[HERE, another]).is_met(&port),
+            "it listens on another address"
+        );
         // A floating address: this one stands for one that the machine does not hold.
-        assert!(Here::new(&root, another, &[HERE]).is_met(&port));
+        assert!(LocalProbe::new(&root, another, &[HERE]).is_met(&port));
         drop(listener);
-        assert!(!Here::new(&root, HERE, &[HERE]).is_met(&port));
+        assert!(!LocalProbe::new(&root, HERE, &[HERE]).is_met(&port));
     }
 
     #[test]
@@ -119,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::from(dir.path().as_os_str().to_owned());
         let file = ReadyWhen::File("/run/ready".into());
-        let here = Here::new(&root, HERE, &[]);
+        let here = LocalProbe::new(&root, HERE, &[]);
         assert!(!here.is_met(&file));
         std::fs::create_dir(dir.path().join("run")).unwrap();
         std::fs::write(dir.path().join("run/ready"), "").unwrap();
@@ -142,7 +145,7 @@ mod tests {
         std::fs::write(dir.path().join("b"), "").unwrap();
         let mut fake = FakeSession::new(&["pair"], 30, |_| done());
         let conditions: Vec<_> = ["/a", "/b", "/c"].map(|file| ReadyWhen::File(file.into())).into();
-        let here = Here::new(&root, HERE, &[]);
+        let here = LocalProbe::new(&root, HERE, &[]);
         let deadline = fake.session.deadline();
         let error = here.await_all(&conditions, &mut fake.session, &deadline).unwrap_err();
         assert_eq!(error.status(), Status::TimedOut);

@@ -61,7 +61,7 @@ pub struct RunRecord {
     /// Why the run failed.
     pub failure: Option<Failure>,
     /// What cloud-init's modules that run once per instance ran with, or will run with in this boot.
-    pub once: BTreeMap<String, Once>,
+    pub once: BTreeMap<String, ModuleRun>,
 }
 
 /// How far a run came.
@@ -89,7 +89,7 @@ pub struct Failure {
 
 /// With what a module ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Once {
+pub struct ModuleRun {
     /// The boot in which it ran.
     pub boot: String,
     /// Seconds since 1970, at about which it ran.

@@ -87,7 +87,7 @@ pub enum TlsFault {
 
 /// What advice calls things: a context has settings, a command line has flags.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct AdviceTerms {
     url: &'static str,
     ca: &'static str,
     fingerprint: &'static str,
@@ -96,7 +96,7 @@ pub struct Terms {
     token: Option<&'static str>,
 }
 
-impl Terms {
+impl AdviceTerms {
     /// Of a VM with a context.
     pub const CONTEXT: Self = Self {
         url: "cvm_service_url",
@@ -154,12 +154,12 @@ impl Failure {
     /// The error of an agent when this failure of `service` is the last word after trying for so long.
     #[must_use]
     pub fn into_error(self, service: &ServiceUrl, tried: Duration) -> Error {
-        self.explain(service, tried, &Terms::CONTEXT)
+        self.explain(service, tried, &AdviceTerms::CONTEXT)
     }
 
     /// The error when this failure of `service` is the last word after trying for so long, in these terms.
     #[must_use]
-    pub fn explain(self, service: &ServiceUrl, tried: Duration, terms: &Terms) -> Error {
+    pub fn explain(self, service: &ServiceUrl, tried: Duration, terms: &AdviceTerms) -> Error {
         let next = self.next_step(service, terms);
         match self.kind {
             Kind::Tls(_) => Error::refused(format!("TLS with {service} is refused: {}", self.cause), next),
@@ -178,8 +178,8 @@ impl Failure {
         }
     }
 
-    fn next_step(&self, service: &ServiceUrl, terms: &Terms) -> String {
-        let Terms { url, ca, fingerprint, machine, token } = terms;
+    fn next_step(&self, service: &ServiceUrl, terms: &AdviceTerms) -> String {
+        let AdviceTerms { url, ca, fingerprint, machine, token } = terms;
         let (host, port) = (service.host(), service.port());
         match self.kind {
             Kind::Dns => format!("check {url}, and that {machine} can resolve {host}"),
@@ -313,7 +313,9 @@ mod tests {
             let failure = Failure::new(Kind::Tls(TlsFault::Issuer), "cause");
             failure.explain(&service, Duration::ZERO, &terms).next_step().to_owned()
         };
-        assert!(advice(Terms::CONTEXT).contains("cvm_service_ca"));
-        assert!(advice(Terms::COMMAND).contains("--ca") && !advice(Terms::COMMAND).contains("cvm_"));
+        assert!(advice(AdviceTerms::CONTEXT).contains("cvm_service_ca"));
+        assert!(
+            advice(AdviceTerms::COMMAND).contains("--ca") && !advice(AdviceTerms::COMMAND).contains("cvm_")
+        );
     }
 }

@@ -27,9 +27,9 @@ mod tls;
 
 pub use connector::Reached;
 pub use crypto::digest;
-pub use failure::{Failure, Kind, SealFault, Terms, TlsFault};
+pub use failure::{AdviceTerms, Failure, Kind, SealFault, TlsFault};
 pub use http::HttpService;
-pub use pins::{Contents, Pins};
+pub use pins::{PinContents, Pins};
 pub use sealing::{Sealing, node_name};
 
 /// A request of API v1, about the pin that the service was made with.

@@ -12,7 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What to do with a request.
 #[derive(Clone)]
-pub(crate) enum Act {
+pub(crate) enum MockAction {
     /// Send this, and take the next request on the same connection.
     Send(String),
     /// Send this, and close.
@@ -25,7 +25,7 @@ pub(crate) enum Act {
     Hang,
 }
 
-impl Act {
+impl MockAction {
     /// An honest answer.
     pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Self {
         Self::Send(answer(status, headers, body))
@@ -45,7 +45,7 @@ pub(crate) struct MockServer {
 }
 
 struct MockState {
-    acts: Mutex<VecDeque<Act>>,
+    acts: Mutex<VecDeque<MockAction>>,
     requests: Mutex<Vec<String>>,
     connections: AtomicUsize,
     sent: AtomicUsize,
@@ -54,11 +54,14 @@ struct MockState {
 }
 
 impl MockServer {
-    pub(crate) fn start(acts: impl IntoIterator<Item = Act>) -> Self {
+    pub(crate) fn start(acts: impl IntoIterator<Item = MockAction>) -> Self {
         Self::start_with(None, acts)
     }
 
-    pub(crate) fn start_with(tls: Option<Arc<ServerConfig>>, acts: impl IntoIterator<Item = Act>) -> Self {
+    pub(crate) fn start_with(
+        tls: Option<Arc<ServerConfig>>,
+        acts: impl IntoIterator<Item = MockAction>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(MockState {
@@ -141,15 +144,15 @@ impl MockState {
             self.requests.lock().unwrap().push(request);
             let Some(act) = self.acts.lock().unwrap().pop_front() else { return Ok(()) };
             match act {
-                Act::Send(text) => {
+                MockAction::Send(text) => {
                     stream.write_all(text.as_bytes())?;
                     stream.flush()?;
                 }
-                Act::SendAndClose(bytes) => {
+                MockAction::SendAndClose(bytes) => {
                     stream.write_all(&bytes)?;
                     return stream.flush();
                 }
-                Act::Drip(bytes) => {
+                MockAction::Drip(bytes) => {
                     for byte in bytes {
                         stream.write_all(&[byte])?;
                         stream.flush()?;
@@ -157,13 +160,13 @@ impl MockState {
                         thread::sleep(Duration::from_millis(20));
                     }
                 }
-                Act::Flood(bytes) => {
+                MockAction::Flood(bytes) => {
                     stream.write_all(&bytes)?;
                     loop {
                         self.sent.fetch_add(stream.write(&[b'x'; 4096])?, Ordering::SeqCst);
                     }
                 }
-                Act::Hang => while stream.read(&mut [0; 1024])? > 0 {},
+                MockAction::Hang => while stream.read(&mut [0; 1024])? > 0 {},
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use ureq::http::Method;
 
 use super::answer::{self, Received, nonsense};
 use super::connection::{Connection, Head};
-use super::failure::{Failure, Terms};
+use super::failure::{AdviceTerms, Failure};
 
 /// Longest time for one request: a person waits for it.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ pub struct Pins {
 
 /// What a service has under a pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contents {
+pub struct PinContents {
     /// When the pin was made, in RFC 3339.
     pub created: String,
     /// The keys in the service's order, each with its value.
@@ -69,7 +69,7 @@ impl Pins {
     ///
     /// # Errors
     /// The service cannot be reached or trusted, or does not know the pin.
-    pub fn show(&mut self, pin: &Pin) -> Result<Contents, Error> {
+    pub fn show(&mut self, pin: &Pin) -> Result<PinContents, Error> {
         let cluster = format!("api/v1/clusters/{}", pin.reveal());
         let created = self.ask(&Head::new(Method::GET, cluster.clone()), |received| {
             if received.is_own_not_found() {
@@ -93,7 +93,7 @@ impl Pins {
                 _ => Err(received.refusal(&[pin.reveal()])),
             }
         })?;
-        keys.map(|keys| Contents { created, keys }).ok_or_else(|| self.unknown_pin(pin))
+        keys.map(|keys| PinContents { created, keys }).ok_or_else(|| self.unknown_pin(pin))
     }
 
     /// Deletes a cluster with all its keys, or one key of it.
@@ -128,7 +128,9 @@ impl Pins {
         let started = Instant::now();
         let result =
             self.connection.send(head, LIMIT, |response| read(&answer::receive(response, MAX_LIST)?));
-        result.map_err(|failure| failure.explain(self.connection.url(), started.elapsed(), &Terms::COMMAND))
+        result.map_err(|failure| {
+            failure.explain(self.connection.url(), started.elapsed(), &AdviceTerms::COMMAND)
+        })
     }
 
     fn unknown_pin(&self, pin: &Pin) -> Error {

@@ -33,7 +33,7 @@ pub struct Seal {
 
 /// Why a value does not open. Shows neither the value nor the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unopened {
+pub enum OpenError {
     /// It has not the form of a sealed value.
     NotSealed,
     /// It begins as a sealed value and is none: cut off, or changed.
@@ -80,15 +80,15 @@ impl Seal {
     ///
     /// # Errors
     /// It is not a value that a holder of the secret sealed for this pin and this name.
-    pub fn open(&self, name: &str, sealed: &str) -> Result<String, Unopened> {
+    pub fn open(&self, name: &str, sealed: &str) -> Result<String, OpenError> {
         let mut bytes = decode(sealed)?;
         let (nonce, rest) = bytes.split_at_mut(NONCE_LEN);
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unopened::Damaged)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError::Damaged)?;
         let value = self
             .key
             .open_in_place(nonce, Aad::from(self.associated(name)), rest)
-            .map_err(|_| Unopened::Foreign)?;
-        String::from_utf8(value.to_vec()).map_err(|_| Unopened::NotText)
+            .map_err(|_| OpenError::Foreign)?;
+        String::from_utf8(value.to_vec()).map_err(|_| OpenError::NotText)
     }
 
     /// A number that tells this secret and pin from others, in hex, and gives neither away: for a cache.
@@ -119,13 +119,13 @@ pub fn sealed_length(bytes: usize) -> usize {
 }
 
 /// Nonce, ciphertext and tag.
-fn decode(sealed: &str) -> Result<Vec<u8>, Unopened> {
-    let text = sealed.strip_prefix(VERSION).ok_or(Unopened::NotSealed)?;
+fn decode(sealed: &str) -> Result<Vec<u8>, OpenError> {
+    let text = sealed.strip_prefix(VERSION).ok_or(OpenError::NotSealed)?;
     if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-        return Err(Unopened::NotSealed);
+        return Err(OpenError::NotSealed);
     }
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| Unopened::Damaged)?;
-    if bytes.len() < OVERHEAD { Err(Unopened::Damaged) } else { Ok(bytes) }
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| OpenError::Damaged)?;
+    if bytes.len() < OVERHEAD { Err(OpenError::Damaged) } else { Ok(bytes) }
 }
 
 impl fmt::Debug for Seal {
@@ -182,10 +182,10 @@ mod tests {
             let seal = ours.seal();
             for other in vectors.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other)
             {
-                assert_eq!(seal.open(&other.key, &other.sealed), Err(Unopened::Foreign));
+                assert_eq!(seal.open(&other.key, &other.sealed), Err(OpenError::Foreign));
             }
             let other = if ours.key == "token" { "token2" } else { "token" };
-            assert_eq!(seal.open(other, &ours.sealed), Err(Unopened::Foreign));
+            assert_eq!(seal.open(other, &ours.sealed), Err(OpenError::Foreign));
         }
     }
 
@@ -207,20 +207,20 @@ mod tests {
         let seal = vector.seal();
         let whole = &vector.sealed;
         for (text, why) in [
-            ("", Unopened::NotSealed),
-            ("10.0.0.5", Unopened::NotSealed),
-            ("v1.2.3", Unopened::NotSealed),
-            ("v2.AAAA", Unopened::NotSealed),
-            ("v1.", Unopened::Damaged),
-            ("v1.AAAA", Unopened::Damaged),
-            (&whole[..whole.len() - 2], Unopened::Damaged),
-            (&whole[..whole.len() - 4], Unopened::Foreign),
-            (&format!("{whole}="), Unopened::NotSealed),
-            (&format!(" {whole}"), Unopened::NotSealed),
-            (&format!("{whole}\n"), Unopened::NotSealed),
+            ("", OpenError::NotSealed),
+            ("10.0.0.5", OpenError::NotSealed),
+            ("v1.2.3", OpenError::NotSealed),
+            ("v2.AAAA", OpenError::NotSealed),
+            ("v1.", OpenError::Damaged),
+            ("v1.AAAA", OpenError::Damaged),
+            (&whole[..whole.len() - 2], OpenError::Damaged),
+            (&whole[..whole.len() - 4], OpenError::Foreign),
+            (&format!("{whole}="), OpenError::NotSealed),
+            (&format!(" {whole}"), OpenError::NotSealed),
+            (&format!("{whole}\n"), OpenError::NotSealed),
         ] {
             assert_eq!(seal.open("master_ip", text), Err(why), "{text:?}");
-            assert_eq!(is_sealed(text), why == Unopened::Foreign, "{text:?}");
+            assert_eq!(is_sealed(text), why == OpenError::Foreign, "{text:?}");
         }
         for cut in 0..whole.len() {
             assert!(seal.open("master_ip", &whole[..cut]).is_err(), "{cut} characters");
@@ -285,16 +285,16 @@ mod tests {
         ) {
             let sealed = seal.seal(&name, "10.0.0.5");
             if other != name {
-                prop_assert_eq!(seal.open(&other, &sealed), Err(Unopened::Foreign));
+                prop_assert_eq!(seal.open(&other, &sealed), Err(OpenError::Foreign));
             }
             if other != pin {
                 let of_other = Seal::new(&Secret::from_bytes(secret), &Pin::parse(&other).unwrap());
-                prop_assert_eq!(of_other.open(&name, &sealed), Err(Unopened::Foreign));
+                prop_assert_eq!(of_other.open(&name, &sealed), Err(OpenError::Foreign));
             }
             let mut changed = secret;
             changed[bit / 8] ^= 1 << (bit % 8);
             let of_changed = Seal::new(&Secret::from_bytes(changed), &Pin::parse(&pin).unwrap());
-            prop_assert_eq!(of_changed.open(&name, &sealed), Err(Unopened::Foreign));
+            prop_assert_eq!(of_changed.open(&name, &sealed), Err(OpenError::Foreign));
         }
     }
 }

@@ -8,7 +8,7 @@ use protocol::url::ServiceUrl;
 use protocol::{Pin, Secret};
 
 use crate::failure::{Failure, Kind, SealFault};
-use crate::seal::{Seal, Unopened, is_sealed};
+use crate::seal::{OpenError, Seal, is_sealed};
 use crate::{Answer, HttpService, Outcome, Reached, Request, Service};
 
 /// A service and the seal of a cluster.
@@ -43,28 +43,28 @@ impl<S> Sealing<S> {
         };
         let another = [MASTER_IP, MASTER_READY].into_iter().find(|name| seal.open(name, &value).is_ok());
         Err(match (why, another) {
-            (Unopened::NotSealed, _) => {
+            (OpenError::NotSealed, _) => {
                 fault(SealFault::NotSealed, key, "is not sealed; this context has a cvm_cluster_secret")
             }
-            (Unopened::Damaged, _) => {
+            (OpenError::Damaged, _) => {
                 fault(SealFault::Forged, key, "is no whole sealed value: it was cut off or changed")
             }
-            (Unopened::Foreign, Some(another)) => {
+            (OpenError::Foreign, Some(another)) => {
                 let what = format!("was sealed for the key '{another}': it was put in another's place");
                 fault(SealFault::Forged, key, &what)
             }
-            (Unopened::Foreign, None) if self.has_opened => fault(
+            (OpenError::Foreign, None) if self.has_opened => fault(
                 SealFault::Forged,
                 key,
                 "does not open, though another value of this pin did: it is forged, or comes from another key or pin",
             ),
-            (Unopened::Foreign, None) => fault(
+            (OpenError::Foreign, None) => fault(
                 SealFault::Foreign,
                 key,
                 "does not open: it was sealed with another cvm_cluster_secret, or it is forged, or comes from \
                  another pin",
             ),
-            (Unopened::NotText, _) => fault(SealFault::Forged, key, "opens, and is not text"),
+            (OpenError::NotText, _) => fault(SealFault::Forged, key, "opens, and is not text"),
         })
     }
 }

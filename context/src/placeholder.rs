@@ -38,7 +38,7 @@ impl fmt::Display for Placeholder {
 
 /// A placeholder and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundPlaceholder {
     /// Its bytes, hashes included.
     pub span: Range<usize>,
     /// Which one it is.
@@ -46,7 +46,7 @@ pub struct Found {
 }
 
 /// Every placeholder in `bytes`, in order; they do not overlap. Takes time linear in the length.
-pub fn find(bytes: &[u8]) -> impl Iterator<Item = Found> {
+pub fn find(bytes: &[u8]) -> impl Iterator<Item = FoundPlaceholder> {
     let mut from = 0;
     std::iter::from_fn(move || {
         while let Some(token) = next_token(bytes, from) {
@@ -56,7 +56,7 @@ pub fn find(bytes: &[u8]) -> impl Iterator<Item = Found> {
             {
                 from = end;
                 let placeholder = Placeholder(name.to_owned());
-                return Some(Found { span: token.start - HASHES.len()..end, placeholder });
+                return Some(FoundPlaceholder { span: token.start - HASHES.len()..end, placeholder });
             }
             from = token.end;
         }

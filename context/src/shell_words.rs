@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// A place in a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ShellPlace {
     /// No shell divides or expands what stands there.
     Free,
     /// In a word outside quotes.
@@ -34,7 +34,7 @@ enum Around {
 }
 
 /// The places of placeholders, given their bytes, in order. A shell would take their hashes for comments.
-pub(crate) fn places(script: &[u8], placeholders: impl Iterator<Item = Range<usize>>) -> Vec<Place> {
+pub(crate) fn places(script: &[u8], placeholders: impl Iterator<Item = Range<usize>>) -> Vec<ShellPlace> {
     let mut scanner =
         Scanner { script, at: 0, word: 0, stack: vec![Around::Commands], documents: Vec::new(), free: None };
     let place = |span: Range<usize>| {
@@ -47,17 +47,19 @@ pub(crate) fn places(script: &[u8], placeholders: impl Iterator<Item = Range<usi
 
 /// The place of an offset in a text of which only its line is looked at: what has a `=` before it may be an assignment
 /// that a shell sources.
-pub(crate) fn place_in_line(text: &[u8], offset: usize) -> Place {
+pub(crate) fn place_in_line(text: &[u8], offset: usize) -> ShellPlace {
     let before = &text[..offset];
     let word = before.iter().rposition(|b| b.is_ascii_whitespace()).map_or(0, |at| at + 1);
     assigned(&before[word..])
 }
 
 /// The place after the beginning of a word.
-fn assigned(word: &[u8]) -> Place {
+fn assigned(word: &[u8]) -> ShellPlace {
     match word.iter().position(|b| *b == b'=') {
-        Some(at) if !word[at..].iter().any(|b| matches!(b, b'"' | b'\'')) => Place::Word { is_start: false },
-        _ => Place::Free,
+        Some(at) if !word[at..].iter().any(|b| matches!(b, b'"' | b'\'')) => {
+            ShellPlace::Word { is_start: false }
+        }
+        _ => ShellPlace::Free,
     }
 }
 
@@ -74,13 +76,13 @@ struct Scanner<'s> {
 }
 
 impl Scanner<'_> {
-    fn place(&mut self, offset: usize) -> Place {
+    fn place(&mut self, offset: usize) -> ShellPlace {
         while self.at < offset {
             self.step();
         }
         match self.free.filter(|(end, _)| offset < *end) {
             Some((_, true)) => return place_in_line(self.script, offset),
-            Some((_, false)) => return Place::Free,
+            Some((_, false)) => return ShellPlace::Free,
             None => {}
         }
         let word = &self.script[self.word.min(offset)..offset];
@@ -90,11 +92,11 @@ impl Scanner<'_> {
                 let from = word.iter().rposition(|b| matches!(b, b' ' | b'\t' | b'\n' | b'"' | b'\''));
                 let inner = &word[from.map_or(0, |at| at + 1)..];
                 match assigned(inner) {
-                    Place::Free => Place::Quoted { is_start: matches!(word, b"\"" | b"'" | b"$'") },
+                    ShellPlace::Free => ShellPlace::Quoted { is_start: matches!(word, b"\"" | b"'" | b"$'") },
                     place => place,
                 }
             }
-            _ => Place::Word { is_start: word.is_empty() },
+            _ => ShellPlace::Word { is_start: word.is_empty() },
         }
     }
 
@@ -216,7 +218,7 @@ mod tests {
 
     /// `@` marks the place.
     #[track_caller]
-    fn check(script: &str, expected: Place) {
+    fn check(script: &str, expected: ShellPlace) {
         let offset = script.find('@').unwrap();
         assert_eq!(places(script.as_bytes(), std::iter::once(offset..offset + 1)), [expected], "{script}");
     }
@@ -233,39 +235,39 @@ mod tests {
             "cat <<<a@",
             "x # it's\ny z@",
         ] {
-            check(script, Place::Word { is_start: false });
+            check(script, ShellPlace::Word { is_start: false });
         }
         for script in
             ["@", "x @", "x 'a' @", "x;@", "\"$(x @)\"", "cat <<EOF\nit's\nEOF\nx @", "$((1 << 2)) @"]
         {
-            check(script, Place::Word { is_start: true });
+            check(script, ShellPlace::Word { is_start: true });
         }
         for script in ["A=\"@\"", "A='@", "x \"a @", "x \"$(y) @\"", "x $'\\'@'", "echo \"A='@'\""] {
-            check(script, Place::Quoted { is_start: false });
+            check(script, ShellPlace::Quoted { is_start: false });
         }
         for script in ["x \"@\"", "x '@'"] {
-            check(script, Place::Quoted { is_start: true });
+            check(script, ShellPlace::Quoted { is_start: true });
         }
     }
 
     #[test]
     fn knows_what_a_shell_does_not_read() {
         for script in ["# it is @", "x # @", "cat <<EOF\nhello @\nEOF\n", "cat <<-'E'\n\ta @\n\tE\n"] {
-            check(script, Place::Free);
+            check(script, ShellPlace::Free);
         }
     }
 
     #[test]
     fn takes_an_assignment_within_text_for_one() {
         for script in ["cat >f <<EOF\nA=@\nEOF", "echo \"A=@\" >f", "sh -c 'A=@ b'"] {
-            check(script, Place::Word { is_start: false });
+            check(script, ShellPlace::Word { is_start: false });
         }
         for (text, place) in [
-            ("A=@", Place::Word { is_start: false }),
-            ("x --a=b@", Place::Word { is_start: false }),
-            ("A=\"@", Place::Free),
-            ("A = @", Place::Free),
-            ("hello @", Place::Free),
+            ("A=@", ShellPlace::Word { is_start: false }),
+            ("x --a=b@", ShellPlace::Word { is_start: false }),
+            ("A=\"@", ShellPlace::Free),
+            ("A = @", ShellPlace::Free),
+            ("hello @", ShellPlace::Free),
         ] {
             assert_eq!(place_in_line(text.as_bytes(), text.find('@').unwrap()), place, "{text}");
         }

@@ -10,7 +10,7 @@ use protocol::url::ServiceUrl;
 use protocol::{Pin, Secret};
 
 use crate::document::Document;
-use crate::settings::{Found, Role, Setting, Settings};
+use crate::settings::{FoundSection, Role, Setting, Settings};
 
 const BEGIN: &str = "[ucernvm-begin]";
 const END: &str = "[ucernvm-end]";
@@ -63,7 +63,7 @@ impl Cluster<'_> {
         let is_there = section.is_some_and(|section| {
             matches!(
                 Settings::from_sections(std::slice::from_ref(&section)),
-                Ok(Found::Cluster(settings)) if settings.pin == *self.pin
+                Ok(FoundSection::Cluster(settings)) if settings.pin == *self.pin
                     && settings.role == role
                     && settings.secret.as_ref() == self.secret
             )

@@ -9,7 +9,7 @@ pub mod copy;
 use std::io::{self, BufRead as _};
 
 use clap::Args;
-use client::{Contents, Pins};
+use client::{PinContents, Pins};
 use protocol::Pin;
 use serde_json::json;
 
@@ -96,7 +96,7 @@ impl Show {
         (public || self.values).then_some(value)
     }
 
-    fn as_text(&self, pin: &Pin, contents: &Contents) -> String {
+    fn as_text(&self, pin: &Pin, contents: &PinContents) -> String {
         let mut lines = vec![format!("{pin} since {}, keys: {}", contents.created, contents.keys.len())];
         lines.extend(contents.keys.iter().map(|(key, value)| match self.value(key, value) {
             Some(value) => format!("{key}: {value}"),
@@ -105,7 +105,7 @@ impl Show {
         lines.join("\n")
     }
 
-    fn as_json(&self, pin: &Pin, contents: &Contents) -> String {
+    fn as_json(&self, pin: &Pin, contents: &PinContents) -> String {
         let keys: Vec<_> = contents
             .keys
             .iter()

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use client::seal::Seal;
 use context::document::Document;
-use context::settings::{Found, Settings};
+use context::settings::{FoundSection, Settings};
 use protocol::error::{Error, Status};
 use protocol::node;
 
 use super::{cluster, read_secret};
 use crate::backoff::{Deadline, SystemClock};
-use crate::cli::{ClusterSource, Wanted};
+use crate::cli::{BarrierArgs, ClusterSource};
 use crate::nodes::barrier::{self, Barrier};
 use crate::nodes::block;
 use crate::nodes::formats::{NodeFormat, render};
@@ -20,7 +20,7 @@ use crate::session::Session;
 
 /// What `nodes` has to show.
 #[derive(Debug)]
-pub enum Shown {
+pub enum NodesOutput {
     /// The nodes, to be printed.
     Text(String),
     /// That they were put into a file.
@@ -37,17 +37,17 @@ pub fn nodes(
     source: &ClusterSource,
     format: NodeFormat,
     write: Option<&Path>,
-) -> Result<Shown, Error> {
+) -> Result<NodesOutput, Error> {
     let settings = settings(root, user_data, source)?;
     let mut session = Session::new(&settings, SystemClock::default())?;
     let members = barrier::list(&mut session, seal(&settings).as_ref())?;
     members.warn_of_refused();
     let text = render(&members, format);
-    let Some(path) = write.map(|path| root.path(path)) else { return Ok(Shown::Text(text)) };
+    let Some(path) = write.map(|path| root.path(path)) else { return Ok(NodesOutput::Text(text)) };
     let lines = text.lines().count();
     let changed = block::write(root, &path, &text)?;
     let how = if changed { "now has" } else { "has already" };
-    Ok(Shown::Written(format!("{} {how} {lines} lines of the cluster's nodes", path.display())))
+    Ok(NodesOutput::Written(format!("{} {how} {lines} lines of the cluster's nodes", path.display())))
 }
 
 /// `wait`: the nodes as a table, once enough are there.
@@ -58,7 +58,7 @@ pub fn wait(
     root: &Root,
     user_data: &[PathBuf],
     source: &ClusterSource,
-    wanted: &Wanted,
+    wanted: &BarrierArgs,
 ) -> Result<String, Error> {
     let expected = wanted.expect.as_ref().map(|file| read_names(&root.path(file))).transpose()?;
     let expected = expected.unwrap_or_default();
@@ -96,7 +96,7 @@ fn settings(root: &Root, user_data: &[PathBuf], source: &ClusterSource) -> Resul
     let section = format!("[ucernvm-begin]\ncvm_cluster_pin={pin}\ncvm_service_url={url}\n[ucernvm-end]\n");
     let section = Document::parse("the command line", section.into_bytes())?.section()?;
     let found = Settings::from_sections(section.as_slice())?;
-    let Found::Cluster(mut settings) = found else { return Err(Error::usage("--pin has no value")) };
+    let FoundSection::Cluster(mut settings) = found else { return Err(Error::usage("--pin has no value")) };
     settings.secret = secret_file.map(|file| read_secret(&root.path(file))).transpose()?;
     Ok(settings)
 }

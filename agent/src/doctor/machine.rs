@@ -9,7 +9,7 @@ use super::unit::{self, Unit};
 use super::{Finding, LOOK_AT_MASTER};
 use crate::address;
 use crate::phase::{self, Guest, original_seen, repair_step};
-use crate::ready_when::Here;
+use crate::ready_when::LocalProbe;
 use crate::record::{self, RunRecord, RunState};
 use crate::root::Root;
 
@@ -17,7 +17,7 @@ use crate::root::Root;
 const TRY_AGAIN: &str = "`systemctl restart cernvm-cluster-contextualization` tries again now, a reboot too";
 
 /// What is known of this VM.
-pub(super) struct Machine {
+pub(super) struct VmFacts {
     /// What is to be said of it.
     pub(super) findings: Vec<Finding>,
     /// The address that it uses, when the last run of this boot put the values in place.
@@ -25,7 +25,7 @@ pub(super) struct Machine {
 }
 
 /// Looks at this VM.
-pub(super) fn examine(root: &Root, guest: &Guest, settings: &Settings) -> Machine {
+pub(super) fn examine(root: &Root, guest: &Guest, settings: &Settings) -> VmFacts {
     let mut findings = Vec::new();
     let unit = guest.is_of_cloud_init().then(|| unit::show(root, unit::CONTEXTUALIZATION)).flatten();
     findings.extend(unit.as_ref().and_then(of_unit_file));
@@ -50,7 +50,7 @@ pub(super) fn examine(root: &Root, guest: &Guest, settings: &Settings) -> Machin
     }));
     let in_place = of_this_boot.filter(|record| record.state == RunState::Contextualized);
     let master_ip = in_place.and_then(|record| record.master_ip.clone());
-    Machine { findings, master_ip }
+    VmFacts { findings, master_ip }
 }
 
 /// A unit that does not run at the next boot.
@@ -187,7 +187,7 @@ pub(super) fn of_ready_when(root: &Root, settings: &Settings, in_use: Option<&st
         return None;
     }
     let address = in_use?.parse().ok()?;
-    let unmet = Here::new(root, address, &address::held().ok()?).unmet(&settings.ready_when);
+    let unmet = LocalProbe::new(root, address, &address::held().ok()?).unmet(&settings.ready_when);
     (!unmet.is_empty()).then(|| {
         Finding::wrong(
             Status::TimedOut,

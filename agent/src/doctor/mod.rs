@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use context::settings::{Found, Role, Settings};
+use context::settings::{FoundSection, Role, Settings};
 use protocol::error::{Error, Status};
 
 use crate::phase::{Guest, why_no_section};
@@ -143,13 +143,13 @@ pub fn examine(root: &Root, user_data: &[PathBuf]) -> Vec<Finding> {
 fn guest_of_a_cluster(root: &Root, user_data: &[PathBuf]) -> Result<(Guest, Settings), Finding> {
     let guest = Guest::find(root, user_data)?;
     match guest.settings()? {
-        Found::Cluster(settings) => Ok((guest, settings)),
-        Found::NoPin { place } => Err(Finding::wrong(
+        FoundSection::Cluster(settings) => Ok((guest, settings)),
+        FoundSection::NoPin { place } => Err(Finding::wrong(
             Status::BadContext,
             format!("{place}: the ucernvm section has no cvm_cluster_pin"),
             "add cvm_cluster_pin= and the pin of the cluster to the context, and launch this VM again",
         )),
-        Found::NoSection => Err(Finding::wrong(
+        FoundSection::NoSection => Err(Finding::wrong(
             Status::BadContext,
             why_no_section(root),
             "launch this VM with a context that has one, or name the file that has it with --user-data",

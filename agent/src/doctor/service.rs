@@ -109,22 +109,22 @@ fn clock(service: SystemTime, here: SystemTime) -> Finding {
 }
 
 /// The keys that every cluster has; `None` where one is not there.
-struct Keys {
+struct ClusterKeys {
     address: Option<String>,
     ready: Option<String>,
     /// How long ago `ready` was set; `None` where the service does not say.
     ready_age: Option<Duration>,
 }
 
-fn keys(service: &mut ContextService) -> Result<Keys, Failure> {
+fn keys(service: &mut ContextService) -> Result<ClusterKeys, Failure> {
     let mut get = |key| match service.send(&Request::Get { key, wait: 0 }, LIMIT)?.outcome {
         Outcome::Value(value) => Ok(Some(value)),
         _ => Ok(None),
     };
-    Ok(Keys { address: get(MASTER_IP)?, ready: get(MASTER_READY)?, ready_age: service.age() })
+    Ok(ClusterKeys { address: get(MASTER_IP)?, ready: get(MASTER_READY)?, ready_age: service.age() })
 }
 
-fn for_slave(keys: Keys, in_use: Option<&str>) -> Finding {
+fn for_slave(keys: ClusterKeys, in_use: Option<&str>) -> Finding {
     let Some(address) = keys.address else {
         return Finding::wrong(
             Status::TimedOut,
@@ -157,7 +157,7 @@ fn said_when(age: Option<Duration>) -> String {
     age.map(|age| format!(", as it said {} ago", in_words(age))).unwrap_or_default()
 }
 
-fn for_master(keys: Keys, own: &str) -> Finding {
+fn for_master(keys: ClusterKeys, own: &str) -> Finding {
     match (keys.address, keys.ready) {
         (None, _) => Finding::wrong(
             Status::TimedOut,
@@ -211,9 +211,9 @@ mod tests {
         assert!(finding.to_string().starts_with(begins), "{finding}");
     }
 
-    fn found(address: &str, ready: &str) -> Keys {
+    fn found(address: &str, ready: &str) -> ClusterKeys {
         let there = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-        Keys { address: there(address), ready: there(ready), ready_age: None }
+        ClusterKeys { address: there(address), ready: there(ready), ready_age: None }
     }
 
     #[test]

@@ -26,15 +26,15 @@ use rustix::io::Errno;
 use crate::root::Root;
 use context::document::MAX_FILE_BYTES;
 use protocol::error::{Error, Status};
-use replacement::{Desired, Old, Outcome, errno};
-use resolve::{Location, Missing, is_own, others_may_write};
+use replacement::{NewContent, OldFile, Replacement, errno};
+use resolve::{IfMissing, Location, is_own, others_may_write};
 
 /// How often a file is read again that something else changes at the same time.
 const ATTEMPTS: usize = 5;
 
 /// A regular file as it was read.
 #[derive(Debug)]
-pub struct Content {
+pub struct FileContent {
     /// All of it.
     pub bytes: Vec<u8>,
     /// Its user.
@@ -64,9 +64,9 @@ impl From<Vec<u8>> for Edited {
 ///
 /// # Errors
 /// `File` when it is not there, is no regular file, is larger than [`MAX_FILE_BYTES`], or when another user leads there.
-pub fn read(root: &Root, path: &Path) -> Result<Content, Error> {
+pub fn read(root: &Root, path: &Path) -> Result<FileContent, Error> {
     let read = || {
-        let location = Location::find(root, path, Missing::Refuse)?;
+        let location = Location::find(root, path, IfMissing::Refuse)?;
         read_at(&location).map(|(content, _)| content)
     };
     read().map_err(|source| failed("read", path, source))
@@ -78,7 +78,7 @@ pub fn read(root: &Root, path: &Path) -> Result<Content, Error> {
 /// As [`read`], but for the length.
 pub fn contains(root: &Root, path: &Path, wanted: &[u8]) -> Result<bool, Error> {
     let search = || {
-        let (fd, _) = Location::find(root, path, Missing::Refuse)?.open(OFlags::RDONLY)?;
+        let (fd, _) = Location::find(root, path, IfMissing::Refuse)?.open(OFlags::RDONLY)?;
         let (mut file, mut window) = (File::from(fd), Vec::new());
         let mut chunk = vec![0; 65_536];
         loop {
@@ -105,10 +105,10 @@ pub fn contains(root: &Root, path: &Path, wanted: &[u8]) -> Result<bool, Error> 
 pub fn edit(
     root: &Root,
     path: &Path,
-    mut edit: impl FnMut(&Content) -> Result<Option<Edited>, Error>,
+    mut edit: impl FnMut(&FileContent) -> Result<Option<Edited>, Error>,
 ) -> Result<bool, Error> {
     for _ in 0..ATTEMPTS {
-        let read = Location::find(root, path, Missing::Refuse).and_then(|location| {
+        let read = Location::find(root, path, IfMissing::Refuse).and_then(|location| {
             let (content, old) = read_at(&location)?;
             Ok((location, content, old))
         });
@@ -119,10 +119,10 @@ pub fn edit(
         }
         let (owner, mode) =
             edited.owner_and_mode.unwrap_or(((old.stat.st_uid, old.stat.st_gid), old.stat.st_mode));
-        let desired = Desired { bytes: &edited.bytes, mode, owner: Some(owner) };
+        let desired = NewContent { bytes: &edited.bytes, mode, owner: Some(owner) };
         match replacement::put(&location, Some(&old), &desired) {
-            Ok(Outcome::Done) => return Ok(true),
-            Ok(Outcome::ChangedMeanwhile) => {}
+            Ok(Replacement::Done) => return Ok(true),
+            Ok(Replacement::ChangedMeanwhile) => {}
             Err(source) => return Err(failed("write", path, source)),
         }
     }
@@ -135,15 +135,15 @@ pub fn edit(
 /// `File`; then the file, if there was one, is as it was.
 pub fn create(root: &Root, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     let create = || {
-        let location = Location::find(root, path, Missing::Create)?;
-        let desired = Desired { bytes, mode, owner: None };
+        let location = Location::find(root, path, IfMissing::Create)?;
+        let desired = NewContent { bytes, mode, owner: None };
         for _ in 0..ATTEMPTS {
             let old = match location.open(OFlags::RDONLY) {
-                Ok((fd, stat)) => Some(Old { fd, stat }),
+                Ok((fd, stat)) => Some(OldFile { fd, stat }),
                 Err(error) if errno(&error) == Errno::NOENT => None,
                 Err(error) => return Err(error),
             };
-            if replacement::put(&location, old.as_ref(), &desired)? == Outcome::Done {
+            if replacement::put(&location, old.as_ref(), &desired)? == Replacement::Done {
                 return Ok(());
             }
         }
@@ -158,7 +158,7 @@ pub fn create(root: &Root, path: &Path, bytes: &[u8], mode: u32) -> Result<(), E
 /// `File`.
 pub fn remove(root: &Root, path: &Path) -> Result<(), Error> {
     let remove = || -> io::Result<()> {
-        let location = Location::find(root, path, Missing::Refuse)?;
+        let location = Location::find(root, path, IfMissing::Refuse)?;
         Ok(rustix::fs::unlinkat(location.directory(), &location.name, rustix::fs::AtFlags::empty())?)
     };
     match remove() {
@@ -173,7 +173,7 @@ pub fn remove(root: &Root, path: &Path) -> Result<(), Error> {
 /// `File`, as [`read`] or when the system cannot.
 pub fn set_mode(root: &Root, path: &Path, mode: u32) -> Result<(), Error> {
     let set = || {
-        let (fd, _) = Location::find(root, path, Missing::Refuse)?.open(OFlags::RDONLY)?;
+        let (fd, _) = Location::find(root, path, IfMissing::Refuse)?.open(OFlags::RDONLY)?;
         Ok(rustix::fs::fchmod(fd, rustix::fs::Mode::from_raw_mode(mode))?)
     };
     set().map_err(|source: io::Error| failed("write", path, source))
@@ -185,7 +185,7 @@ pub fn set_mode(root: &Root, path: &Path, mode: u32) -> Result<(), Error> {
 /// `File`, as [`read`] or when the system cannot.
 pub fn sync(root: &Root, path: &Path) -> Result<(), Error> {
     let sync = || {
-        let location = Location::find(root, path, Missing::Refuse)?;
+        let location = Location::find(root, path, IfMissing::Refuse)?;
         let (fd, _) = location.open(OFlags::RDONLY)?;
         File::from(fd).sync_all()?;
         replacement::sync_directory(&location)
@@ -197,7 +197,7 @@ pub fn sync(root: &Root, path: &Path) -> Result<(), Error> {
 pub fn remove_leftovers<'a>(root: &Root, paths: impl IntoIterator<Item = &'a Path>) {
     let mut seen = BTreeSet::new();
     for path in paths.into_iter().filter(|path| seen.insert(path.parent())) {
-        let removed = Location::find(root, path, Missing::Refuse)
+        let removed = Location::find(root, path, IfMissing::Refuse)
             .and_then(|location| replacement::remove_leftovers(&location));
         for removed in removed.unwrap_or_default() {
             log::warn!(
@@ -217,7 +217,7 @@ pub fn append(path: &Path) -> Result<File, Error> {
     opened.map_err(|source| failed("write", path, source))
 }
 
-fn read_at(location: &Location) -> io::Result<(Content, Old)> {
+fn read_at(location: &Location) -> io::Result<(FileContent, OldFile)> {
     let (fd, stat) = location.open(OFlags::RDONLY)?;
     let mut file = File::from(fd);
     let mut bytes = Vec::new();
@@ -227,13 +227,13 @@ fn read_at(location: &Location) -> io::Result<(Content, Old)> {
         let problem = format!("it is larger than {} MiB", MAX_FILE_BYTES >> 20);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
     }
-    let content = Content {
+    let content = FileContent {
         bytes,
         uid: stat.st_uid,
         mode: stat.st_mode & 0o7777,
         only_root_writes: location.only_root_changes_names() && is_own(&stat) && !others_may_write(&stat),
     };
-    Ok((content, Old { fd: file.into(), stat }))
+    Ok((content, OldFile { fd: file.into(), stat }))
 }
 
 /// Why the agent does not touch what lies at a path.

@@ -27,7 +27,7 @@ const ATTEMPTS: usize = 8;
 
 /// What a file is to become.
 #[derive(Debug)]
-pub(super) struct Desired<'a> {
+pub(super) struct NewContent<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) mode: u32,
     /// User and group; `None`: the agent's own.
@@ -36,14 +36,14 @@ pub(super) struct Desired<'a> {
 
 /// The file that is to be replaced, as it was read.
 #[derive(Debug)]
-pub(super) struct Old {
+pub(super) struct OldFile {
     pub(super) fd: OwnedFd,
     pub(super) stat: Stat,
 }
 
 /// Whether the file was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Replacement {
     Done,
     /// It is no longer what was read; nothing was written.
     ChangedMeanwhile,
@@ -53,11 +53,15 @@ pub(super) enum Outcome {
 ///
 /// # Errors
 /// What the system says; then the old file is as it was.
-pub(super) fn put(location: &Location, old: Option<&Old>, desired: &Desired<'_>) -> io::Result<Outcome> {
+pub(super) fn put(
+    location: &Location,
+    old: Option<&OldFile>,
+    desired: &NewContent<'_>,
+) -> io::Result<Replacement> {
     match swap(location, old, desired) {
         // EBUSY, EXDEV: it is a mount point. EROFS: it may be one in a read-only directory.
         Err(error) if may_be_a_mount(&error) && location.only_root_changes_names() && old.is_some() => {
-            rewrite(location, desired.bytes).map(|()| Outcome::Done)
+            rewrite(location, desired.bytes).map(|()| Replacement::Done)
         }
         outcome => outcome,
     }
@@ -72,7 +76,7 @@ pub(super) fn errno(error: &io::Error) -> Errno {
 }
 
 /// Renames a new file over the old one.
-fn swap(location: &Location, old: Option<&Old>, desired: &Desired<'_>) -> io::Result<Outcome> {
+fn swap(location: &Location, old: Option<&OldFile>, desired: &NewContent<'_>) -> io::Result<Replacement> {
     let private = PrivateDirectory::make(location)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let new = rustix::fs::openat(&private.fd, NEW, flags, Mode::from_raw_mode(0o600))?;
@@ -92,12 +96,12 @@ fn swap(location: &Location, old: Option<&Old>, desired: &Desired<'_>) -> io::Re
     if let Some(old) = old
         && !is_the_same(&old.stat, location)
     {
-        return Ok(Outcome::ChangedMeanwhile);
+        return Ok(Replacement::ChangedMeanwhile);
     }
     rustix::fs::renameat(&private.fd, NEW, location.directory(), &location.name)?;
     drop(private);
     sync_directory(location)?;
-    Ok(Outcome::Done)
+    Ok(Replacement::Done)
 }
 
 /// Whether what lies there is still the file that was read, with the content that was read.

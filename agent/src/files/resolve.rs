@@ -38,7 +38,7 @@ pub(super) struct Location {
 
 /// What a walk does about a directory that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum IfMissing {
     Refuse,
     Create,
 }
@@ -79,7 +79,7 @@ enum Writers {
 
 impl Location {
     /// The place of a file below `root`. The file itself need not be there.
-    pub(super) fn find(root: &Root, path: &Path, missing: Missing) -> io::Result<Self> {
+    pub(super) fn find(root: &Root, path: &Path, missing: IfMissing) -> io::Result<Self> {
         let (base, below) = root.split(path)?;
         let mut walk = Walk::new(&base, &below)?;
         loop {
@@ -163,7 +163,7 @@ impl Walk {
         self.stack.pop().expect("the root is never left")
     }
 
-    fn enter(&mut self, name: &OsStr, missing: Missing) -> io::Result<()> {
+    fn enter(&mut self, name: &OsStr, missing: IfMissing) -> io::Result<()> {
         if name == ".." {
             if self.stack.len() > 1 {
                 self.stack.pop();
@@ -176,7 +176,7 @@ impl Walk {
                 Ok(target) => self.follow(name, &target)?,
                 Err(_) => return Err(Errno::NOTDIR.into()),
             },
-            Err(Errno::NOENT) if missing == Missing::Create => {
+            Err(Errno::NOENT) if missing == IfMissing::Create => {
                 match rustix::fs::mkdirat(&self.here().fd, name, DIRECTORY_MODE) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),

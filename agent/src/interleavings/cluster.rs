@@ -6,11 +6,11 @@ use std::fmt;
 use protocol::error::Status;
 use protocol::key::{MASTER_IP, MASTER_READY};
 
-use super::replay::{Asked, At, Disk, Program, Reply};
+use super::replay::{CacheBytes, OwnedRequest, Program, Reply, RunPosition};
 
 /// A machine of a scenario.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spec {
+pub(super) struct MachineSpec {
     pub(super) name: &'static str,
     pub(super) is_master: bool,
     /// Its addresses, one for each time that it changes.
@@ -21,7 +21,7 @@ pub(super) struct Spec {
     pub(super) token: &'static str,
 }
 
-impl Spec {
+impl MachineSpec {
     pub(super) fn has(&self, address: &str) -> bool {
         self.addresses.contains(&address) || self.second == Some(address)
     }
@@ -75,35 +75,35 @@ impl Store {
     }
 
     /// Does what is asked, and answers.
-    pub(super) fn serve(&mut self, asked: &Asked) -> Reply {
+    pub(super) fn serve(&mut self, asked: &OwnedRequest) -> Reply {
         let Some(keys) = &mut self.keys else { return Reply::UnknownPin };
         match asked {
-            Asked::Cluster => Reply::done(),
-            Asked::Get { key, wait } => match keys.get(key) {
+            OwnedRequest::Cluster => Reply::done(),
+            OwnedRequest::Get { key, wait } => match keys.get(key) {
                 Some(value) => Reply::value(value),
                 None if *wait > 0 => Reply::waited(*wait),
                 None => Reply::missing(),
             },
-            Asked::Create { key, .. } if keys.contains_key(key) => Reply::exists(),
-            Asked::Create { key, value } => {
+            OwnedRequest::Create { key, .. } if keys.contains_key(key) => Reply::exists(),
+            OwnedRequest::Create { key, value } => {
                 keys.insert(key.clone(), value.clone());
                 Reply::done()
             }
-            Asked::Replace { key, value } => match keys.get_mut(key) {
+            OwnedRequest::Replace { key, value } => match keys.get_mut(key) {
                 Some(there) => {
                     there.clone_from(value);
                     Reply::done()
                 }
                 None => Reply::missing(),
             },
-            Asked::Delete { key } => keys.remove(key).map_or_else(Reply::missing, |_| Reply::done()),
+            OwnedRequest::Delete { key } => keys.remove(key).map_or_else(Reply::missing, |_| Reply::done()),
         }
     }
 }
 
 /// What a machine is at one moment, beside its run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Machine {
+pub(super) struct MachineState {
     /// How often it has booted; 0 before it is launched.
     pub(super) boots: u8,
     /// Which of its addresses it has.
@@ -123,7 +123,7 @@ pub(super) struct Machine {
     pub(super) has_published: bool,
 }
 
-impl Machine {
+impl MachineState {
     pub(super) fn off() -> Self {
         Self {
             boots: 0,
@@ -142,7 +142,7 @@ impl Machine {
 /// Everything at one moment. Runs are numbers of the search's table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    pub(super) machines: Vec<Machine>,
+    pub(super) machines: Vec<MachineState>,
     pub(super) runs: Vec<Option<u32>>,
     pub(super) stores: Vec<Store>,
     /// Whether each URL is in reach.
@@ -176,7 +176,7 @@ pub(super) enum Event {
     /// A power cut, or a slave's reboot, that leaves this version of the disk.
     Cut {
         machine: usize,
-        disk: Disk,
+        disk: CacheBytes,
         address: usize,
         clock_is_wrong: bool,
     },
@@ -196,27 +196,27 @@ pub(super) enum Event {
 }
 
 /// How an event reads in a trace.
-pub(super) struct Described<'a> {
+pub(super) struct EventText<'a> {
     pub(super) event: &'a Event,
-    pub(super) specs: &'a [Spec],
+    pub(super) specs: &'a [MachineSpec],
     pub(super) before: &'a State,
     /// Where the machine of the event has got to.
-    pub(super) at: Option<&'a At>,
+    pub(super) at: Option<&'a RunPosition>,
     pub(super) program: Option<Program>,
 }
 
-impl fmt::Display for Described<'_> {
+impl fmt::Display for EventText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |machine: &usize| self.specs[*machine].name;
         let asked = match self.at {
-            Some(At::Asking(url, asked)) => {
+            Some(RunPosition::Asking(url, asked)) => {
                 let text = match asked {
-                    Asked::Cluster => "whether the pin exists".to_owned(),
-                    Asked::Get { key, wait: 0 } => format!("get {key}"),
-                    Asked::Get { key, .. } => format!("wait for {key}"),
-                    Asked::Create { key, value } => format!("create {key}={value}"),
-                    Asked::Replace { key, value } => format!("replace {key}={value}"),
-                    Asked::Delete { key } => format!("delete {key}"),
+                    OwnedRequest::Cluster => "whether the pin exists".to_owned(),
+                    OwnedRequest::Get { key, wait: 0 } => format!("get {key}"),
+                    OwnedRequest::Get { key, .. } => format!("wait for {key}"),
+                    OwnedRequest::Create { key, value } => format!("create {key}={value}"),
+                    OwnedRequest::Replace { key, value } => format!("replace {key}={value}"),
+                    OwnedRequest::Delete { key } => format!("delete {key}"),
                 };
                 let program = self.program.map(|program| format!("{program:?}")).unwrap_or_default();
                 if self.before.up.len() > 1 {
@@ -225,7 +225,7 @@ impl fmt::Display for Described<'_> {
                     format!("{program}: {text}")
                 }
             }
-            Some(At::Ended(end)) => match end.status {
+            Some(RunPosition::Ended(end)) => match end.status {
                 None => "(its run had ended well)".to_owned(),
                 Some(status) => format!("(its run had ended with {status:?})"),
             },

@@ -1,6 +1,6 @@
 //! What 0.1.0 did, brought back: the search must find what it breaks, and not without it.
 
-use super::cluster::{Budget, Spec};
+use super::cluster::{Budget, MachineSpec};
 use super::replay::Behaviour;
 use super::rules::Rule;
 use super::search::Search;
@@ -8,7 +8,7 @@ use super::{FIRST, NOTHING, SECOND, SLAVE, Scenario};
 
 /// Searches with this behaviour for a break of this rule, and shows a shortest trace to it.
 #[track_caller]
-fn finds(behaviour: Behaviour, rule: Rule, machines: &[Spec], budget: Budget) {
+fn finds(behaviour: Behaviour, rule: Rule, machines: &[MachineSpec], budget: Budget) {
     let current = Scenario::new("a control", machines, budget);
     let report = Search::run(&current, Some(rule));
     assert!(report.broken.is_none(), "{:?}", report.broken);
@@ -37,7 +37,7 @@ fn a_slave_that_looks_once_takes_contradiction_for_silence() {
 
 #[test]
 fn a_cache_that_is_all_or_nothing_loses_what_came() {
-    let master = Spec { token: "", ..FIRST };
+    let master = MachineSpec { token: "", ..FIRST };
     finds(Behaviour::CacheIsAllOrNothing, Rule::CachePerValue, &[master, SLAVE], NOTHING);
 }
 
@@ -49,7 +49,7 @@ fn a_master_that_does_not_know_its_boot_is_ready_too_early() {
 
 #[test]
 fn a_master_that_does_not_know_its_boot_decides_twice() {
-    let master = Spec { second: Some("10.1.0.1"), ..FIRST };
+    let master = MachineSpec { second: Some("10.1.0.1"), ..FIRST };
     finds(Behaviour::BootIsUnknown, Rule::OneDecision, &[master], Budget { moves: 1, ..NOTHING });
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::cluster::{Event, State, is_restarted};
-use super::replay::{Asked, At, Disk};
+use super::replay::{CacheBytes, OwnedRequest, RunPosition};
 use super::search::Search;
 
 impl Search<'_> {
@@ -25,17 +25,17 @@ impl Search<'_> {
             }
             match &progress.at {
                 // The clock is set before a run gives up on it.
-                At::Asking(..) if now.clock_is_wrong && run.has_met_wrong_clock() => {}
-                At::Asking(url, asked) => {
+                RunPosition::Asking(..) if now.clock_is_wrong && run.has_met_wrong_clock() => {}
+                RunPosition::Asking(url, asked) => {
                     events.push(Event::Answer(machine));
                     if budget.losses > 0 && state.up[*url] && !now.clock_is_wrong {
                         events.push(Event::LoseRequest(machine));
-                        if !matches!(asked, Asked::Get { .. } | Asked::Cluster) {
+                        if !matches!(asked, OwnedRequest::Get { .. } | OwnedRequest::Cluster) {
                             events.push(Event::LoseAnswer(machine));
                         }
                     }
                 }
-                At::Ended(end) => {
+                RunPosition::Ended(end) => {
                     if budget.restarts > 0 && is_restarted(end.status) {
                         events.push(Event::Restart(machine));
                     }
@@ -54,7 +54,7 @@ impl Search<'_> {
             }
             let cuts = if spec.is_master { budget.master_cuts } else { budget.slave_cuts };
             if cuts > 0 {
-                let disks: BTreeSet<&Disk> = progress.disks.iter().collect();
+                let disks: BTreeSet<&CacheBytes> = progress.disks.iter().collect();
                 for disk in disks {
                     for address in &addresses {
                         for wrong in clocks(budget.wrong_clocks) {

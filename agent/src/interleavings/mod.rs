@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::{Budget, Machine, Spec, State, Store};
+use cluster::{Budget, MachineSpec, MachineState, State, Store};
 use replay::Behaviour;
 use search::{Report, Search};
 
@@ -20,22 +20,28 @@ mod rules;
 mod search;
 mod settle;
 
-const FIRST: Spec = Spec {
+const FIRST: MachineSpec = MachineSpec {
     name: "the first master",
     is_master: true,
     addresses: &["10.0.0.1", "10.0.0.11"],
     second: None,
     token: "t1",
 };
-const SECOND: Spec =
-    Spec { name: "the second master", is_master: true, addresses: &["10.0.0.2"], second: None, token: "t2" };
-const SLAVE: Spec = Spec { name: "the slave", is_master: false, addresses: &[], second: None, token: "" };
-const OTHER_SLAVE: Spec = Spec { name: "the other slave", ..SLAVE };
+const SECOND: MachineSpec = MachineSpec {
+    name: "the second master",
+    is_master: true,
+    addresses: &["10.0.0.2"],
+    second: None,
+    token: "t2",
+};
+const SLAVE: MachineSpec =
+    MachineSpec { name: "the slave", is_master: false, addresses: &[], second: None, token: "" };
+const OTHER_SLAVE: MachineSpec = MachineSpec { name: "the other slave", ..SLAVE };
 
 /// Machines and services, and how much may happen to them.
 struct Scenario {
     name: &'static str,
-    machines: Vec<Spec>,
+    machines: Vec<MachineSpec>,
     /// Which store each URL of the contexts leads to.
     urls: Vec<usize>,
     /// Whether each store knows the pin at the beginning.
@@ -52,7 +58,7 @@ struct Scenario {
 }
 
 impl Scenario {
-    fn new(name: &'static str, machines: &[Spec], budget: Budget) -> Self {
+    fn new(name: &'static str, machines: &[MachineSpec], budget: Budget) -> Self {
         Self {
             name,
             machines: machines.to_vec(),
@@ -69,7 +75,7 @@ impl Scenario {
     fn beginning(&self) -> State {
         let store = |known: &bool| Store { keys: known.then(BTreeMap::new), backup: None };
         State {
-            machines: vec![Machine::off(); self.machines.len()],
+            machines: vec![MachineState::off(); self.machines.len()],
             runs: vec![None; self.machines.len()],
             stores: self.stores.iter().map(store).collect(),
             up: vec![true; self.urls.len()],
@@ -152,7 +158,7 @@ fn a_slave_boots_again_while_its_master_is_replaced() {
 
 #[test]
 fn a_key_never_comes() {
-    let master = Spec { token: "", ..FIRST };
+    let master = MachineSpec { token: "", ..FIRST };
     let budget = Budget { slave_cuts: 1, outages: deep(0, 1), master_cuts: 1, ..NOTHING };
     Scenario::new("a key that never comes", &[master, SLAVE], budget).check();
 }
@@ -193,7 +199,7 @@ fn a_service_loses_its_memory_or_is_restored_from_a_backup() {
 
 #[test]
 fn the_rule_changes_its_choice_of_the_interface() {
-    let master = Spec { second: Some("10.1.0.1"), ..FIRST };
+    let master = MachineSpec { second: Some("10.1.0.1"), ..FIRST };
     let budget = Budget { moves: 1, master_cuts: 1, slave_cuts: deep(0, 1), ..NOTHING };
     Scenario::new("two interfaces", &[master, SLAVE], budget).check();
 }

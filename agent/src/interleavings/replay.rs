@@ -18,11 +18,11 @@ use crate::backoff::Clock as _;
 use crate::backoff::tests::FakeClock;
 use crate::cache::{Cache, Writer};
 use crate::master::Master;
-use crate::phase::obtain::{self, Obtained};
+use crate::phase::obtain::{self, ObtainedValues};
 use crate::publish;
 use crate::session::Session;
 use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service, TlsFault};
-use context::settings::{AddressRule, Keys, Role, Settings};
+use context::settings::{AddressRule, AwaitedKeys, Role, Settings};
 
 /// The key that a master publishes beside its address.
 pub(super) const TOKEN: &str = "token";
@@ -73,7 +73,7 @@ impl Reply {
 
 /// A request that owns its texts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Asked {
+pub(super) enum OwnedRequest {
     Cluster,
     Get { key: String, wait: u64 },
     Create { key: String, value: String },
@@ -81,7 +81,7 @@ pub(super) enum Asked {
     Delete { key: String },
 }
 
-impl From<&Request<'_>> for Asked {
+impl From<&Request<'_>> for OwnedRequest {
     fn from(request: &Request<'_>) -> Self {
         let owned = |text: &str| text.to_owned();
         match *request {
@@ -112,7 +112,7 @@ pub(super) enum Program {
 
 /// How a program that has ended ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct RunResult {
     /// The exit status; `None` for success.
     pub(super) status: Option<Status>,
     /// The values that were substituted.
@@ -125,14 +125,14 @@ pub(super) struct End {
 
 /// Where a run has got to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum RunPosition {
     /// It asks this of the service with this index.
-    Asking(usize, Asked),
-    Ended(End),
+    Asking(usize, OwnedRequest),
+    Ended(RunResult),
 }
 
 /// The content of a machine's cache file; `None` where there is none.
-pub(super) type Disk = Option<Rc<[u8]>>;
+pub(super) type CacheBytes = Option<Rc<[u8]>>;
 
 /// A run with its answers up to now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -147,16 +147,16 @@ pub(super) struct Run {
     /// What a master publishes as its token.
     pub(super) token: &'static str,
     /// The disk when the run began.
-    pub(super) disk: Disk,
+    pub(super) disk: CacheBytes,
     pub(super) replies: Vec<Reply>,
 }
 
 /// What a run has come to.
 #[derive(Debug, Clone)]
 pub(super) struct Progress {
-    pub(super) at: At,
+    pub(super) at: RunPosition,
     /// What a power cut since the last answer may leave on the disk; the last is the disk as it is now.
-    pub(super) disks: Vec<Disk>,
+    pub(super) disks: Vec<CacheBytes>,
 }
 
 /// What 0.1.0 did, as far as the programs' inputs can bring it back.
@@ -182,7 +182,7 @@ pub(super) fn settings(role: Role, services: usize) -> Settings {
         services: (0..services).map(url).collect(),
         trust: Trust::WebPki,
         timeout: Duration::from_secs(TIMEOUT),
-        keys: Keys::WithPlaceholder,
+        keys: AwaitedKeys::WithPlaceholder,
         literal: Vec::new(),
         address: AddressRule::Route,
         early: false,
@@ -197,7 +197,7 @@ fn url(index: usize) -> ServiceUrl {
 }
 
 /// The cache that a machine has with this disk.
-pub(super) fn cache(disk: &Disk, settings: &Settings) -> Cache {
+pub(super) fn cache(disk: &CacheBytes, settings: &Settings) -> Cache {
     Cache::of(disk.as_deref(), "i-1", settings, None)
 }
 
@@ -213,7 +213,7 @@ impl Run {
         // No rule may depend on how long a machine has been up.
         let began = Duration::from_secs(40 * 86_400 * u64::from(self.boot));
         clock.sleep(began);
-        let feed = Rc::new(Feed {
+        let feed = Rc::new(RunInputs {
             clock: clock.clone(),
             replies: RefCell::new(self.replies.iter().cloned().collect()),
             asked: RefCell::new(None),
@@ -239,8 +239,8 @@ impl Run {
         }
         let obtained = self.act(session, &mut cache, behaviour);
         let at = match feed.asked.take() {
-            Some((index, asked)) => At::Asking(index, asked),
-            None => At::Ended(End {
+            Some((index, asked)) => RunPosition::Asking(index, asked),
+            None => RunPosition::Ended(RunResult {
                 status: obtained.trouble.map(|error| error.status()),
                 values: obtained.values,
                 how: obtained.how,
@@ -256,8 +256,8 @@ impl Run {
         mut session: Session<Replay, FakeClock>,
         cache: &mut Cache,
         behaviour: Behaviour,
-    ) -> Obtained {
-        let done = |result: Result<(), Error>| Obtained {
+    ) -> ObtainedValues {
+        let done = |result: Result<(), Error>| ObtainedValues {
             values: BTreeMap::new(),
             trouble: result.err(),
             how: String::new(),
@@ -292,17 +292,17 @@ impl Run {
 }
 
 /// Where the answers of a run come from, and where its disk's content goes.
-struct Feed {
+struct RunInputs {
     clock: FakeClock,
     replies: RefCell<VecDeque<Reply>>,
-    asked: RefCell<Option<(usize, Asked)>>,
+    asked: RefCell<Option<(usize, OwnedRequest)>>,
     /// What the disk has had since the last answer; the first as that came in.
-    disks: RefCell<Vec<Disk>>,
+    disks: RefCell<Vec<CacheBytes>>,
     /// Whether a cache without the token is not written.
     needs_token: bool,
 }
 
-impl Feed {
+impl RunInputs {
     fn write(&self, bytes: &[u8]) {
         // After the request that has no answer yet the run goes on only so that it ends.
         let has_token = bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
@@ -316,7 +316,7 @@ impl Feed {
 struct Replay {
     index: usize,
     url: ServiceUrl,
-    feed: Rc<Feed>,
+    feed: Rc<RunInputs>,
 }
 
 impl Service for Replay {
@@ -339,7 +339,7 @@ impl Service for Replay {
             Some(Reply::Broken) => Err(Failure::new(Kind::Broken, "connection reset")),
             Some(Reply::ClockWrong) => Err(Failure::new(Kind::Tls(TlsFault::Dates), "not yet valid")),
             None => {
-                feed.asked.borrow_mut().get_or_insert((self.index, Asked::from(request)));
+                feed.asked.borrow_mut().get_or_insert((self.index, OwnedRequest::from(request)));
                 feed.clock.sleep(Duration::from_secs(1_000_000));
                 Err(Failure::new(Kind::Nonsense, "the end of the list"))
             }

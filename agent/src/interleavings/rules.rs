@@ -6,7 +6,7 @@ use context::settings::Role;
 use protocol::key::{MASTER_IP, MASTER_READY};
 
 use super::cluster::State;
-use super::replay::{self, At, End, Program, TIMEOUT, TOKEN};
+use super::replay::{self, Program, RunPosition, RunResult, TIMEOUT, TOKEN};
 use super::search::Search;
 
 /// What can be broken.
@@ -31,19 +31,19 @@ pub(super) enum Rule {
 }
 
 /// A broken rule, and how it came to that.
-pub(super) struct Broken {
+pub(super) struct Violation {
     pub(super) rule: Rule,
     pub(super) what: String,
     pub(super) trace: Vec<String>,
 }
 
-impl Broken {
+impl Violation {
     pub(super) fn new(rule: Rule, what: impl Into<String>) -> Self {
         Self { rule, what: what.into(), trace: Vec::new() }
     }
 }
 
-impl fmt::Debug for Broken {
+impl fmt::Debug for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:?}: {}, after {} events:", self.rule, self.what, self.trace.len())?;
         self.trace.iter().try_for_each(|line| writeln!(f, "    {line}"))
@@ -51,8 +51,8 @@ impl fmt::Debug for Broken {
 }
 
 /// For `serve`, which has an answer to give as well.
-impl From<(replay::Reply, Broken)> for Broken {
-    fn from((_, broken): (replay::Reply, Broken)) -> Self {
+impl From<(replay::Reply, Violation)> for Violation {
+    fn from((_, broken): (replay::Reply, Violation)) -> Self {
         broken
     }
 }
@@ -67,7 +67,7 @@ impl Search<'_> {
         value: &str,
         before: Option<&str>,
         force: bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         let (spec, now) = (self.spec(machine), &state.machines[machine]);
         if key == MASTER_IP
             && !force
@@ -75,20 +75,20 @@ impl Search<'_> {
             && let Some(before) = before.filter(|before| !spec.has(before))
         {
             let what = format!("{}, which was replaced, puts {value} in the place of {before}", spec.name);
-            return Err(Broken::new(Rule::StaysAway, what));
+            return Err(Violation::new(Rule::StaysAway, what));
         }
         if [MASTER_IP, MASTER_READY].contains(&key)
             && spec.has(value)
             && let Some(files) = now.files.as_deref().filter(|files| *files != value)
         {
             let what = format!("{}'s own files have {files}, and {key} is {value}", spec.name);
-            return Err(Broken::new(Rule::OneDecision, what));
+            return Err(Violation::new(Rule::OneDecision, what));
         }
         Ok(())
     }
 
     /// Rules about what is under the pin.
-    pub(super) fn check_state(&self, state: &State) -> Result<(), Broken> {
+    pub(super) fn check_state(&self, state: &State) -> Result<(), Violation> {
         for (machine, now) in state.machines.iter().enumerate() {
             let spec = self.spec(machine);
             if !now.has_pushed || now.has_written_ready || state.has_lost {
@@ -97,14 +97,14 @@ impl Search<'_> {
             let ready = state.stores.iter().filter_map(|store| store.ready()).find(|ready| spec.has(ready));
             if let Some(ready) = ready {
                 let what = format!("master_ready says {ready}, and {} has not booted yet", spec.name);
-                return Err(Broken::new(Rule::ReadyInThisBoot, what));
+                return Err(Violation::new(Rule::ReadyInThisBoot, what));
             }
         }
         Ok(())
     }
 
     /// Rules about a run that has ended.
-    pub(super) fn check_end(&self, state: &State, machine: usize, end: &End) -> Result<(), Broken> {
+    pub(super) fn check_end(&self, state: &State, machine: usize, end: &RunResult) -> Result<(), Violation> {
         let (run, _) = self.run_of(state, machine).unwrap();
         let Some(address) = end.values.get(MASTER_IP).filter(|_| run.program == Program::Obtain) else {
             return Ok(());
@@ -117,7 +117,7 @@ impl Search<'_> {
         if !state.was_ready[machine].contains(address) {
             if !is_kept {
                 let what = format!("{name} substitutes {address}, which was not ready");
-                return Err(Broken::new(Rule::WasReady, what));
+                return Err(Violation::new(Rule::WasReady, what));
             }
             let has_waited = end.seconds + 1 >= TIMEOUT;
             let says_so = end.how.contains("earlier boot");
@@ -126,7 +126,7 @@ impl Search<'_> {
                     "{name} substitutes {address} from its cache after {} s against the service's word ({})",
                     end.seconds, end.how
                 );
-                return Err(Broken::new(Rule::CacheAfterSilence, what));
+                return Err(Violation::new(Rule::CacheAfterSilence, what));
             }
         }
         let owner = self.scenario.machines.iter().find(|spec| spec.has(address));
@@ -134,25 +134,25 @@ impl Search<'_> {
             && owner.token != token
         {
             let what = format!("{name} substitutes {address} of {} with the token {token}", owner.name);
-            return Err(Broken::new(Rule::OneMaster, what));
+            return Err(Violation::new(Rule::OneMaster, what));
         }
         let after = replay::cache(&self.disk(state, machine), &settings);
         for key in kept.keys().filter(|_| is_kept) {
             if !end.values.contains_key(key) || !after.values().contains_key(key) {
                 let what = format!("{name} had kept {key}, and has it no longer");
-                return Err(Broken::new(Rule::CachePerValue, what));
+                return Err(Violation::new(Rule::CachePerValue, what));
             }
         }
         let lost = |key: &&String| !after.values().contains_key(*key);
         if let Some(key) = end.values.keys().find(lost) {
             let what = format!("{name} got {key}, and does not keep it for its next boot");
-            return Err(Broken::new(Rule::CachePerValue, what));
+            return Err(Violation::new(Rule::CachePerValue, what));
         }
         Ok(())
     }
 
     /// What must hold when nothing happens any more.
-    pub(super) fn check_joined(&mut self, state: &State) -> Result<(), Broken> {
+    pub(super) fn check_joined(&mut self, state: &State) -> Result<(), Violation> {
         let is_launched = |machine: usize| self.spec(machine).is_master && state.machines[machine].boots > 0;
         let masters: Vec<usize> = (0..state.machines.len()).filter(|machine| is_launched(*machine)).collect();
         if masters.is_empty() || state.has_lost {
@@ -167,7 +167,7 @@ impl Search<'_> {
         for machine in masters {
             let (spec, now) = (self.spec(machine), &state.machines[machine]);
             let (run, progress) = self.run_of(state, machine).unwrap();
-            let At::Ended(end) = &progress.at else { unreachable!("all is quiet") };
+            let RunPosition::Ended(end) = &progress.at else { unreachable!("all is quiet") };
             let own = now.files.as_deref().unwrap_or(spec.addresses[now.address]);
             let is_ready = matches!(run.program, Program::Ready { .. }) && end.status.is_none();
             if is_ready
@@ -179,6 +179,6 @@ impl Search<'_> {
             ends.push(format!("{} at {own}: {:?} {:?}", spec.name, run.program, end.status));
         }
         let what = format!("a new slave gets {address:?} with {token:?} ({})", ends.join("; "));
-        Err(Broken::new(Rule::Joins, what))
+        Err(Violation::new(Rule::Joins, what))
     }
 }

@@ -11,9 +11,9 @@ use protocol::error::Status;
 use protocol::key::{MASTER_IP, MASTER_READY};
 
 use super::Scenario;
-use super::cluster::{Described, Event, Machine, Spec, State, Store};
-use super::replay::{self, Asked, At, Disk, Program, Progress, Reply, Run};
-use super::rules::{Broken, Rule};
+use super::cluster::{Event, EventText, MachineSpec, MachineState, State, Store};
+use super::replay::{self, CacheBytes, OwnedRequest, Program, Progress, Reply, Run, RunPosition};
+use super::rules::{Rule, Violation};
 
 /// What a search has come to.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Report {
     /// How many runs of slaves ended with an address, and without one.
     pub(super) joined: usize,
     pub(super) gave_up: usize,
-    pub(super) broken: Option<Broken>,
+    pub(super) broken: Option<Violation>,
 }
 
 pub(super) struct Search<'a> {
@@ -67,8 +67,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn explore(&mut self, wanted: Option<Rule>) -> Option<Broken> {
-        let counts = |broken: &Broken| wanted.is_none_or(|rule| broken.rule == rule);
+    fn explore(&mut self, wanted: Option<Rule>) -> Option<Violation> {
+        let counts = |broken: &Violation| wanted.is_none_or(|rule| broken.rule == rule);
         let first = self.scenario.beginning();
         self.seen.insert(fingerprint(&first));
         let mut parents: Vec<(usize, Event)> = vec![(0, Event::UrlUp(0))];
@@ -131,7 +131,7 @@ impl<'a> Search<'a> {
         let run = machine.and_then(|machine| state.runs[machine]).map(|run| &self.runs[run as usize]);
         let at = run.map(|(_, progress)| &progress.at);
         let program = run.map(|(run, _)| run.program);
-        Described { event, specs: &self.scenario.machines, before: state, at, program }.to_string()
+        EventText { event, specs: &self.scenario.machines, before: state, at, program }.to_string()
     }
 
     pub(super) fn number(&mut self, run: Run) -> u32 {
@@ -150,12 +150,12 @@ impl<'a> Search<'a> {
         Some((run, progress))
     }
 
-    pub(super) fn spec(&self, machine: usize) -> &Spec {
+    pub(super) fn spec(&self, machine: usize) -> &MachineSpec {
         &self.scenario.machines[machine]
     }
 
     /// The state after an event, and whether a rule was broken on the way.
-    fn after(&mut self, state: &State, event: &Event) -> (State, Result<(), Broken>) {
+    fn after(&mut self, state: &State, event: &Event) -> (State, Result<(), Violation>) {
         let mut next = state.clone();
         let budget = &mut next.budget;
         let mut result = Ok(());
@@ -176,7 +176,7 @@ impl<'a> Search<'a> {
             }
             Event::LoseAnswer(machine) => {
                 budget.losses -= 1;
-                result = self.serve(&mut next, *machine).map(drop).map_err(Broken::from);
+                result = self.serve(&mut next, *machine).map(drop).map_err(Violation::from);
                 self.reply(&mut next, *machine, Reply::Broken);
                 Some(*machine)
             }
@@ -256,21 +256,28 @@ impl<'a> Search<'a> {
     }
 
     /// A machine boots, with what a power cut has left.
-    fn boot(&mut self, state: &mut State, machine: usize, disk: Disk, address: usize, clock_is_wrong: bool) {
-        let Machine { boots, has_published, .. } = state.machines[machine];
-        state.machines[machine] = Machine {
+    fn boot(
+        &mut self,
+        state: &mut State,
+        machine: usize,
+        disk: CacheBytes,
+        address: usize,
+        clock_is_wrong: bool,
+    ) {
+        let MachineState { boots, has_published, .. } = state.machines[machine];
+        state.machines[machine] = MachineState {
             boots: boots + 1,
             address,
             next_address: address,
             clock_is_wrong,
             has_published,
-            ..Machine::off()
+            ..MachineState::off()
         };
         let program = if self.spec(machine).is_master { Program::Push } else { Program::Obtain };
         self.start(state, machine, program, disk);
     }
 
-    fn start(&mut self, state: &mut State, machine: usize, program: Program, disk: Disk) {
+    fn start(&mut self, state: &mut State, machine: usize, program: Program, disk: CacheBytes) {
         let (spec, now) = (*self.spec(machine), &state.machines[machine]);
         let address = spec.addresses.get(now.address).copied().unwrap_or_default();
         let mut held: Vec<_> = [address].into_iter().chain(spec.second).collect();
@@ -294,15 +301,15 @@ impl<'a> Search<'a> {
         self.start(state, machine, program, disk);
     }
 
-    pub(super) fn disk(&self, state: &State, machine: usize) -> Disk {
+    pub(super) fn disk(&self, state: &State, machine: usize) -> CacheBytes {
         self.run_of(state, machine)
             .and_then(|(_, progress)| progress.disks.last().cloned())
             .unwrap_or_default()
     }
 
     /// Answers what a machine asks, by what state the service is in.
-    pub(super) fn answer(&mut self, state: &mut State, machine: usize) -> Result<(), Broken> {
-        let At::Asking(url, _) = self.run_of(state, machine).unwrap().1.at else { return Ok(()) };
+    pub(super) fn answer(&mut self, state: &mut State, machine: usize) -> Result<(), Violation> {
+        let RunPosition::Asking(url, _) = self.run_of(state, machine).unwrap().1.at else { return Ok(()) };
         if state.machines[machine].clock_is_wrong {
             self.reply(state, machine, Reply::ClockWrong);
         } else if state.up[url] {
@@ -325,16 +332,16 @@ impl<'a> Search<'a> {
     }
 
     /// Has the service do what a machine asks.
-    fn serve(&mut self, state: &mut State, machine: usize) -> Result<Reply, (Reply, Broken)> {
+    fn serve(&mut self, state: &mut State, machine: usize) -> Result<Reply, (Reply, Violation)> {
         let (run, progress) = self.run_of(state, machine).unwrap();
-        let At::Asking(url, asked) = progress.at.clone() else { unreachable!("it asks something") };
+        let RunPosition::Asking(url, asked) = progress.at.clone() else { unreachable!("it asks something") };
         let force = run.program == Program::Ready { force: true };
         let store = &mut state.stores[self.scenario.urls[url]];
         let before = store.get(MASTER_IP).map(str::to_owned);
         let reply = store.serve(&asked);
         let is_done = reply == Reply::done();
         match &asked {
-            Asked::Create { key, value } | Asked::Replace { key, value } if is_done => {
+            OwnedRequest::Create { key, value } | OwnedRequest::Replace { key, value } if is_done => {
                 let result = self.check_write(state, machine, key, value, before.as_deref(), force);
                 if key == MASTER_READY {
                     state.machines[machine].has_written_ready = true;
@@ -369,26 +376,29 @@ impl<'a> Search<'a> {
     fn is_about_to_write(&self, state: &State, machine: usize) -> bool {
         let writes = |other: usize| {
             let at = self.run_of(state, other).map(|(_, progress)| &progress.at);
-            matches!(at, Some(At::Asking(_, Asked::Replace { .. } | Asked::Delete { .. })))
+            matches!(
+                at,
+                Some(RunPosition::Asking(_, OwnedRequest::Replace { .. } | OwnedRequest::Delete { .. }))
+            )
         };
         (0..state.machines.len()).any(|other| other != machine && writes(other))
     }
 
     /// Answers at once what no order matters for, and begins the next program of a boot where one has ended.
-    pub(super) fn advance(&mut self, state: &mut State, machine: usize) -> Result<(), Broken> {
+    pub(super) fn advance(&mut self, state: &mut State, machine: usize) -> Result<(), Violation> {
         loop {
             let (run, progress) = self.run_of(state, machine).unwrap();
             let (program, at) = (run.program, progress.at.clone());
             match at {
-                At::Asking(url, Asked::Cluster) => {
+                RunPosition::Asking(url, OwnedRequest::Cluster) => {
                     // The pin comes and goes only with the service's memory.
                     if !state.up[url] || state.machines[machine].clock_is_wrong {
                         return Ok(());
                     }
                     self.answer(state, machine)?;
                 }
-                At::Asking(..) => return Ok(()),
-                At::Ended(end) => {
+                RunPosition::Asking(..) => return Ok(()),
+                RunPosition::Ended(end) => {
                     self.check_end(state, machine, &end)?;
                     let disk = self.disk(state, machine);
                     match program {
@@ -435,7 +445,7 @@ impl<'a> Search<'a> {
     pub(super) fn note_ready(&self, state: &mut State) {
         let ready: Vec<String> = state.stores.iter().filter_map(Store::ready).map(str::to_owned).collect();
         for machine in 0..state.machines.len() {
-            let is_asking = |(_, progress): (&Run, &Progress)| matches!(progress.at, At::Asking(..));
+            let is_asking = |(_, progress): (&Run, &Progress)| matches!(progress.at, RunPosition::Asking(..));
             if !self.spec(machine).is_master && self.run_of(state, machine).is_some_and(is_asking) {
                 state.was_ready[machine].extend(ready.iter().cloned());
             }

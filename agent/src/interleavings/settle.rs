@@ -1,8 +1,8 @@
 //! Liveness: where a state leads once all faults have ended.
 
 use super::cluster::{State, is_restarted};
-use super::replay::{At, End, Program, Run};
-use super::rules::{Broken, Rule};
+use super::replay::{Program, Run, RunPosition, RunResult};
+use super::rules::{Rule, Violation};
 use super::search::{Search, fingerprint};
 
 /// Most events between the end of all faults and a joined cluster.
@@ -13,7 +13,7 @@ const RESTARTS: usize = 5;
 impl Search<'_> {
     /// Once all faults have ended, the runs go on in turn, the units run again what failed, and then a new slave must get
     /// the address of a master that is ready.
-    pub(super) fn settle(&mut self, state: &State) -> Result<(), Broken> {
+    pub(super) fn settle(&mut self, state: &State) -> Result<(), Violation> {
         let mut state = state.clone();
         state.up.fill(true);
         for machine in &mut state.machines {
@@ -41,12 +41,14 @@ impl Search<'_> {
                 for machine in those {
                     let Some((_, progress)) = self.run_of(&state, machine) else { continue };
                     match &progress.at {
-                        At::Asking(..) => self.answer(&mut state, machine)?,
-                        At::Ended(end) if masters && is_restarted(end.status) && restarts[machine] > 0 => {
+                        RunPosition::Asking(..) => self.answer(&mut state, machine)?,
+                        RunPosition::Ended(end)
+                            if masters && is_restarted(end.status) && restarts[machine] > 0 =>
+                        {
                             restarts[machine] -= 1;
                             self.again(&mut state, machine);
                         }
-                        At::Ended(_) => continue,
+                        RunPosition::Ended(_) => continue,
                     }
                     is_quiet = false;
                     self.advance(&mut state, machine)?;
@@ -60,11 +62,11 @@ impl Search<'_> {
                 return Ok(());
             }
         }
-        Err(Broken::new(Rule::Joins, "the machines go on asking without end"))
+        Err(Violation::new(Rule::Joins, "the machines go on asking without end"))
     }
 
     /// What a new slave gets when nothing else happens.
-    pub(super) fn probe(&mut self, state: &State) -> Option<End> {
+    pub(super) fn probe(&mut self, state: &State) -> Option<RunResult> {
         let mut stores = state.stores.clone();
         let mut run = Run {
             program: Program::Obtain,
@@ -78,8 +80,8 @@ impl Search<'_> {
         for _ in 0..MOST_SETTLING_STEPS {
             let number = self.number(run.clone());
             match &self.runs[number as usize].1.at {
-                At::Ended(end) => return Some(end.clone()),
-                At::Asking(url, asked) => {
+                RunPosition::Ended(end) => return Some(end.clone()),
+                RunPosition::Asking(url, asked) => {
                     run.replies.push(stores[self.scenario.urls[*url]].serve(asked));
                 }
             }

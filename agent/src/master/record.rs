@@ -70,9 +70,9 @@ pub trait Memory {
 
 /// The memory of a machine that could not be told from a clone of it: it ends with the program.
 #[derive(Debug, Default)]
-pub struct Unremembered(Record);
+pub struct ForgottenRecord(Record);
 
-impl Memory for Unremembered {
+impl Memory for ForgottenRecord {
     fn record(&self) -> &Record {
         &self.0
     }

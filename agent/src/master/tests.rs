@@ -15,12 +15,12 @@ fn master(memory: &mut dyn Memory) -> Master<'_> {
 
 /// Boots a master at 10.0.0.5 with a service that is asked exactly this.
 fn pushed(script: Vec<(&'static str, Reply)>) -> Result<IpAddr, Error> {
-    master(&mut Unremembered::default()).push(&mut FakeSession::script(1500, script).session)
+    master(&mut ForgottenRecord::default()).push(&mut FakeSession::script(1500, script).session)
 }
 
 /// The same master after its boot.
 fn readied(script: Vec<(&'static str, Reply)>) -> Result<IpAddr, Error> {
-    master(&mut Unremembered::default()).ready(&mut FakeSession::script(1500, script).session)
+    master(&mut ForgottenRecord::default()).ready(&mut FakeSession::script(1500, script).session)
 }
 
 #[test]
@@ -91,13 +91,13 @@ fn ends_at_once_when_the_pin_is_gone() {
 fn lets_the_boot_go_on_after_thirty_seconds() {
     let mut fake = FakeSession::new(&["pair"], 1500, |_| failed(Kind::Connect));
     assert_eq!(
-        master(&mut Unremembered::default()).push(&mut fake.session).unwrap_err().status(),
+        master(&mut ForgottenRecord::default()).push(&mut fake.session).unwrap_err().status(),
         Status::Unreachable
     );
     assert!(fake.session.clock().now() <= PUSH_LIMIT);
     let mut fake = FakeSession::new(&["pair"], 1500, |_| (failed(Kind::Timeout).0, 1000));
     assert_eq!(
-        master(&mut Unremembered::default()).push(&mut fake.session).unwrap_err().status(),
+        master(&mut ForgottenRecord::default()).push(&mut fake.session).unwrap_err().status(),
         Status::Unreachable
     );
     assert!(fake.session.clock().now() <= PUSH_LIMIT);
@@ -188,12 +188,12 @@ fn shows_nothing_that_could_steer_a_console() {
 }
 
 /// A master that had this address at an earlier boot, and said then that it is ready.
-fn remembering(before: &str) -> Unremembered {
+fn remembering(before: &str) -> ForgottenRecord {
     let mut record = Record::default();
     record.intend(before.parse().unwrap());
     record.confirm(before.parse().unwrap());
     record.ready_in = Some("first".to_owned());
-    let mut memory = Unremembered::default();
+    let mut memory = ForgottenRecord::default();
     memory.keep(record);
     memory
 }
@@ -243,7 +243,7 @@ fn does_not_take_an_address_that_many_machines_hold_for_its_own_once_it_remember
             ("get master_ip", value("10.0.0.6")),
         ]
     };
-    let mut clones = Unremembered::default();
+    let mut clones = ForgottenRecord::default();
     clones.keep(Record::of_clone());
     for (mut memory, says) in
         [(remembering("10.0.0.5"), "10.0.0.6 (an address that this machine has too"), (clones, "is a clone")]
@@ -301,7 +301,7 @@ fn writes_over_what_does_not_open_only_with_force() {
     let found = || {
         vec![("cluster", done()), ("create master_ip=10.0.0.5", exists()), ("get master_ip", does_not_open())]
     };
-    let mut memory = Unremembered::default();
+    let mut memory = ForgottenRecord::default();
     let mut master = master(&mut memory);
     for error in [
         master.push(&mut FakeSession::script(1500, found()).session).unwrap_err(),
@@ -347,7 +347,7 @@ fn withdraws_the_ready_of_an_earlier_boot_but_not_of_this_one() {
 
 #[test]
 fn remembers_before_it_says_so_that_it_is_ready() {
-    let mut memory = Unremembered::default();
+    let mut memory = ForgottenRecord::default();
     let mut fake = FakeSession::new(&["pair"], 20, |line| match line {
         "pair cluster" | "pair create master_ip=10.0.0.5" => done(),
         // The service does it, and the machine never learns.
@@ -393,7 +393,7 @@ fn ends_at_the_next_boot_what_force_began() {
 
 #[test]
 fn looks_again_before_it_repeats_a_write() {
-    let mut memory = Unremembered::default();
+    let mut memory = ForgottenRecord::default();
     let script = vec![
         ("cluster", done()),
         ("create master_ip=10.0.0.5", exists()),
@@ -474,7 +474,7 @@ fn says_again_what_the_originals_unit_says_only_once() {
 
 #[test]
 fn has_one_address_in_one_boot() {
-    let mut memory = Unremembered::default();
+    let mut memory = ForgottenRecord::default();
     let late: AddressRule = AddressRule::Literal("10.0.0.6".parse().unwrap());
     assert_eq!(master(&mut memory).decide(None).unwrap().to_string(), "10.0.0.5");
     // 10.0.0.5 is not held: what the files say cannot be reached.

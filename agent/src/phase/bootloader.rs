@@ -16,8 +16,8 @@ use crate::cache::Binding;
 use crate::files;
 use crate::root::Root;
 use context::document::Document;
-use context::settings::Found;
-use kept::{Kept, Owner};
+use context::settings::FoundSection;
+use kept::{KeptState, Owner};
 use protocol::error::Error;
 
 mod kept;
@@ -45,19 +45,19 @@ const PRODUCT_UUID: &str = "/sys/class/dmi/id/product_uuid";
 /// # Errors
 /// A file cannot be read, or a section never ends.
 pub(super) fn guest(root: &Root) -> Result<Option<Guest>, Error> {
-    let kept = Kept::new(root, root.path(ROOT_RW), machine(root));
+    let kept = KeptState::new(root, root.path(ROOT_RW), machine(root));
     if root.path(USER_DATA).exists() { fetched(root, &kept).map(Some) } else { kept_only(root, &kept) }
 }
 
 /// The guest of the user-data that this boot has fetched: what is kept of other user-data goes.
-fn fetched(root: &Root, kept: &Kept<'_>) -> Result<Guest, Error> {
+fn fetched(root: &Root, kept: &KeptState<'_>) -> Result<Guest, Error> {
     if kept.owner() != Owner::ThisMachine {
         const WHY: &str = "since this machine has fetched user-data of its own, and did not keep that";
         kept.remove(WHY);
         kept.remove_extra_settings(WHY);
     }
     let guest = read(root, kept, &root.path(USER_DATA)).map(|(guest, document)| {
-        let is_of_cluster = matches!(guest.settings(), Ok(Found::Cluster(_)));
+        let is_of_cluster = matches!(guest.settings(), Ok(FoundSection::Cluster(_)));
         (guest, is_of_cluster.then_some(document))
     });
     match &guest {
@@ -73,7 +73,7 @@ fn fetched(root: &Root, kept: &Kept<'_>) -> Result<Guest, Error> {
 
 /// The guest of a boot that has fetched nothing: its user-data is the one that an earlier boot has kept, perhaps in
 /// another machine.
-fn kept_only(root: &Root, kept: &Kept<'_>) -> Result<Option<Guest>, Error> {
+fn kept_only(root: &Root, kept: &KeptState<'_>) -> Result<Option<Guest>, Error> {
     if !kept.pristine().exists() {
         return Ok(None);
     }
@@ -89,7 +89,7 @@ fn kept_only(root: &Root, kept: &Kept<'_>) -> Result<Option<Guest>, Error> {
 }
 
 /// A guest with this user-data, and with the extra user-data of this boot or of an earlier one.
-fn read(root: &Root, kept: &Kept<'_>, user_data: &Path) -> Result<(Guest, Document), Error> {
+fn read(root: &Root, kept: &KeptState<'_>, user_data: &Path) -> Result<(Guest, Document), Error> {
     let document = Document::read(user_data)?;
     let mut sections: Vec<_> = document.section()?.into_iter().collect();
     let extra = root.path(EXTRA_USER_DATA);
@@ -106,7 +106,7 @@ fn read(root: &Root, kept: &Kept<'_>, user_data: &Path) -> Result<(Guest, Docume
 /// # Errors
 /// As [`guest`].
 pub(super) fn booted_guest(root: &Root) -> Result<Option<Guest>, Error> {
-    let kept = Kept::new(root, root.path(BOOTED_RW), machine(root));
+    let kept = KeptState::new(root, root.path(BOOTED_RW), machine(root));
     let user_data = root.path(BOOTED_RW).join(COPY);
     if !user_data.exists() {
         return Ok(None);
@@ -130,6 +130,6 @@ fn machine(root: &Root) -> Option<String> {
 }
 
 /// Without a product_uuid (no DMI) there is no telling a clone, so there is no cache.
-fn binding(root: &Root, kept: &Kept<'_>) -> Option<Binding> {
+fn binding(root: &Root, kept: &KeptState<'_>) -> Option<Binding> {
     machine(root).map(|instance| Binding { file: kept.cache(), instance })
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::obtain::HttpSession;
-use super::obtain::Obtained;
+use super::obtain::ObtainedValues;
 use super::recorded::RecordedRun;
 use super::substitution::{Substitution, Targets, replaced};
 use super::{Guest, bootloader, cloud_init, early, obtain};
 use crate::cache::Cache;
-use crate::cli::Target;
+use crate::cli::SubstituteIn;
 use crate::record;
 use crate::root::Root;
 use context::check::{Finding, Severity};
-use context::settings::{Found, Role};
+use context::settings::{FoundSection, Role};
 use protocol::error::Error;
 use protocol::node::NodeState;
 
@@ -21,20 +21,20 @@ use protocol::node::NodeState;
 ///
 /// # Errors
 /// What failed first. Whatever could be substituted has been, and files that were not are whole.
-pub fn contextualize(root: &Root, user_data: &[PathBuf], target: Target) -> Result<String, Error> {
+pub fn contextualize(root: &Root, user_data: &[PathBuf], target: SubstituteIn) -> Result<String, Error> {
     match target {
-        Target::Files { files, wait } => {
+        SubstituteIn::Files { files, wait } => {
             let guest = Guest::find(root, user_data)?;
             let files = if files.is_empty() { guest.user_data.clone() } else { below(root, &files) };
             run(root, &guest, files.into(), wait)
         }
-        Target::Early { parts } => early::contextualize(root, &parts),
-        Target::CloudInit { files } => match cloud_init::guest(root)? {
+        SubstituteIn::Early { parts } => early::contextualize(root, &parts),
+        SubstituteIn::CloudInit { files } => match cloud_init::guest(root)? {
             Some(guest) if files.is_empty() => run(root, &guest, cloud_init::targets(root), true),
             Some(guest) => run(root, &Guest { records: false, ..guest }, below(root, &files).into(), true),
             None => Ok("cloud-init has no instance with user-data: nothing to do".to_owned()),
         },
-        Target::Bootloader => {
+        SubstituteIn::Bootloader => {
             let outcome = bootloader::guest(root).and_then(|guest| match guest {
                 Some(guest) => run(root, &guest, guest.user_data.clone().into(), true),
                 None => Ok("the boot loader found no user-data: nothing to do".to_owned()),
@@ -51,11 +51,11 @@ pub(super) fn below(root: &Root, files: &[PathBuf]) -> Vec<PathBuf> {
 
 pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> Result<String, Error> {
     let settings = match guest.settings()? {
-        Found::Cluster(settings) => settings,
-        Found::NoPin { place } => {
+        FoundSection::Cluster(settings) => settings,
+        FoundSection::NoPin { place } => {
             return Ok(format!("no cvm_cluster_pin in the ucernvm section of {place}: nothing to do"));
         }
-        Found::NoSection => return without_section(guest),
+        FoundSection::NoSection => return without_section(guest),
     };
     let mut recorded = RecordedRun::new(root, guest, &settings, &targets);
     let mut substitution = Substitution::new(root, targets, !guest.remembers(root, &settings));
@@ -75,7 +75,7 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
     let obtained = match lost(&taken.findings, is_unread) {
         // Waiting would bring this slave nothing.
         Some(error) if settings.role == Role::Slave && !substitution.has_placeholder() => {
-            Obtained::nothing(error)
+            ObtainedValues::nothing(error)
         }
         _ => obtain::obtain(root, &mut session, &mut cache, &settings, &keys, wait),
     };

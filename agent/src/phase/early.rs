@@ -10,7 +10,7 @@ use super::{Guest, cloud_init};
 use crate::files;
 use crate::root::Root;
 use context::document::Document;
-use context::settings::Found;
+use context::settings::FoundSection;
 use protocol::error::Error;
 
 /// Substitutes in `parts` if the section says `cvm_cluster_early=yes`; what was done, in one sentence.
@@ -23,7 +23,7 @@ pub(super) fn contextualize(root: &Root, parts: &[PathBuf]) -> Result<String, Er
         return nothing("cloud-init has no instance with user-data");
     };
     match guest.settings()? {
-        Found::Cluster(settings) if settings.early => {}
+        FoundSection::Cluster(settings) if settings.early => {}
         _ => return nothing("the section does not switch it on"),
     }
     let mut parts = below(root, parts);

@@ -26,7 +26,7 @@ use crate::cache::Binding;
 use crate::root::Root;
 use context::check::Taken;
 use context::document::{Document, Section};
-use context::settings::{Found, Settings};
+use context::settings::{FoundSection, Settings};
 use protocol::error::Error;
 
 /// Where amiconfig keeps the EC2-style user-data (amiconfig.sh).
@@ -97,7 +97,7 @@ impl Guest {
     ///
     /// # Errors
     /// A setting makes no sense.
-    pub fn settings(&self) -> Result<Found, Error> {
+    pub fn settings(&self) -> Result<FoundSection, Error> {
         Settings::from_sections(&self.sections)
     }
 }

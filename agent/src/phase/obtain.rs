@@ -26,7 +26,7 @@ const UPTIME: &str = "/proc/uptime";
 pub const PIN_HAS_EXPIRED: &str = "the pin has expired, new slaves cannot join";
 
 /// What a master or a slave has got.
-pub(crate) struct Obtained {
+pub(crate) struct ObtainedValues {
     pub(crate) values: BTreeMap<String, String>,
     /// Why that is not all, or why the service does not know of it.
     pub(crate) trouble: Option<Error>,
@@ -34,7 +34,7 @@ pub(crate) struct Obtained {
     pub(crate) how: String,
 }
 
-impl Obtained {
+impl ObtainedValues {
     pub(super) fn nothing(trouble: Error) -> Self {
         Self { values: BTreeMap::new(), trouble: Some(trouble), how: String::new() }
     }
@@ -49,11 +49,11 @@ pub(super) fn obtain(
     settings: &Settings,
     keys: &[String],
     wait: bool,
-) -> Obtained {
+) -> ObtainedValues {
     match settings.role {
         Role::Master => match master(root, settings, cache, false) {
             Ok(mut master) => push(session, &mut master),
-            Err(error) => Obtained::nothing(error),
+            Err(error) => ObtainedValues::nothing(error),
         },
         Role::Slave => gather(session, keys, cache, wait),
     }
@@ -63,7 +63,10 @@ pub(super) fn obtain(
 pub(crate) type HttpSession = Session<ContextService, SystemClock>;
 
 /// A master's own address goes into its own files even when the service cannot be told.
-pub(crate) fn push<S: Service, C: Clock>(session: &mut Session<S, C>, master: &mut Master<'_>) -> Obtained {
+pub(crate) fn push<S: Service, C: Clock>(
+    session: &mut Session<S, C>,
+    master: &mut Master<'_>,
+) -> ObtainedValues {
     let pushed = master.push(session);
     if let Ok(address) = &pushed {
         session.set_address(*address);
@@ -75,10 +78,10 @@ pub(crate) fn push<S: Service, C: Clock>(session: &mut Session<S, C>, master: &m
                 (address, None, PIN_HAS_EXPIRED.to_owned())
             }
             Ok(address) => (address, Some(error), String::new()),
-            Err(_) => return Obtained::nothing(error),
+            Err(_) => return ObtainedValues::nothing(error),
         },
     };
-    Obtained { values: BTreeMap::from([(MASTER_IP.to_owned(), address.to_string())]), trouble, how }
+    ObtainedValues { values: BTreeMap::from([(MASTER_IP.to_owned(), address.to_string())]), trouble, how }
 }
 
 /// This machine as a master, with what it remembers; `force` takes the cluster back from one that has replaced it.
@@ -109,18 +112,18 @@ pub(crate) fn gather<S: Service, C: Clock>(
     keys: &[String],
     cache: &mut Cache,
     wait: bool,
-) -> Obtained {
+) -> ObtainedValues {
     let obtained = if cache.values().contains_key(MASTER_IP) {
         let (gathered, how) = slave::gather_again(session, keys, cache.values(), wait);
-        Obtained { values: gathered.values.clone(), trouble: gathered.into_shortfall(), how }
+        ObtainedValues { values: gathered.values.clone(), trouble: gathered.into_shortfall(), how }
     } else {
         match if wait { slave::gather(session, keys) } else { slave::look(session, keys) } {
-            Ok(gathered) => Obtained {
+            Ok(gathered) => ObtainedValues {
                 how: format!("the master, {}, is ready", gathered.values[MASTER_IP]),
                 values: gathered.values.clone(),
                 trouble: Gathered::into_shortfall(gathered),
             },
-            Err(error) => Obtained::nothing(error),
+            Err(error) => ObtainedValues::nothing(error),
         }
     };
     cache.learn(&obtained.values);

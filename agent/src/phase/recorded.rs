@@ -10,7 +10,7 @@ use protocol::key::MASTER_IP;
 use super::substitution::Targets;
 use super::{Guest, once};
 use crate::files;
-use crate::record::{self, Once, Placeholders, RunRecord, RunState};
+use crate::record::{self, ModuleRun, Placeholders, RunRecord, RunState};
 use crate::root::Root;
 
 /// A run in progress.
@@ -136,7 +136,7 @@ impl<'g> RecordedRun<'g> {
     /// Notes for each module that has not run yet what it will find.
     fn will_run(&mut self, address: Option<&String>, literal: &Placeholders) {
         for module in self.consumers.keys().filter(|module| self.guest.semaphores(module).is_empty()) {
-            let once = Once {
+            let once = ModuleRun {
                 boot: self.record.boot.clone(),
                 at: record::now(),
                 literal: literal.get(module).cloned().unwrap_or_default(),
@@ -175,8 +175,8 @@ impl<'g> RecordedRun<'g> {
 }
 
 /// What ran with what: `runcmd, scripts_user of cloud-init ran with literal placeholders (Thu, 26 Nov 2026 …)`.
-pub(crate) fn describe_wrong_runs(wrong: &[(&String, &Once)]) -> String {
-    let with = |once: &Once| match (&once.master_ip, once.literal.is_empty()) {
+pub(crate) fn describe_wrong_runs(wrong: &[(&String, &ModuleRun)]) -> String {
+    let with = |once: &ModuleRun| match (&once.master_ip, once.literal.is_empty()) {
         (Some(address), true) => format!("the address {address}"),
         _ => "literal placeholders".to_owned(),
     };
@@ -222,8 +222,8 @@ impl Guest {
         &self,
         record: &'r RunRecord,
         address: Option<&String>,
-    ) -> Vec<(&'r String, &'r Once)> {
-        let is_wrong = |once: &Once| {
+    ) -> Vec<(&'r String, &'r ModuleRun)> {
+        let is_wrong = |once: &ModuleRun| {
             !once.literal.is_empty()
                 || (address.is_some() && once.master_ip.is_some() && once.master_ip.as_ref() != address)
         };

@@ -13,7 +13,7 @@ use crate::record::Placeholders;
 use crate::root::Root;
 use context::document::Document;
 use context::placeholder::Placeholder;
-use context::settings::{Keys, Settings};
+use context::settings::{AwaitedKeys, Settings};
 use protocol::error::{Error, Status};
 
 /// What every placeholder ends with.
@@ -132,8 +132,10 @@ impl<'a> Substitution<'a> {
     /// The keys to wait for.
     pub(super) fn keys(&self, settings: &Settings) -> Vec<String> {
         match &settings.keys {
-            Keys::Only(keys) => keys.clone(),
-            Keys::WithPlaceholder => self.keys.iter().filter(|key| settings.brings(key)).cloned().collect(),
+            AwaitedKeys::Only(keys) => keys.clone(),
+            AwaitedKeys::WithPlaceholder => {
+                self.keys.iter().filter(|key| settings.brings(key)).cloned().collect()
+            }
         }
     }
 

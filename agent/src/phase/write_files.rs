@@ -38,7 +38,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) struct WrittenFile {
     /// Below the guest's root, absolute and without `..`.
     pub(super) path: PathBuf,
-    pub(super) content: Content,
+    pub(super) content: WrittenContent,
     /// Whether there was, or may have been, something before the content.
     pub(super) appends: bool,
     /// User and group by name, as the entry has them; `None`: root.
@@ -50,7 +50,7 @@ pub(super) struct WrittenFile {
 
 /// What cloud-init writes into a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum WrittenContent {
     Known(Vec<u8>),
     /// It was fetched from an address, or could not be decoded.
     Unknown,
@@ -93,7 +93,7 @@ pub(super) fn edit_encoded<'d>(
         if !encoding.base64 && !scalar.is_binary {
             continue;
         }
-        let Content::Known(content) = content(entry) else { continue };
+        let WrittenContent::Known(content) = content(entry) else { continue };
         if let Some(edited) = edit(&path, &content)? {
             edits.push((scalar.span.clone(), encoding.encode(edited, scalar.is_binary)));
         }
@@ -142,20 +142,21 @@ impl WrittenFile {
             return;
         }
         self.appends = earlier.appends;
-        self.content = match (earlier.content, std::mem::replace(&mut self.content, Content::Unknown)) {
-            (Content::Known(mut content), Content::Known(more)) => {
+        self.content = match (earlier.content, std::mem::replace(&mut self.content, WrittenContent::Unknown))
+        {
+            (WrittenContent::Known(mut content), WrittenContent::Known(more)) => {
                 content.extend(more);
-                Content::Known(content)
+                WrittenContent::Known(content)
             }
-            _ => Content::Unknown,
+            _ => WrittenContent::Unknown,
         };
     }
 
     /// Whether the context may mean a placeholder in it.
     pub(super) fn has_placeholder(&self) -> bool {
         match &self.content {
-            Content::Known(content) => placeholder::find(content).next().is_some(),
-            Content::Unknown => true,
+            WrittenContent::Known(content) => placeholder::find(content).next().is_some(),
+            WrittenContent::Unknown => true,
         }
     }
 
@@ -244,14 +245,14 @@ impl Encoding {
     }
 }
 
-fn content(entry: &Node) -> Content {
+fn content(entry: &Node) -> WrittenContent {
     if entry.get("source").and_then(|source| source.get("uri")).is_some() {
-        return Content::Unknown;
+        return WrittenContent::Unknown;
     }
     let content = entry.get("content").and_then(Node::scalar);
     content
         .map_or(Some(Vec::new()), |scalar| decode(scalar, Encoding::of(entry)))
-        .map_or(Content::Unknown, Content::Known)
+        .map_or(WrittenContent::Unknown, WrittenContent::Known)
 }
 
 /// `extract_contents`; `None` where it fails.
@@ -289,9 +290,9 @@ mod tests {
 
     fn known(file: &WrittenFile) -> &str {
         match &file.content {
-            Content::Known(content) if content.starts_with(&[0x1f]) => "packed",
-            Content::Known(content) => std::str::from_utf8(content).unwrap(),
-            Content::Unknown => "unknown",
+            WrittenContent::Known(content) if content.starts_with(&[0x1f]) => "packed",
+            WrittenContent::Known(content) => std::str::from_utf8(content).unwrap(),
+            WrittenContent::Unknown => "unknown",
         }
     }
 

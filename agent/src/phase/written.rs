@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::write_files::{Content, WrittenFile};
+use super::write_files::{WrittenContent, WrittenFile};
 use crate::files::{self, Edited};
 use crate::root::Root;
 use context::document::Document;
@@ -20,7 +20,7 @@ use protocol::error::{Error, Status};
 
 /// What was done to a file.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct FileChanges {
     pub(super) replaced: BTreeSet<Placeholder>,
     /// The values are there, but the text around the placeholder is no longer the entry's.
     pub(super) left: BTreeSet<Placeholder>,
@@ -29,7 +29,11 @@ pub(super) struct Done {
 
 impl WrittenFile {
     /// The placeholders in a file that are this entry's, before their values are known.
-    pub(super) fn placeholders_in(&self, file: &files::Content, may_repair: bool) -> BTreeSet<Placeholder> {
+    pub(super) fn placeholders_in(
+        &self,
+        file: &files::FileContent,
+        may_repair: bool,
+    ) -> BTreeSet<Placeholder> {
         let names = self.names(file);
         if may_repair && self.is_cut(&file.bytes) {
             return names;
@@ -48,10 +52,10 @@ impl WrittenFile {
         path: &Path,
         values: &BTreeMap<String, String>,
         may_repair: bool,
-    ) -> Result<Done, Error> {
-        let mut done = Done::default();
+    ) -> Result<FileChanges, Error> {
+        let mut done = FileChanges::default();
         files::edit(root, path, |file| {
-            done = Done::default();
+            done = FileChanges::default();
             let names = self.names(file);
             let values: BTreeMap<_, _> = names
                 .iter()
@@ -93,24 +97,24 @@ impl WrittenFile {
     pub(super) fn try_values(&self, root: &Root, values: &BTreeMap<String, String>) -> Result<(), Error> {
         let path = root.path(&self.path);
         let content = match &self.content {
-            Content::Known(content) => content.clone(),
-            Content::Unknown => files::read(root, &path).map(|file| file.bytes).unwrap_or_default(),
+            WrittenContent::Known(content) => content.clone(),
+            WrittenContent::Unknown => files::read(root, &path).map(|file| file.bytes).unwrap_or_default(),
         };
         rendered(&path, content, values).map(drop)
     }
 
     /// The placeholders that the context may mean in this file.
-    fn names(&self, file: &files::Content) -> BTreeSet<Placeholder> {
+    fn names(&self, file: &files::FileContent) -> BTreeSet<Placeholder> {
         match &self.content {
-            Content::Known(content) => names_in(content),
-            Content::Unknown if file.only_root_writes => names_in(&file.bytes),
-            Content::Unknown => BTreeSet::new(),
+            WrittenContent::Known(content) => names_in(content),
+            WrittenContent::Unknown if file.only_root_writes => names_in(&file.bytes),
+            WrittenContent::Unknown => BTreeSet::new(),
         }
     }
 
     /// Whether a file holds only the beginning of the entry's content, with nothing or zeros in the place of the rest.
     fn is_cut(&self, bytes: &[u8]) -> bool {
-        let Content::Known(content) = &self.content else { return false };
+        let WrittenContent::Known(content) = &self.content else { return false };
         let zeros = bytes.iter().rev().take_while(|b| **b == 0).count();
         let kept = &bytes[..bytes.len() - zeros];
         !self.appends
@@ -122,7 +126,7 @@ impl WrittenFile {
 
     /// The file as the context says it, with the values.
     fn whole(&self, root: &Root, path: &Path, values: &BTreeMap<String, String>) -> Result<Edited, Error> {
-        let Content::Known(content) = &self.content else { return Ok(Vec::new().into()) };
+        let WrittenContent::Known(content) = &self.content else { return Ok(Vec::new().into()) };
         let bytes = rendered(path, content.clone(), values)?;
         let names = self.owner.as_deref().unwrap_or("root:root");
         let (user, group) = names.split_once(':').unwrap_or((names, "root"));
@@ -141,7 +145,7 @@ impl WrittenFile {
     }
 
     /// A file in a directory that another user can change may have been put there by him.
-    fn refuse_foreign(&self, root: &Root, path: &Path, file: &files::Content) -> Result<(), Error> {
+    fn refuse_foreign(&self, root: &Root, path: &Path, file: &files::FileContent) -> Result<(), Error> {
         let next =
             "give the file the owner and the permissions that its write_files entry has, or write it again";
         let user = self.user();
@@ -174,7 +178,7 @@ impl WrittenFile {
         bytes: &[u8],
         values: &BTreeMap<String, String>,
     ) -> Result<Vec<u8>, Error> {
-        let Content::Known(content) = &self.content else { return Ok(bytes.to_vec()) };
+        let WrittenContent::Known(content) = &self.content else { return Ok(bytes.to_vec()) };
         let with_values = rendered(path, content.clone(), values)?;
         if let Some(at) = find(bytes, content) {
             return Ok([&bytes[..at], &with_values, &bytes[at + content.len()..]].concat());
@@ -255,7 +259,7 @@ mod tests {
     fn entry(content: &str) -> WrittenFile {
         WrittenFile {
             path: PathBuf::from("/etc/x"),
-            content: Content::Known(content.as_bytes().to_vec()),
+            content: WrittenContent::Known(content.as_bytes().to_vec()),
             appends: false,
             owner: None,
             mode: 0o644,
@@ -269,7 +273,7 @@ mod tests {
 
     /// What becomes of a file; `open` makes it one that another user can put another in the place of.
     #[track_caller]
-    fn check(entry: &WrittenFile, is_open: bool, before: &str, after: &str) -> Done {
+    fn check(entry: &WrittenFile, is_open: bool, before: &str, after: &str) -> FileChanges {
         use std::os::unix::fs::PermissionsExt as _;
         let guest = tempfile::tempdir().unwrap();
         let path = guest.path().join("x");
@@ -330,7 +334,7 @@ mod tests {
 
     #[test]
     fn takes_what_was_fetched_only_where_root_alone_writes() {
-        let own = WrittenFile { content: Content::Unknown, ..entry("") };
+        let own = WrittenFile { content: WrittenContent::Unknown, ..entry("") };
         let before = format!("ip={IP}\n");
         check(&own, false, &before, "ip=192.0.2.1\n");
         check(&own, true, &before, &before);
@@ -341,8 +345,12 @@ mod tests {
         let guest = tempfile::tempdir().unwrap();
         let root = Root::from(guest.path());
         let own = WrittenFile { mode: 0o600, ..entry(&format!("token={TOKEN}\n")) };
-        let file =
-            |uid: u32, mode: u32| files::Content { bytes: Vec::new(), uid, mode, only_root_writes: false };
+        let file = |uid: u32, mode: u32| files::FileContent {
+            bytes: Vec::new(),
+            uid,
+            mode,
+            only_root_writes: false,
+        };
         let me = rustix::process::geteuid().as_raw();
         let refuses = |own: &WrittenFile, uid: u32, mode: u32| {
             own.refuse_foreign(&root, Path::new("/x"), &file(uid, mode)).is_err()

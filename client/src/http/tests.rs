@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 use crate::connection::Connection;
-use crate::mock_server::{Act, MockServer, answer};
+use crate::mock_server::{MockAction, MockServer, answer};
 
 const PIN: &str = "enico1qq0oey";
 /// Longer than any answer takes here, shorter than a person at a failing test likes to wait.
@@ -21,18 +21,18 @@ fn client(url: &str) -> HttpService {
 }
 
 /// What a service that plays these acts gives for a request, within a limit.
-fn ask(acts: Vec<Act>, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure> {
+fn ask(acts: Vec<MockAction>, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure> {
     let service = MockServer::start(acts);
     client(&service.url("http")).send(request, limit)
 }
 
 #[track_caller]
-fn check(act: Act, request: &Request<'_>, expected: Outcome) {
+fn check(act: MockAction, request: &Request<'_>, expected: Outcome) {
     assert_eq!(ask(vec![act], request, PLENTY).map(|answer| answer.outcome), Ok(expected));
 }
 
 #[track_caller]
-fn check_failure(act: Act, request: &Request<'_>, kind: Kind, cause: &str) {
+fn check_failure(act: MockAction, request: &Request<'_>, kind: Kind, cause: &str) {
     let failure = ask(vec![act], request, PLENTY).unwrap_err();
     assert_eq!(failure.kind, kind, "{failure}");
     assert!(failure.cause.contains(cause), "{failure}");
@@ -41,12 +41,12 @@ fn check_failure(act: Act, request: &Request<'_>, kind: Kind, cause: &str) {
     }
 }
 
-fn json(status: &str, body: &str) -> Act {
-    Act::answer(status, "Content-Type: application/json\r\n", body)
+fn json(status: &str, body: &str) -> MockAction {
+    MockAction::answer(status, "Content-Type: application/json\r\n", body)
 }
 
-fn text(body: &str) -> Act {
-    Act::answer("200 OK", "Content-Type: text/plain; charset=utf-8\r\n", body)
+fn text(body: &str) -> MockAction {
+    MockAction::answer("200 OK", "Content-Type: text/plain; charset=utf-8\r\n", body)
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn sends_what_the_contract_says() {
             "",
         ),
     ] {
-        let service = MockServer::start([Act::answer("404 Not Found", "", "")]);
+        let service = MockServer::start([MockAction::answer("404 Not Found", "", "")]);
         let _ = client(&format!("{}/x/", service.url("http"))).send(&request, PLENTY);
         let requests = service.requests();
         let [sent] = requests.as_slice() else { panic!("{requests:?}") };
@@ -98,7 +98,7 @@ fn reads_what_the_contract_says() {
     check(json("404 Not Found", r#"{"detail":"Not found."}"#), &Request::Cluster, Outcome::Missing);
     check(text("master_ip: 10.0.0.5"), &GET, Outcome::Value("10.0.0.5".to_owned()));
     check(text("master_ip: "), &GET, Outcome::Value(String::new()));
-    check(Act::answer("404 Not Found", "Content-Type: text/plain\r\n", ""), &GET, Outcome::Missing);
+    check(MockAction::answer("404 Not Found", "Content-Type: text/plain\r\n", ""), &GET, Outcome::Missing);
     check(json("201 Created", "{}"), &CREATE, Outcome::Done);
     check(json("409 Conflict", "{}"), &CREATE, Outcome::Exists);
     check(json("404 Not Found", "{}"), &CREATE, Outcome::Missing);
@@ -106,15 +106,15 @@ fn reads_what_the_contract_says() {
     check(json("200 OK", "{}"), &replace, Outcome::Done);
     check(json("404 Not Found", "{}"), &replace, Outcome::Missing);
     let delete = Request::Delete { key: "a" };
-    check(Act::Send("HTTP/1.1 204 No Content\r\n\r\n".to_owned()), &delete, Outcome::Done);
+    check(MockAction::Send("HTTP/1.1 204 No Content\r\n\r\n".to_owned()), &delete, Outcome::Done);
     check(json("404 Not Found", "{}"), &delete, Outcome::Missing);
 }
 
 #[test]
 fn takes_a_404_for_an_unknown_pin_only_where_the_service_itself_says_so() {
     for act in [
-        Act::answer("404 Not Found", "", ""),
-        Act::answer("404 Not Found", "Content-Type: text/plain\r\n", r#"{"detail":"Not found."}"#),
+        MockAction::answer("404 Not Found", "", ""),
+        MockAction::answer("404 Not Found", "Content-Type: text/plain\r\n", r#"{"detail":"Not found."}"#),
         json("404 Not Found", r#"{"message":"no Route matched with those values"}"#),
         json("404 Not Found", r#"{"detail":"Not Found"}"#),
         json("404 Not Found", "{}"),
@@ -137,7 +137,7 @@ fn knows_a_service_that_can_wait_by_its_answer() {
         ("Preference-Applied: huh\r\n", Some(0)),
     ] {
         let request = Request::Get { key: "a", wait: 50 };
-        let answer = ask(vec![Act::answer("404 Not Found", header, "")], &request, PLENTY).unwrap();
+        let answer = ask(vec![MockAction::answer("404 Not Found", header, "")], &request, PLENTY).unwrap();
         assert_eq!(answer, Answer { outcome: Outcome::Missing, granted }, "{header}");
     }
 }
@@ -150,40 +150,56 @@ fn refuses_what_is_no_answer_of_the_contract() {
         (text("10.0.0.5"), Kind::Nonsense, "something else"),
         (json("200 OK", r#"{"key":"master_ip","value":"10.0.0.5"}"#), Kind::Nonsense, "something else"),
         (
-            Act::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nmaster_ip: \xff".to_vec()),
+            MockAction::SendAndClose(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nmaster_ip: \xff".to_vec(),
+            ),
             Kind::Nonsense,
             "UTF-8",
         ),
         (
-            Act::SendAndClose(b"HTTP/1.1 200 OK\r\n\r\nmaster_ip: 10.0.0.5".to_vec()),
+            MockAction::SendAndClose(b"HTTP/1.1 200 OK\r\n\r\nmaster_ip: 10.0.0.5".to_vec()),
             Kind::Nonsense,
             "how long",
         ),
-        (Act::answer("200 OK", "Content-Type: text/html\r\n", "<p>log in"), Kind::Html, "captive portal"),
+        (
+            MockAction::answer("200 OK", "Content-Type: text/html\r\n", "<p>log in"),
+            Kind::Html,
+            "captive portal",
+        ),
         (text(" <!DOCTYPE HTML><title>log in"), Kind::Html, "200 OK"),
-        (Act::answer("404 Not Found", "Content-Type: text/html\r\n", "<p>"), Kind::NotFound, "404 Not Found"),
-        (Act::answer("403 Forbidden", "", "go away"), Kind::Status(403, None), "403 Forbidden: go away"),
-        (Act::answer("204 No Content", "", ""), Kind::Status(204, None), "204"),
-        (Act::SendAndClose(b"220 mail.example.org ESMTP\r\n".to_vec()), Kind::Nonsense, "not HTTP"),
-        (Act::SendAndClose(vec![0, 159, 146, 150]), Kind::Nonsense, "not HTTP"),
         (
-            Act::SendAndClose(format!("HTTP/1.1 200 OK\r\n{length}").into_bytes()),
+            MockAction::answer("404 Not Found", "Content-Type: text/html\r\n", "<p>"),
+            Kind::NotFound,
+            "404 Not Found",
+        ),
+        (
+            MockAction::answer("403 Forbidden", "", "go away"),
+            Kind::Status(403, None),
+            "403 Forbidden: go away",
+        ),
+        (MockAction::answer("204 No Content", "", ""), Kind::Status(204, None), "204"),
+        (MockAction::SendAndClose(b"220 mail.example.org ESMTP\r\n".to_vec()), Kind::Nonsense, "not HTTP"),
+        (MockAction::SendAndClose(vec![0, 159, 146, 150]), Kind::Nonsense, "not HTTP"),
+        (
+            MockAction::SendAndClose(format!("HTTP/1.1 200 OK\r\n{length}").into_bytes()),
             Kind::Broken,
             "before the answer was whole",
         ),
         (
-            Act::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()),
+            MockAction::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()),
             Kind::Broken,
             "before the answer was whole",
         ),
-        (Act::SendAndClose(Vec::new()), Kind::Broken, "before the answer was whole"),
+        (MockAction::SendAndClose(Vec::new()), Kind::Broken, "before the answer was whole"),
         (
-            Act::SendAndClose(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmast".to_vec()),
+            MockAction::SendAndClose(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmast".to_vec(),
+            ),
             Kind::Broken,
             "before the answer was whole",
         ),
         (
-            Act::SendAndClose(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec()),
+            MockAction::SendAndClose(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec()),
             Kind::Nonsense,
             "",
         ),
@@ -203,7 +219,7 @@ fn calls_a_fault_of_the_server_by_its_status_whatever_its_body() {
         ("503 Service Unavailable", "Retry-After: soon\r\n", Kind::Status(503, None)),
         ("504 Gateway Timeout", "Retry-After: -1\r\n", Kind::Status(504, None)),
     ] {
-        check_failure(Act::answer(status, headers, "<html>"), &GET, kind, status);
+        check_failure(MockAction::answer(status, headers, "<html>"), &GET, kind, status);
     }
 }
 
@@ -222,7 +238,7 @@ fn reads_no_more_than_an_answer_can_have() {
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: ",
     ] {
-        let service = MockServer::start([Act::Flood(head.into())]);
+        let service = MockServer::start([MockAction::Flood(head.into())]);
         let failure = client(&service.url("http")).send(&GET, PLENTY).unwrap_err();
         assert_eq!(failure.kind, Kind::TooLarge, "{failure}");
         // What lies in the sockets' buffers besides what was read.
@@ -235,7 +251,7 @@ fn gives_up_in_time_on_a_service_that_does_not_come_to_an_end() {
     let half = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nmaster_ip: ";
     let drip = [half.as_slice(), &[b'1'; 1000]].concat();
     let slow_head = [b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; 1000]].concat();
-    for act in [Act::Hang, Act::Drip(drip), Act::Drip(slow_head)] {
+    for act in [MockAction::Hang, MockAction::Drip(drip), MockAction::Drip(slow_head)] {
         let failure = ask(vec![act], &GET, SOON).unwrap_err();
         assert_eq!((failure.kind, failure.cause.as_str()), (Kind::NoAnswer, "no whole answer in time"));
     }
@@ -262,7 +278,8 @@ fn says_which_name_does_not_resolve() {
 
 #[test]
 fn follows_a_redirect_on_the_host_and_no_other() {
-    let to = |status: &str, location: &str| Act::answer(status, &format!("Location: {location}\r\n"), "");
+    let to =
+        |status: &str, location: &str| MockAction::answer(status, &format!("Location: {location}\r\n"), "");
     let value = || text("master_ip: 10.0.0.5");
     let found = Ok(Outcome::Value("10.0.0.5".to_owned()));
     let follow = |acts| ask(acts, &GET, PLENTY).map(|answer| answer.outcome).map_err(|f| f.kind);
@@ -300,7 +317,7 @@ fn stays_on_one_connection_and_knows_its_own_address() {
 
 #[test]
 fn leaves_a_connection_that_the_service_has_closed() {
-    let act = Act::SendAndClose(answer("200 OK", "", "master_ip: 10.0.0.5").into());
+    let act = MockAction::SendAndClose(answer("200 OK", "", "master_ip: 10.0.0.5").into());
     let service = MockServer::start(vec![act; 3]);
     let mut client = client(&service.url("http"));
     for _ in 0..3 {
@@ -458,9 +475,9 @@ fn says_that_a_port_speaks_tls() {
     let nginx = "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>";
     for act in [
         // An alert: unexpected message.
-        Act::SendAndClose(vec![21, 3, 1, 0, 2, 2, 10]),
-        Act::answer("400 Bad Request", "Content-Type: text/html\r\n", nginx),
-        Act::answer("400 Bad Request", "", "Client sent an HTTP request to an HTTPS server.\n"),
+        MockAction::SendAndClose(vec![21, 3, 1, 0, 2, 2, 10]),
+        MockAction::answer("400 Bad Request", "Content-Type: text/html\r\n", nginx),
+        MockAction::answer("400 Bad Request", "", "Client sent an HTTP request to an HTTPS server.\n"),
     ] {
         check_failure(act, &GET, Kind::NeedsTls, "TLS");
     }
@@ -478,7 +495,7 @@ fn names_tls_when_a_handshake_is_not_answered() {
 }
 
 /// A CA, and a TLS server with a certificate of it for 127.0.0.1.
-fn over_tls(acts: Vec<Act>) -> (Trust, MockServer) {
+fn over_tls(acts: Vec<MockAction>) -> (Trust, MockServer) {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate().unwrap();
@@ -507,7 +524,7 @@ fn goes_over_to_tls_on_the_same_host_and_stays_there() {
     let path = format!("/x/api/v1/clusters/{PIN}");
     let forcing = |path: &str| {
         let location = format!("Location: {}{path}\r\n", secure.url("https"));
-        MockServer::start([Act::answer("301 Moved Permanently", &location, "")])
+        MockServer::start([MockAction::answer("301 Moved Permanently", &location, "")])
     };
     let client = |plain: &MockServer| {
         let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
@@ -525,7 +542,7 @@ fn goes_over_to_tls_on_the_same_host_and_stays_there() {
     // A write that comes first is repeated as it is: a server that forces TLS has not looked at it.
     let (trust, secure) = over_tls(vec![json("201 Created", "{}")]);
     let location = format!("Location: {}{path}/keys\r\n", secure.url("https"));
-    let plain = MockServer::start([Act::answer("301 Moved Permanently", &location, "")]);
+    let plain = MockServer::start([MockAction::answer("301 Moved Permanently", &location, "")]);
     let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
     let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
     let mut writing =

@@ -1,7 +1,7 @@
 //! TLS 1.2 and 1.3 with a service that shows one certificate and signs with one key, which need not belong together.
 
 use super::*;
-use crate::mock_server::{Act, MockServer};
+use crate::mock_server::{MockAction, MockServer};
 use crate::{HttpService, Outcome, Request, Service as _};
 use protocol::Pin;
 use protocol::url::ServiceUrl;
@@ -78,7 +78,7 @@ fn ask(trust: &Trust, chain: &[CertificateDer<'static>], key: &KeyPair) -> Vec<R
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(shows.clone());
-        let acts = vec![Act::answer("200 OK", "", "a: b"); 3];
+        let acts = vec![MockAction::answer("200 OK", "", "a: b"); 3];
         let service = MockServer::start_with(Some(Arc::new(config)), acts);
         let url = ServiceUrl::parse(&service.url("https"), true).unwrap();
         let mut client = HttpService::new(url, Pin::parse("enico1qq0oey").unwrap(), trust).unwrap();

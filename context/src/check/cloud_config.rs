@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::Report;
 use crate::document::{Document, Part, Section};
-use crate::placeholder::{self, Found};
+use crate::placeholder::{self, FoundPlaceholder};
 use crate::yaml::{self, Node, Scalar};
 
 /// Keys that cloud-init acts upon in the network stage (cloud.cfg's `cloud_init_modules` of 22.4 to 26.2), before a
@@ -113,7 +113,7 @@ fn check_invalid(part: &Part<'_>, sections: &[Section], invalid: &yaml::Invalid,
 }
 
 /// The placeholders that would be values without their hashes, and with them begin a comment.
-pub(crate) fn comments(text: &str) -> Vec<Found> {
+pub(crate) fn comments(text: &str) -> Vec<FoundPlaceholder> {
     let Ok(Some(root)) = yaml::parse(&without_hashes(text)) else { return Vec::new() };
     let mut plain = Vec::new();
     each_scalar(&root, &mut |scalar| {
@@ -122,7 +122,7 @@ pub(crate) fn comments(text: &str) -> Vec<Found> {
         }
     });
     plain.sort_by_key(|span| span.start);
-    let begins_comment = |found: &Found| {
+    let begins_comment = |found: &FoundPlaceholder| {
         let start = text[..found.span.start].trim_end_matches('#').len();
         let around = plain[..plain.partition_point(|span| span.start <= start)].last();
         around.is_some_and(|span| {
@@ -273,7 +273,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// The line of a placeholder of a scalar; that of the scalar where it does not stand there letter for letter.
-fn line_of_placeholder(text: &str, scalar: &Scalar, found: &Found) -> usize {
+fn line_of_placeholder(text: &str, scalar: &Scalar, found: &FoundPlaceholder) -> usize {
     let at = text[scalar.span.clone()].find(&found.placeholder.to_string()).unwrap_or(0);
     line_of(text, scalar.span.start + at)
 }

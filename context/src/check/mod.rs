@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::document::{Document, Kind, Part, Reading, Run, Section, of_text};
 use crate::placeholder::{self, Placeholder};
-use crate::settings::{Found, Role, Setting, Settings};
+use crate::settings::{FoundSection, Role, Setting, Settings};
 use protocol::error::{Error, Status};
 
 /// Most that is said of one file: what is wrong a hundred times is wrong in one way.
@@ -143,7 +143,7 @@ impl Report {
 /// The settings of the section that counts, where they can be read.
 fn settings(sections: &[Section]) -> Option<Settings> {
     match Settings::from_sections(sections.get(..1)?) {
-        Ok(Found::Cluster(settings)) => Some(settings),
+        Ok(FoundSection::Cluster(settings)) => Some(settings),
         _ => None,
     }
 }

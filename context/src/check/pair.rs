@@ -8,7 +8,7 @@ use super::Report;
 use crate::document::Document;
 use crate::nearest::nearest;
 use crate::placeholder::Placeholder;
-use crate::settings::{Keys, Role, Settings};
+use crate::settings::{AwaitedKeys, Role, Settings};
 
 /// What counts of a context when it is compared with others.
 struct Context<'d> {
@@ -28,8 +28,10 @@ impl Context<'_> {
     /// The keys that it waits for besides the master's address.
     fn awaited(&self) -> BTreeSet<String> {
         let mut keys: BTreeSet<_> = match &self.settings.keys {
-            Keys::WithPlaceholder => self.document.placeholders().iter().map(Placeholder::key).collect(),
-            Keys::Only(names) => names.iter().cloned().collect(),
+            AwaitedKeys::WithPlaceholder => {
+                self.document.placeholders().iter().map(Placeholder::key).collect()
+            }
+            AwaitedKeys::Only(names) => names.iter().cloned().collect(),
         };
         keys.remove(MASTER_IP);
         keys

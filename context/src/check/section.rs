@@ -6,7 +6,7 @@ use protocol::url::ServiceUrl;
 use super::Report;
 use crate::document::{Entry, MissingEnd, Section};
 use crate::placeholder::Placeholder;
-use crate::settings::{Found, Keys, Role, Setting, Settings};
+use crate::settings::{AwaitedKeys, FoundSection, Role, Setting, Settings};
 
 /// Looks at the section that counts, and at the placeholders that it should bring values for.
 pub(super) fn check(section: &Section, placeholders: &[Placeholder], report: &mut Report) {
@@ -33,13 +33,13 @@ pub(super) fn check(section: &Section, placeholders: &[Placeholder], report: &mu
     }
     match Settings::from_sections(std::slice::from_ref(section)) {
         Err(error) => report.problem(&error),
-        Ok(Found::NoSection) => {}
-        Ok(Found::NoPin { place }) => report.warning(
+        Ok(FoundSection::NoSection) => {}
+        Ok(FoundSection::NoPin { place }) => report.warning(
             place,
             "there is no cvm_cluster_pin in this section, so that the agent has nothing to do",
             "add cvm_cluster_pin= and the pin of your cluster",
         ),
-        Ok(Found::Cluster(settings)) => check_settings(section, &settings, placeholders, report),
+        Ok(FoundSection::Cluster(settings)) => check_settings(section, &settings, placeholders, report),
     }
 }
 
@@ -101,16 +101,16 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
             );
         } else {
             report.warning(
-                line_of(Setting::Keys),
+                line_of(Setting::AwaitedKeys),
                 format!("{placeholder} stays as it is, since {key} is not among cvm_cluster_keys"),
                 format!("add {key} to cvm_cluster_keys, or take that line out"),
             );
         }
     }
-    if let Keys::Only(names) = &settings.keys {
+    if let AwaitedKeys::Only(names) = &settings.keys {
         for name in names.iter().filter(|name| !placeholders.iter().any(|p| p.key() == **name)) {
             report.warning(
-                line_of(Setting::Keys),
+                line_of(Setting::AwaitedKeys),
                 format!("{name} is waited for, but nothing in this context has a placeholder for it"),
                 format!(
                     "take it out, or put ###{}_PLACEHOLDER### where it belongs",

@@ -77,7 +77,7 @@ fn check_fetched(reading: &Reading<'_>, decoded: Option<&Document>, report: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Found, Settings};
+    use crate::settings::{FoundSection, Settings};
 
     const SECTION: &str = "#[ucernvm-begin]\n#cvm_cluster_pin=enico1qq0oey\n#[ucernvm-end]\n";
 
@@ -88,7 +88,7 @@ mod tests {
     /// What is found, without what to do.
     fn found(as_it_came: &str, decoded: Option<&[&str]>) -> Vec<String> {
         let settings = match Settings::from_sections(&document(SECTION).sections()).unwrap() {
-            Found::Cluster(settings) => settings,
+            FoundSection::Cluster(settings) => settings,
             other => panic!("{other:?}"),
         };
         let decoded = decoded.map(|parts| {

@@ -7,7 +7,7 @@ mod unknown;
 use std::borrow::Cow;
 
 use super::codec::Codec;
-use super::text::{Content, Leaf, Text};
+use super::text::{Content, Text, TextPart};
 use super::{BOM, Document, gzip};
 use crate::yaml::{self, Node, ScalarStyle};
 
@@ -82,7 +82,7 @@ impl<'a> Reading<'a> {
     }
 
     fn whole(&mut self, text: &'a Text) {
-        if let [Leaf { content: Content::Encoded(Codec::Gzip, inner), span, .. }] = text.leaves.as_slice()
+        if let [TextPart { content: Content::Encoded(Codec::Gzip, inner), span, .. }] = text.leaves.as_slice()
             && span.len() == text.bytes.len()
         {
             if !gzip::is_read_by_python(&text.bytes) {
@@ -133,7 +133,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn leaf(&mut self, text: &'a Text, number: usize, leaf: &'a Leaf) {
+    fn leaf(&mut self, text: &'a Text, number: usize, leaf: &'a TextPart) {
         let raw = &text.bytes[leaf.span.clone()];
         let declared = leaf.headers.content_type.as_deref().unwrap_or("text/plain");
         if declared.starts_with("multipart/") {
@@ -146,7 +146,7 @@ impl<'a> Reading<'a> {
         let (name, line, bytes, packed) = match &leaf.content {
             Content::Encoded(Codec::Gzip, inner) => (&inner.name, 1, raw, Some(inner)),
             Content::Encoded(_, inner) => match inner.leaves.as_slice() {
-                [Leaf { content: Content::Encoded(Codec::Gzip, unpacked), .. }] => {
+                [TextPart { content: Content::Encoded(Codec::Gzip, unpacked), .. }] => {
                     (&inner.name, 1, inner.bytes.as_slice(), Some(unpacked))
                 }
                 _ => (&inner.name, 1, inner.bytes.as_slice(), None),

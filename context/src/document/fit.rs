@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::edit::Edit;
 use super::mime::Headers;
 use super::yaml_fit;
-use crate::shell_words::{self, Place};
+use crate::shell_words::{self, ShellPlace};
 
 /// A placeholder in a text, and the value that goes there.
 #[derive(Debug, Clone)]
@@ -108,24 +108,26 @@ pub(super) fn in_words(language: Language, text: &[u8], insertions: &[Insertion<
     insertions.iter().zip(places).try_for_each(|(insertion, place)| in_place(insertion, place))
 }
 
-fn in_place(insertion: &Insertion<'_>, place: Place) -> Result<(), Unfit> {
+fn in_place(insertion: &Insertion<'_>, place: ShellPlace) -> Result<(), Unfit> {
     let value = insertion.value;
     let next = "put the placeholder within quotes, or publish another value";
     match place {
-        Place::Free => Ok(()),
-        Place::Word { .. } if value.contains(' ') => {
+        ShellPlace::Free => Ok(()),
+        ShellPlace::Word { .. } if value.contains(' ') => {
             Err(Unfit::new(insertion, "has a blank in it, and would be more than one word there", next))
         }
-        Place::Word { .. } if value.contains('~') => {
+        ShellPlace::Word { .. } if value.contains('~') => {
             Err(Unfit::new(insertion, "has a '~' in it, which a shell may take for a directory there", next))
         }
-        Place::Word { is_start: true } | Place::Quoted { is_start: true } if value.starts_with('-') => {
+        ShellPlace::Word { is_start: true } | ShellPlace::Quoted { is_start: true }
+            if value.starts_with('-') =>
+        {
             Err(Unfit::new(
                 insertion,
                 "begins with '-', and would be an option there",
                 "put the option's name and '=' before the placeholder, or publish another value",
             ))
         }
-        Place::Word { .. } | Place::Quoted { .. } => Ok(()),
+        ShellPlace::Word { .. } | ShellPlace::Quoted { .. } => Ok(()),
     }
 }

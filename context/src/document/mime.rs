@@ -19,7 +19,7 @@ const MAX_HEADERS: usize = 16 * 1024;
 
 /// A part that is no multipart.
 #[derive(Debug)]
-pub(super) struct Leaf {
+pub(super) struct MimePart {
     /// Its body, without the line end that belongs to the boundary after it (RFC 2046 section 5.1.1).
     pub(super) body: Range<usize>,
     /// What its headers say.
@@ -44,9 +44,9 @@ pub(crate) struct Headers {
 pub(super) struct TooManyParts;
 
 /// The leaves of `bytes`, in order; `None` when it is no MIME document.
-pub(super) fn leaves(bytes: &[u8]) -> Result<Option<Vec<Leaf>>, TooManyParts> {
+pub(super) fn leaves(bytes: &[u8]) -> Result<Option<Vec<MimePart>>, TooManyParts> {
     let start = if bytes.starts_with(super::BOM) { super::BOM.len() } else { 0 };
-    let mut reader = Reader { bytes, at: start, boundaries: Vec::new(), messages: 0, leaves: Vec::new() };
+    let mut reader = MimeReader { bytes, at: start, boundaries: Vec::new(), messages: 0, leaves: Vec::new() };
     // mbox's envelope line, which some tools that write MIME contexts leave in.
     if bytes[start..].starts_with(b"From ") {
         reader.line();
@@ -59,14 +59,14 @@ pub(super) fn leaves(bytes: &[u8]) -> Result<Option<Vec<Leaf>>, TooManyParts> {
     Ok(Some(reader.leaves))
 }
 
-struct Reader<'a> {
+struct MimeReader<'a> {
     bytes: &'a [u8],
     at: usize,
     /// Of the multiparts around, outermost first.
     boundaries: Vec<String>,
     /// How many messages are around: parts of the type message/rfc822.
     messages: usize,
-    leaves: Vec<Leaf>,
+    leaves: Vec<MimePart>,
 }
 
 /// What a line means to the multiparts around it.
@@ -81,7 +81,7 @@ enum BoundaryLine {
     Content,
 }
 
-impl Reader<'_> {
+impl MimeReader<'_> {
     /// The next line with its line end; empty at the end.
     fn line(&mut self) -> Range<usize> {
         let start = self.at;
@@ -209,7 +209,7 @@ impl Reader<'_> {
                 }
             }
         };
-        self.leaves.push(Leaf { body: start..end, headers });
+        self.leaves.push(MimePart { body: start..end, headers });
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::codec::Codec;
 use super::edit::{self, Edit};
 use super::fit::{self, Insertion, Language, Unfit};
-use super::mime::{self, Leaf, TooManyParts};
+use super::mime::{self, MimePart, TooManyParts};
 use super::text::{Content, Text};
 use super::{Document, MAX_DECODED_BYTES};
 use crate::placeholder::{self, Placeholder};
@@ -123,7 +123,7 @@ fn keeps_its_parts(text: &Text, edits: &[Edit<'_>]) -> Result<(), Error> {
     if edits.is_empty() || Codec::of(&text.bytes).is_some() {
         return Ok(());
     }
-    let bodies = |leaves: Result<Option<Vec<Leaf>>, TooManyParts>| {
+    let bodies = |leaves: Result<Option<Vec<MimePart>>, TooManyParts>| {
         leaves.ok().flatten().map(|leaves| leaves.into_iter().map(|leaf| leaf.body).collect::<Vec<_>>())
     };
     let mut moved = edit::Moved::new(edits);

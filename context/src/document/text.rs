@@ -20,14 +20,14 @@ pub(super) struct Text {
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
     /// The parts in it, in order; what lies between them is plain.
-    pub(super) leaves: Vec<Leaf>,
+    pub(super) leaves: Vec<TextPart>,
     /// Whether it begins with the headers of a MIME document.
     pub(super) is_mime: bool,
 }
 
 /// A part of a text: a MIME leaf, or the whole when that is gzip.
 #[derive(Debug)]
-pub(super) struct Leaf {
+pub(super) struct TextPart {
     /// Where it lies in the text around it.
     pub(super) span: Range<usize>,
     /// What its MIME headers say; none for gzip.
@@ -77,10 +77,11 @@ impl Run<'_> {
 impl Text {
     /// The layers of a file.
     pub(super) fn new(name: &str, bytes: Vec<u8>) -> Result<Self, Error> {
-        let mut bounds = Bounds { bytes: MAX_DECODED_BYTES, leaves: mime::MAX_LEAVES, layers: MAX_LAYERS };
+        let mut bounds =
+            RemainingBounds { bytes: MAX_DECODED_BYTES, leaves: mime::MAX_LEAVES, layers: MAX_LAYERS };
         let text = bounds.text(name.to_owned(), bytes)?;
         match text.leaves.as_slice() {
-            [Leaf { content: Content::Opaque(why), .. }] if Codec::of(&text.bytes).is_some() => {
+            [TextPart { content: Content::Opaque(why), .. }] if Codec::of(&text.bytes).is_some() => {
                 Err(Error::context(
                     text.name,
                     format!("it {why}"),
@@ -141,13 +142,13 @@ fn line_ends(bytes: &[u8]) -> usize {
 }
 
 /// What is left of the bounds of a document.
-struct Bounds {
+struct RemainingBounds {
     bytes: usize,
     leaves: usize,
     layers: usize,
 }
 
-impl Bounds {
+impl RemainingBounds {
     fn text(&mut self, name: String, bytes: Vec<u8>) -> Result<Text, Error> {
         if self.layers == 0 {
             return Err(too_much(&name, "is encoded in too many layers"));
@@ -155,7 +156,7 @@ impl Bounds {
         self.layers -= 1;
         let (leaves, is_mime) = if let Some(codec) = Codec::of(&bytes) {
             let content = self.content(&format!("{name} (unpacked)"), &bytes, Some(codec))?;
-            (vec![Leaf { span: 0..bytes.len(), headers: Headers::default(), content }], false)
+            (vec![TextPart { span: 0..bytes.len(), headers: Headers::default(), content }], false)
         } else {
             let leaves = self.leaves(&name, &bytes)?;
             let is_mime = leaves.is_some();
@@ -165,7 +166,7 @@ impl Bounds {
         Ok(Text { name, bytes, leaves, is_mime })
     }
 
-    fn leaves(&mut self, name: &str, bytes: &[u8]) -> Result<Option<Vec<Leaf>>, Error> {
+    fn leaves(&mut self, name: &str, bytes: &[u8]) -> Result<Option<Vec<TextPart>>, Error> {
         let found = mime::leaves(bytes)
             .map_err(|TooManyParts| too_much(name, "has too many MIME parts, or too many in one another"))?;
         let Some(found) = found else { return Ok(None) };
@@ -180,7 +181,7 @@ impl Bounds {
                 None | Some("" | "7bit" | "8bit" | "binary") => self.content(&inner_name, body, None),
                 Some(other) => Ok(Content::Opaque(format!("has the transfer encoding {other:?}"))),
             }?;
-            Ok(Leaf { span: leaf.body, headers: leaf.headers, content })
+            Ok(TextPart { span: leaf.body, headers: leaf.headers, content })
         });
         leaves.collect::<Result<_, _>>().map(Some)
     }

@@ -23,7 +23,7 @@ pub(super) fn edits<'v>(
     text: &[u8],
     insertions: &[Insertion<'v>],
 ) -> Result<Vec<Edit<'v>>, Unfit> {
-    let words = Words::new(text, insertions);
+    let words = PlacedWords::new(text, insertions);
     let hidden = words.hide(text);
     let tree = str::from_utf8(&hidden).ok().and_then(|hidden| Some((hidden, yaml::parse(hidden).ok()?)));
     // cloud-init takes it no better.
@@ -72,13 +72,13 @@ impl NodeRole<'_> {
 }
 
 /// The words in the place of placeholders.
-struct Words<'i, 'v> {
+struct PlacedWords<'i, 'v> {
     insertions: &'i [Insertion<'v>],
     /// What they begin with, and no other word of the text has in it.
     prefix: String,
 }
 
-impl<'i, 'v> Words<'i, 'v> {
+impl<'i, 'v> PlacedWords<'i, 'v> {
     const DIGITS: usize = 7;
 
     fn new(text: &[u8], insertions: &'i [Insertion<'v>]) -> Self {
@@ -161,7 +161,7 @@ impl<'i, 'v> Words<'i, 'v> {
 }
 
 struct TreeWalk<'w, 'i, 'v> {
-    words: &'w Words<'i, 'v>,
+    words: &'w PlacedWords<'i, 'v>,
     /// The text with the words in it.
     hidden: &'w str,
     /// The scalars that are written anew.

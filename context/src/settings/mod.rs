@@ -37,7 +37,7 @@ pub struct Settings {
     /// `cvm_cluster_timeout`: how long to wait in all.
     pub timeout: Duration,
     /// `cvm_cluster_keys`: which keys to wait for.
-    pub keys: Keys,
+    pub keys: AwaitedKeys,
     /// `cvm_cluster_literal`: the keys whose placeholders stay as they are.
     pub literal: Vec<String>,
     /// `cvm_cluster_master_ip`, `cvm_cluster_interface`, `cvm_cluster_network`.
@@ -57,8 +57,8 @@ impl Settings {
     #[must_use]
     pub fn brings(&self, key: &str) -> bool {
         let is_awaited = match &self.keys {
-            Keys::WithPlaceholder => true,
-            Keys::Only(names) => names.iter().any(|name| name == key),
+            AwaitedKeys::WithPlaceholder => true,
+            AwaitedKeys::Only(names) => names.iter().any(|name| name == key),
         };
         !self.literal.iter().any(|literal| literal == key)
             && (key == MASTER_IP || self.role == Role::Slave && is_awaited)
@@ -76,7 +76,7 @@ pub enum Role {
 
 /// Which keys a slave waits for besides `master_ip`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
+pub enum AwaitedKeys {
     /// Those that have a placeholder.
     WithPlaceholder,
     /// These, and no other; without repetition.
@@ -99,7 +99,7 @@ pub enum AddressRule {
 /// What the sections of a VM's context say about its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "a run reads it once")]
-pub enum Found {
+pub enum FoundSection {
     /// It belongs to one.
     Cluster(Settings),
     /// There is a section but no pin in it, so there is nothing to do.

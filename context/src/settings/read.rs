@@ -14,8 +14,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::{
-    AddressRule, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, Found, Keys, MAX_TIMEOUT, ReadyWhen, Role, Setting,
-    Settings, Trust,
+    AddressRule, AwaitedKeys, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, FoundSection, MAX_TIMEOUT, ReadyWhen,
+    Role, Setting, Settings, Trust,
 };
 use crate::document::Section;
 use protocol::error::Error;
@@ -30,12 +30,12 @@ impl Settings {
     /// service than the context names, and a value not in the clear to one that should not read it.
     ///
     /// [`Status::BadContext`]: protocol::error::Status::BadContext
-    pub fn from_sections(sections: &[Section]) -> Result<Found, Error> {
-        let Some(last) = sections.last() else { return Ok(Found::NoSection) };
+    pub fn from_sections(sections: &[Section]) -> Result<FoundSection, Error> {
+        let Some(last) = sections.last() else { return Ok(FoundSection::NoSection) };
         let lines = Assignments(sections);
         let Some(pin) = lines.get(Setting::Pin) else {
             lines.refuse_meant(Setting::Pin, "this machine would belong to no cluster")?;
-            return Ok(Found::NoPin { place: last.place() });
+            return Ok(FoundSection::NoPin { place: last.place() });
         };
         if lines.last(Setting::ServiceUrl).is_none() {
             lines.refuse_meant(Setting::ServiceUrl, "the pin would go to the default service")?;
@@ -44,7 +44,7 @@ impl Settings {
             lines.refuse_meant(Setting::Secret, "the cluster's values would not be sealed")?;
         }
         let trust = trust(&lines)?;
-        Ok(Found::Cluster(Self {
+        Ok(FoundSection::Cluster(Self {
             pin: read_pin(&pin)?,
             role: if is_on(&lines, Setting::Master)? { Role::Master } else { Role::Slave },
             secret: secret(&lines)?,
@@ -52,8 +52,8 @@ impl Settings {
             trust,
             timeout: lines.get(Setting::Timeout).map_or(Ok(DEFAULT_TIMEOUT), |line| timeout(&line))?,
             keys: lines
-                .last(Setting::Keys)
-                .map_or(Ok(Keys::WithPlaceholder), |line| names(&line).map(Keys::Only))?,
+                .last(Setting::AwaitedKeys)
+                .map_or(Ok(AwaitedKeys::WithPlaceholder), |line| names(&line).map(AwaitedKeys::Only))?,
             literal: lines.get(Setting::Literal).map_or(Ok(Vec::new()), |line| names(&line))?,
             address: address(&lines)?,
             ready_when: ready_when(&lines)?,
@@ -327,13 +327,13 @@ mod tests {
         Document::parse("f", text.into_bytes()).unwrap().section().unwrap().unwrap()
     }
 
-    fn read(lines: &str) -> Result<Found, Error> {
+    fn read(lines: &str) -> Result<FoundSection, Error> {
         Settings::from_sections(&[section(lines)])
     }
 
     fn settings(lines: &str) -> Settings {
         match read(&format!("{PIN}\n{lines}")) {
-            Ok(Found::Cluster(settings)) => settings,
+            Ok(FoundSection::Cluster(settings)) => settings,
             other => panic!("{lines}: {other:?}"),
         }
     }
@@ -347,10 +347,10 @@ mod tests {
 
     #[test]
     fn says_when_there_is_nothing_to_do() {
-        assert_eq!(Settings::from_sections(&[]).unwrap(), Found::NoSection);
+        assert_eq!(Settings::from_sections(&[]).unwrap(), FoundSection::NoSection);
         for lines in ["", "cvm_cluster_master=yes", "cvm_cluster_pin=", "cvm_cluster_pin=a\ncvm_cluster_pin="]
         {
-            assert_eq!(read(lines).unwrap(), Found::NoPin { place: "f line 1".into() }, "{lines}");
+            assert_eq!(read(lines).unwrap(), FoundSection::NoPin { place: "f line 1".into() }, "{lines}");
         }
     }
 
@@ -371,7 +371,7 @@ mod tests {
             services: vec![ServiceUrl::parse("https://cernvm-online.cern.ch", false).unwrap()],
             trust: Trust::WebPki,
             timeout: Duration::from_secs(1500),
-            keys: Keys::WithPlaceholder,
+            keys: AwaitedKeys::WithPlaceholder,
             literal: Vec::new(),
             address: AddressRule::Route,
             ready_when: Vec::new(),
@@ -492,7 +492,9 @@ mod tests {
         assert_eq!(settings("cvm_cluster_timeout=1\nCVM_CLUSTER_TIMEOUT=2").timeout, Duration::from_secs(2));
         let first = section(&format!("{PIN}\ncvm_cluster_timeout=1\ncvm_cluster_interface=eth0"));
         let extra = section("cvm_cluster_master=on\ncvm_cluster_timeout=2");
-        let Found::Cluster(settings) = Settings::from_sections(&[first, extra]).unwrap() else { panic!() };
+        let FoundSection::Cluster(settings) = Settings::from_sections(&[first, extra]).unwrap() else {
+            panic!()
+        };
         assert_eq!((settings.role, settings.timeout), (Role::Master, Duration::from_secs(2)));
         assert_eq!(settings.address, AddressRule::Interface("eth0".into()));
     }
@@ -526,7 +528,7 @@ mod tests {
 
     #[test]
     fn reads_keys() {
-        let only = |names: &[&str]| Keys::Only(names.iter().map(ToString::to_string).collect());
+        let only = |names: &[&str]| AwaitedKeys::Only(names.iter().map(ToString::to_string).collect());
         assert_eq!(settings("cvm_cluster_keys=").keys, only(&[]));
         assert_eq!(
             settings("cvm_cluster_keys=k3s_token, b-1,k3s_token c").keys,

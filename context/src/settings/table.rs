@@ -52,7 +52,7 @@ settings! {
     Timeout: "cvm_cluster_timeout",
         "how many seconds to wait in all, 1 to 3600; default 1500";
     /// The keys to wait for.
-    Keys: "cvm_cluster_keys",
+    AwaitedKeys: "cvm_cluster_keys",
         "the keys to wait for besides `master_ip`; default: those that have a placeholder";
     /// The keys whose placeholders stay as they are.
     Literal: "cvm_cluster_literal",

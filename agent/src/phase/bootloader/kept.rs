@@ -29,7 +29,7 @@ const KEPT_WITH_SECRETS: [&str; 3] = ["context/user-data", "context/ucontext", E
 const MODE: u32 = 0o600;
 
 /// The read-write area as the agent uses it.
-pub(super) struct Kept<'r> {
+pub(super) struct KeptState<'r> {
     root: &'r Root,
     rw: PathBuf,
     /// This machine's product_uuid; `None` without DMI, where a clone cannot be told.
@@ -47,7 +47,7 @@ pub(super) enum Owner {
     Unknown,
 }
 
-impl<'r> Kept<'r> {
+impl<'r> KeptState<'r> {
     pub(super) fn new(root: &'r Root, rw: PathBuf, machine: Option<String>) -> Self {
         Self { root, rw, machine }
     }
