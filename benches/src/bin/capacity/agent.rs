@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
-use cluster_agent::sim::{self, Clock, Master, Session, Unremembered};
+use cluster_agent::sim::{self, Clock, ForgottenRecord, Master, Session};
 use context::settings::{AddressRule, DEFAULT_TIMEOUT};
 use protocol::Pin;
 use protocol::error::Error;
@@ -137,7 +137,7 @@ impl Run {
     }
 
     fn act(&self, mut session: Session<Replay<'_>, SimulatedClock>) -> Result<(), Error> {
-        let mut memory = Unremembered::default();
+        let mut memory = ForgottenRecord::default();
         let mut master = Master {
             rule: &AddressRule::Literal(ADDRESS),
             machine: Vec::new(),
