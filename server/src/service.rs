@@ -56,7 +56,7 @@ impl Service {
         }
         timeout(READY_TIME, self.store.ready()).await.unwrap_or_else(|_| {
             let time = READY_TIME.as_millis();
-            Err(Refused::Failed(format!("the store has not confirmed a write within {time} ms")))
+            Err(Refused::Unreachable(format!("the store has not confirmed a write within {time} ms")))
         })
     }
 }

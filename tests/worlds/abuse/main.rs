@@ -6,6 +6,7 @@
 mod bytes;
 mod crowds;
 mod honest;
+mod hung_disk;
 mod limits;
 mod raw;
 mod scarcity;

@@ -11,7 +11,7 @@ use worlds::wait::until;
 use crate::honest::Honest;
 use crate::raw::{Raw, statuses};
 
-fn run(program: &str, arguments: &[&str]) {
+pub(crate) fn run(program: &str, arguments: &[&str]) {
     let status = Command::new(program).args(arguments).status();
     assert!(
         status.as_ref().is_ok_and(std::process::ExitStatus::success),

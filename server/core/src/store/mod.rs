@@ -7,7 +7,9 @@
 //! The store keeps these with every journal; `suite.rs` holds each of them to it.
 //!
 //! 1. **Durable**: a write is answered only after it would survive a power cut (without a journal: for the life of the
-//!    process only). A write that was answered with [`Refused::Failed`](crate::Refused::Failed) may or may not have happened.
+//!    process only). A write that was answered with [`Refused::Failed`](crate::Refused::Failed) or
+//!    [`Refused::Unreachable`](crate::Refused::Unreachable) may or may not have happened. While the journal hangs, reads
+//!    are answered, and a write is refused with the latter after ten seconds, later ones at once.
 //! 2. **Atomic**: a write happens whole or not at all; a rename never leaves both names or neither.
 //! 3. **Once**: of any number of concurrent creations of one key under one pin, exactly one succeeds and the others
 //!    get [`Refused::KeyExists`](crate::Refused::KeyExists).
@@ -38,6 +40,7 @@ mod file;
 pub mod fuzzing;
 mod group;
 mod handle;
+mod health;
 mod journal;
 mod layout;
 mod machine;

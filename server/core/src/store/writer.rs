@@ -6,16 +6,19 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{JoinHandle, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::batch::{Batch, Changes, Operation, Outcome};
 use super::group::take_group;
+use super::health::Health;
 use super::journal::{CommitError, Journal};
 use super::machine::{Foreign, Shared};
 use super::snapshot::Snapshot;
@@ -27,6 +30,13 @@ const TAKEN: usize = 1024;
 /// After a commit that failed, the journal is left alone for so long: opening a database anew is not cheap, and the
 /// writes that come in the meantime would fare no better.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a write waits for the journal. The agents give a request 15 s, so they get an answer in words. While a commit
+/// has been running for as long, the disk or etcd hangs, and writes are refused at once.
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
+
+/// While a commit has been running for so long, the store is not ready.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// What the writer is asked for.
 enum Request {
@@ -51,11 +61,13 @@ pub(super) struct WriteQueue {
     queued: Arc<AtomicUsize>,
     queued_max: usize,
     health: Health,
+    /// Whose timer ends the wait of a write; `None`, in tests: a write waits for as long as the journal takes.
+    runtime: Option<Handle>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl WriteQueue {
-    /// Starts a writer for this journal. For `pause` after a commit, its outcome counts for the next one: [`PAUSE`],
+    /// Starts a writer for this journal, inside a runtime for [`LONGEST`] to hold. For `pause` after a commit, its outcome counts for the next one: [`PAUSE`],
     /// except in tests.
     ///
     /// # Errors
@@ -66,7 +78,7 @@ impl WriteQueue {
         pause: Duration,
     ) -> Result<Self, Refused> {
         let (requests, queue) = mpsc::unbounded_channel();
-        let health = Health { last: Arc::new(Mutex::new((Instant::now(), Ok(())))), pause };
+        let health = Health::new(pause);
         let (queued, queued_max) = (Arc::new(AtomicUsize::new(0)), shared.limits.queued_bytes);
         let writer =
             Writer { shared, journal, health: health.clone(), queued: queued.clone(), in_doubt: None };
@@ -74,21 +86,43 @@ impl WriteQueue {
             .name("store".to_owned())
             .spawn(move || block_on(writer.run(queue)))
             .map_err(|err| Refused::Failed(format!("no thread for the store: {err}")))?;
-        Ok(Self { requests: Some(requests), queued, queued_max, health, writer: Some(writer) })
+        let runtime = Handle::try_current().ok();
+        Ok(Self { requests: Some(requests), queued, queued_max, health, runtime, writer: Some(writer) })
     }
 
+    /// Has an operation done.
+    ///
+    /// # Errors
+    /// It is refused, or it is not durable within [`LONGEST`], after which it may still become so unless it was not begun.
     pub(super) async fn write(&self, operation: Operation) -> Result<Outcome, Refused> {
+        self.health.runs_less_than(LONGEST)?;
         let memory = operation.memory();
-        if self.queued.fetch_add(memory, Ordering::Relaxed) + memory > self.queued_max && !operation.frees() {
+        // What deletes has a bound of its own, since it is what makes room.
+        let most = if operation.frees() { self.queued_max.saturating_mul(2) } else { self.queued_max };
+        if self.queued.fetch_add(memory, Ordering::Relaxed) + memory > most {
             self.queued.fetch_sub(memory, Ordering::Relaxed);
             return Err(Refused::OutOfMemory);
         }
         let (asker, answer) = oneshot::channel();
         self.send(Request::Write(operation, asker))?;
-        answer.await.unwrap_or_else(|_| Err(ended()))
+        let answer = match &self.runtime {
+            None => answer.await,
+            Some(runtime) => {
+                let answer = {
+                    let _entered = runtime.enter();
+                    timeout(LONGEST, answer)
+                };
+                answer.await.map_err(|_| {
+                    let seconds = LONGEST.as_secs();
+                    Refused::Unreachable(format!("a write was not durable within {seconds} s"))
+                })?
+            }
+        };
+        answer.unwrap_or_else(|_| Err(ended()))
     }
 
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Refused> {
+        self.health.runs_less_than(LONGEST)?;
         let (asker, answer) = oneshot::channel();
         self.send(Request::Snapshot(asker))?;
         answer.await.unwrap_or_else(|_| Err(ended()))
@@ -99,9 +133,10 @@ impl WriteQueue {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// How the last commit went, if it is so recent that another one would go the same way.
+    /// How the last commit went, if it is so recent that another one would go the same way, or that the next one takes
+    /// too long.
     pub(super) fn recent(&self) -> Option<Result<(), Refused>> {
-        self.health.recent()
+        self.health.runs_less_than(SLOW).map_or_else(|slow| Some(Err(slow)), |()| self.health.recent())
     }
 
     fn send(&self, request: Request) -> Result<(), Refused> {
@@ -122,24 +157,6 @@ impl Drop for WriteQueue {
 
 fn ended() -> Refused {
     Refused::Failed("the thread that writes has ended: restart the service".to_owned())
-}
-
-/// How the last commit went, and when.
-#[derive(Clone)]
-struct Health {
-    last: Arc<Mutex<(Instant, Result<(), Refused>)>>,
-    pause: Duration,
-}
-
-impl Health {
-    fn recent(&self) -> Option<Result<(), Refused>> {
-        let (at, outcome) = &*self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        (at.elapsed() < self.pause).then(|| outcome.clone())
-    }
-
-    fn note(&self, outcome: &Result<(), Refused>) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), outcome.clone());
-    }
 }
 
 /// What the thread has.
@@ -256,7 +273,10 @@ impl<J: Journal> Writer<J> {
                 Some(Err(err)) => return Err(err),
                 _ => {}
             }
-            let committed = match self.journal.commit(&changes).await {
+            let running = self.health.begin();
+            let committed = self.journal.commit(&changes).await;
+            drop(running);
+            let committed = match committed {
                 Ok(foreign) => {
                     self.shared.commits.fetch_add(u64::from(!changes.is_empty()), Ordering::Relaxed);
                     if J::SHARED {
@@ -301,7 +321,9 @@ impl<J: Journal> Writer<J> {
         let happened = match self.health.recent() {
             Some(Err(err)) => Err(err),
             _ => {
+                let running = self.health.begin();
                 let happened = self.journal.resolve(&changes).await;
+                drop(running);
                 self.health.note(&happened.clone().map(drop));
                 happened
             }
@@ -333,5 +355,128 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
             Poll::Ready(value) => return value,
             Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+    use crate::clock::{ManualClock, SteadyClock, Timestamp};
+    use crate::store::{Limits, PinKey};
+
+    /// A journal on a disk that hangs: a commit says that it has begun, and ends when it is told to.
+    struct Hanging {
+        begun: Sender<()>,
+        end: Receiver<()>,
+    }
+
+    impl Journal for Hanging {
+        async fn commit(&mut self, _: &Changes) -> Result<Vec<Foreign>, CommitError> {
+            let _ = self.begun.send(());
+            let _ = self.end.recv();
+            Ok(Vec::new())
+        }
+
+        async fn resolve(&mut self, _: &Changes) -> Result<bool, Refused> {
+            Ok(true)
+        }
+
+        fn snapshot(&self) -> Result<Snapshot, Refused> {
+            Err(Refused::Failed("there is none".to_owned()))
+        }
+    }
+
+    struct Fixture {
+        queue: WriteQueue,
+        begun: Receiver<()>,
+        end: Sender<()>,
+    }
+
+    impl Fixture {
+        fn new(queued_bytes: usize) -> Self {
+            let (begun_here, begun) = channel();
+            let (end, end_there) = channel();
+            let limits = Limits { queued_bytes, ..Limits::default() };
+            let clock = SteadyClock::new(Arc::new(ManualClock::at(Timestamp(1 << 50))), Timestamp(0));
+            let shared = Arc::new(Shared::new(limits, clock, Arc::new(()), Timestamp(0)));
+            let journal = Hanging { begun: begun_here, end: end_there };
+            let queue = WriteQueue::start(shared, journal, Duration::ZERO).unwrap();
+            Self { queue, begun, end }
+        }
+
+        /// Begins a write, which the journal is at from now on.
+        async fn hang(&self) -> impl Future<Output = Result<Outcome, Refused>> + '_ {
+            let mut write = Box::pin(self.queue.write(Operation::CreateCluster));
+            tokio::select! {
+                biased;
+                done = write.as_mut() => panic!("{done:?}"),
+                () = std::future::ready(()) => {}
+            }
+            self.begun.recv().unwrap();
+            write
+        }
+    }
+
+    fn is_unreachable<T>(answer: &Result<T, Refused>) -> bool {
+        matches!(answer, Err(Refused::Unreachable(_)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refuses_writes_in_time_while_the_journal_hangs_and_goes_on_after() {
+        let fixture = Fixture::new(usize::MAX);
+        let queue = &fixture.queue;
+        let first = fixture.hang().await;
+        let asked = Instant::now();
+        // Neither what is under way nor what waits behind it waits for ever.
+        let (first, second) = tokio::join!(first, queue.write(Operation::CreateCluster));
+        assert!(is_unreachable(&first) && is_unreachable(&second), "{first:?} {second:?}");
+        assert_eq!(asked.elapsed(), LONGEST);
+        // Then nothing is queued any more, whatever it is.
+        advance(Duration::from_secs(1)).await;
+        let asked = Instant::now();
+        for operation in [Operation::CreateCluster, Operation::Sweep, Operation::Probe] {
+            assert!(is_unreachable(&queue.write(operation).await));
+        }
+        assert!(is_unreachable(&queue.snapshot().await));
+        assert!(queue.recent().is_some_and(|ready| is_unreachable(&ready)));
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        // What was begun is done once the disk answers; of what waited without an asker nothing is.
+        fixture.end.send(()).unwrap();
+        while queue.bytes() > 0 || queue.recent().is_some() {
+            std::thread::yield_now();
+        }
+        // A clock that stands still would go on to the end of the wait at once.
+        tokio::time::resume();
+        let third = fixture.hang().await;
+        fixture.end.send(()).unwrap();
+        let Ok(Outcome::Cluster(third)) = third.await else { panic!("it is refused") };
+        assert!(PinKey::of(&third.pin).is_some());
+        assert!(fixture.begun.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bounds_what_waits_also_of_what_deletes() {
+        let most = 10 * Operation::CreateCluster.memory();
+        let fixture = Fixture::new(most);
+        let first = fixture.hang().await;
+        let mut waiting = Vec::new();
+        for operation in [Operation::CreateCluster, Operation::Sweep] {
+            let refused = loop {
+                let mut write = Box::pin(fixture.queue.write(operation.clone()));
+                tokio::select! {
+                    biased;
+                    done = write.as_mut() => break done,
+                    () = std::future::ready(()) => waiting.push(write),
+                }
+            };
+            assert!(matches!(refused, Err(Refused::OutOfMemory)), "{refused:?}");
+        }
+        assert_eq!((waiting.len(), fixture.queue.bytes()), (20, 2 * most));
+        drop((first, waiting));
+        fixture.end.send(()).unwrap();
     }
 }
