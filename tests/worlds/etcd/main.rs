@@ -1,13 +1,17 @@
 //! Three servers on three members of etcd, each on a machine of its own, while clients create, update, delete and read through
-//! all of them: what each fault does to them. Nothing that was acknowledged is lost, what every client has seen is
-//! linearizable, and afterwards every server works again by itself. Needs root; clocks are ten minutes apart.
+//! all of them, and clusters of agents come up: what each fault does to them. Nothing that was acknowledged is lost, what
+//! every client has seen is linearizable, no slave gets an address that is not ready, and afterwards every server works
+//! again by itself. Needs root; clocks are ten minutes apart. RUNS=3 has each fault happen three times.
 
+mod agents;
 mod load;
 mod start;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use load::Load;
+use agents::{Forming, Slave};
+use load::{Load, Outcome};
 use nix::sys::signal::Signal;
 use worlds::etcd::{Cluster, MEMBERS, can_be_built};
 use worlds::wait::until;
@@ -128,26 +132,96 @@ fn nothing_is_lost_whatever_fails() {
     }
     let clocks = [Some("+10m"), None, Some("-10m")];
     let mut cluster = Cluster::start(&["--quota-backend-bytes", "33554432"], clocks);
-    let mut table = Vec::new();
-    for (name, fault) in FAULTS {
-        let servers = [0, 1, 2].map(|server| cluster.server(server));
-        let load = Load::start(servers);
-        load.go_on(WRITES / 3);
-        fault(&mut cluster, &load);
+    let runs = std::env::var("RUNS").map_or(1, |runs| runs.parse().expect("it is a number"));
+    let mut table: Vec<(&str, usize, Outcome)> = FAULTS.map(|(name, _)| (name, 0, Outcome::default())).into();
+    for _ in 0..runs {
+        for (row, (name, fault)) in table.iter_mut().zip(FAULTS) {
+            let (joined, outcome) = suffer(&mut cluster, fault);
+            println!("{name}: {joined} slaves | {outcome}");
+            assert!(outcome.is_linearizable(), "{name}: {outcome}");
+            row.1 += joined;
+            row.2 = std::mem::take(&mut row.2).and(&outcome);
+        }
+    }
+    println!("| fault | {} | slaves with the ready address |", Outcome::HEAD);
+    for (name, joined, outcome) in table {
+        println!("| {name} | {outcome} | {joined} |");
+    }
+}
+
+/// Has a fault happen while clients write and clusters form. Gives how many slaves have joined, and what the clients saw.
+fn suffer(cluster: &mut Cluster, fault: Fault) -> (usize, Outcome) {
+    let servers = [0, 1, 2].map(|server| cluster.server(server));
+    let load = Load::start(servers);
+    load.go_on(WRITES / 3);
+    let (stop, waiting) = (AtomicBool::new(false), Forming::begin(&servers));
+    std::thread::scope(|scope| {
+        let agents = scope.spawn(|| agents::form(waiting, &servers, &stop));
+        let stopping = Stopping(&stop);
+        fault(cluster, &load);
         // Each server works again, for reads and for writes.
         for server in 0..MEMBERS {
             load.until_works(server);
         }
         load.go_on(WRITES / 3);
-        let result = load.finish();
-        println!("{name}: {result}");
-        table.push(format!("| {name} | {result} |"));
-        assert!(result.is_linearizable(), "{name}: {result}");
+        drop(stopping);
+        let joined = agents.join().expect("every slave joins its master");
+        (joined, load.finish())
+    })
+}
+
+/// Says stop at its end, also when a test fails.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-    println!(
-        "| fault | acknowledged writes | of unknown outcome | refused | longest time without an acknowledged write | longest answer | keys that are linearizable |"
-    );
-    println!("|---|---|---|---|---|---|---|\n{}", table.join("\n"));
+}
+
+/// What is done to the first server.
+type Loss = fn(&mut Cluster);
+
+#[test]
+fn a_slave_is_woken_through_another_server_when_its_own_is_lost() {
+    if !can_be_built() {
+        return;
+    }
+    let cut_off: Loss = |cluster| (0..MEMBERS).for_each(|member| cluster.network.cut(MEMBERS, member));
+    let losses: [Loss; 3] =
+        [|cluster| cluster.kill_server(0), |cluster| cluster.signal_server(0, Signal::SIGSTOP), cut_off];
+    for lose in losses {
+        let mut cluster = Cluster::start(&[], [None; MEMBERS]);
+        let servers = [0, 1, 2].map(|server| cluster.server(server));
+        let mut waiting = Forming::begin(&servers);
+        lose(&mut cluster);
+        // This one waits at the first server.
+        waiting.slaves[0].agent.wait_until_it_says("asking the next service");
+        assert_eq!(waiting.finish(), servers.len());
+    }
+}
+
+#[test]
+fn a_pin_is_unknown_only_when_every_server_has_said_so() {
+    if !can_be_built() {
+        return;
+    }
+    let cluster = Cluster::start(&[], [None; MEMBERS]);
+    let servers = [0, 1, 2].map(|server| format!("http://{}", cluster.server(server))).join(",");
+    let boot = |timeout| Slave::start("enico1qq0oey", &servers, timeout).agent.finish();
+    for member in 0..MEMBERS {
+        cluster.network.cut(MEMBERS + 1, member);
+    }
+    let finished = boot("cvm_cluster_timeout=8");
+    assert_ne!(finished.status, 77, "{}", finished.stderr);
+    assert!(!finished.stderr.contains("no service of the context knows the pin"), "{}", finished.stderr);
+    finished.says("does not know the pin; passing it over");
+    for member in 0..MEMBERS {
+        cluster.network.mend(MEMBERS + 1, member);
+    }
+    let works = || load::ask(cluster.server(1), "GET", "/api/v1/clusters/enico1qq0oey", None).ok();
+    until("the server knows that there is no such pin", || works().filter(|(status, _)| *status == 404));
+    boot("cvm_cluster_timeout=90").expect(77).says("no service of the context knows the pin");
 }
 
 #[test]
@@ -157,7 +231,7 @@ fn waits_are_woken_by_any_server_and_sent_away_by_one_that_is_cut_off() {
     }
     let cluster = Cluster::start(&[], [None; MEMBERS]);
     let servers = [0, 1, 2].map(|server| cluster.server(server));
-    let pin = load::new_pin(servers[0]);
+    let pin = load::new_pin(&servers);
     let path = format!("/api/v1/clusters/{pin}/keys/master_ready");
     std::thread::scope(|scope| {
         let (path, pin) = (&path, &pin);
