@@ -36,6 +36,11 @@ impl Cores {
         Ok(done)
     }
 
+    /// For a server that is to have the client's core: what it stands on has the other.
+    pub(crate) fn beside_the_client(self) -> Self {
+        Self { server: self.client, ..self }
+    }
+
     /// Whether server and client have to share a core.
     pub(crate) fn shared(self) -> bool {
         self.server == self.client

@@ -28,6 +28,11 @@ impl Latencies {
         self.0.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes those of another over.
     pub(crate) fn append(&mut self, other: &mut Self) {
         self.0.append(&mut other.0);

@@ -4,6 +4,7 @@
 mod abuse;
 mod agent;
 mod connects;
+mod etcd;
 mod expiry;
 mod gets;
 mod guest;
@@ -58,12 +59,13 @@ pub(crate) struct Part {
 }
 
 /// All of them, in the order in which they run.
-pub(crate) const PARTS: [Part; 11] = [
+pub(crate) const PARTS: [Part; 12] = [
     Part { name: "gets", run: gets::run },
     Part { name: "connects", run: connects::run },
     Part { name: "instructions", run: instructions::run },
     Part { name: "writes", run: writes::run },
     Part { name: "waiters", run: waiters::run },
+    Part { name: "etcd", run: etcd::run },
     Part { name: "pins", run: pins::run },
     Part { name: "expiry", run: expiry::run },
     Part { name: "abuse", run: abuse::run },

@@ -18,6 +18,18 @@ pub(crate) const ALONE: &str = "alone";
 pub(crate) const BESIDE: &str = "beside abuse";
 pub(crate) const BEFORE: &str = "before";
 pub(crate) const DURING: &str = "while they expire";
+pub(crate) const ON_ETCD: &str = "ours on etcd";
+pub(crate) const BARE_ETCD: &str = "bare etcd";
+pub(crate) const ETCD_GETS: &str = "linearizable reads of a key, 16 clients";
+pub(crate) const ETCD_WAKE: &str = "POST at one server to the answer at another";
+
+pub(crate) fn etcd_writes(clients: usize) -> String {
+    format!("durable writes in etcd, {clients} at a time")
+}
+
+pub(crate) fn etcd_waiters(size: usize) -> String {
+    format!("{size} waiters on a key, beside those with etcd")
+}
 
 pub(crate) fn writes(clients: usize) -> String {
     format!("durable writes, {clients} at a time")

@@ -29,7 +29,8 @@ pub(super) fn run(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-fn wake(server: Server, size: usize) -> Result<Vec<(String, f64)>> {
+/// Has so many clients wait, and wakes them.
+pub(super) fn wake(server: Server, size: usize) -> Result<Vec<(String, f64)>> {
     let how = server.wait.as_ref().ok_or_else(|| Error::unexpected("the server", "cannot wait"))?;
     let crowd = WaitingClients {
         target: &server.target,

@@ -44,6 +44,11 @@ pub(crate) fn ask(target: &Target, exchange: &Exchange) -> Result<String> {
 /// Asks over a connection that stays open.
 pub(crate) fn ask_over(stream: &mut dyn Stream, exchange: &Exchange) -> Result<String> {
     stream.write_all(&exchange.request).context("send a request")?;
+    answer_over(stream, exchange)
+}
+
+/// Reads the answer to a request that was sent.
+pub(crate) fn answer_over(stream: &mut dyn Stream, exchange: &Exchange) -> Result<String> {
     let mut answer = Vec::new();
     let mut scratch = [0; 4096];
     loop {

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::load::Exchange;
 use crate::load::connection::Target;
 use crate::load::wire::Framing;
+use crate::machine::Cores;
 use crate::process::{Process, free_address};
 use crate::tls::{self, Certificate, Stream};
 
@@ -30,12 +31,36 @@ pub(crate) fn start(bench: &Bench, build: Build, tls: Option<&Certificate>) -> R
     Ok(Server { process, target, get, wait: Some(wait(&pin)), dir })
 }
 
+/// Starts it, with one cluster that has the key, on an etcd: on the client's core, since etcd has the server's.
+pub(crate) fn start_on(bench: &Bench, etcd: &Server) -> Result<Server> {
+    let dir = bench.directory()?;
+    let url = format!("http://{}", etcd.target.address);
+    let cores = bench.cores.beside_the_client();
+    let (process, target) =
+        launch_on(bench, cores, Build::Host, &dir.path().join("data"), None, &["--etcd", &url])?;
+    let pin = create_pin(&mut *tls::connect(&target)?)?;
+    http::ask(&target, &set(&pin, KEY))?;
+    let get = get(&pin, KEY);
+    Ok(Server { process, target, get, wait: Some(wait(&pin)), dir })
+}
+
 /// Starts the program on a data directory and waits until it accepts.
 pub(crate) fn launch(
     bench: &Bench,
     build: Build,
     data: &Path,
     tls: Option<&Certificate>,
+) -> Result<(Process, Target)> {
+    launch_on(bench, bench.cores, build, data, tls, &[])
+}
+
+fn launch_on(
+    bench: &Bench,
+    cores: Cores,
+    build: Build,
+    data: &Path,
+    tls: Option<&Certificate>,
+    options: &[&str],
 ) -> Result<(Process, Target)> {
     let program = bench.built("cernvm-pairing-server", build)?;
     let address = free_address()?;
@@ -46,12 +71,12 @@ pub(crate) fn launch(
         // All clients have one address here.
         .args(["--max-connections", "19900", "--max-connections-per-address", "19900"])
         .args(["--max-waiters-per-pin", "19900"])
-        .args(["--max-creations-per-hour", "0"]);
+        .args(["--max-creations-per-hour", "0"])
+        .args(options);
     if let Some(certificate) = tls {
         command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
     }
-    let mut process =
-        Process::start("cernvm-pairing-server", &mut command, bench.cores, bench.scratch.path())?;
+    let mut process = Process::start("cernvm-pairing-server", &mut command, cores, bench.scratch.path())?;
     process.line_after("listening on ")?;
     Ok((process, Target { address, tls: tls.map(|certificate| Arc::clone(&certificate.client)) }))
 }
@@ -124,7 +149,8 @@ fn create_pins(target: &Target, count: usize) -> Result<Vec<String>> {
     Ok(pins?.into_iter().flatten().collect())
 }
 
-fn create_pin(stream: &mut dyn Stream) -> Result<String> {
+/// Makes a pin.
+pub(crate) fn create_pin(stream: &mut dyn Stream) -> Result<String> {
     let answer = http::ask_over(stream, &http::post(CLUSTERS, ""))?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     let pin = serde_json::from_str::<serde_json::Value>(body).ok();

@@ -89,6 +89,15 @@ pub(crate) fn goals() -> Vec<Goal> {
     add(crowd.clone(), "ours", figure, times("redis", 1.3), Some(times("redis", 1.0)));
     add(crowd.clone(), "ours", "write answered, ms", at_most(3.0), Some(at_most(1.0)));
     add(crowd, "ours", "last woken, ms", at_most(115.0), Some(at_most(95.0)));
+    for clients in names::WRITERS {
+        let goal = at_least_times(names::BARE_ETCD, 0.7);
+        add(names::etcd_writes(clients), names::ON_ETCD, "answers/s", goal, None);
+    }
+    let goal = at_least_times(names::BARE_ETCD, 20.0);
+    add(names::ETCD_GETS.into(), names::ON_ETCD, "answers/s", goal, None);
+    add(names::ETCD_WAKE.into(), names::ON_ETCD, "p99, ms", at_most(10.0), None);
+    let (part, figure) = (names::etcd_waiters(names::CROWDS[0]), "memory a waiter (RSS), KB");
+    add(part, names::ON_ETCD, figure, times("ours", 1.05), None);
     for scheme in ["http", "https"] {
         add(names::PAIRS.into(), scheme, "p99, ms", at_most(100.0), None);
         add(names::PAIRS.into(), scheme, "p50, ms", at_most(100.0), Some(at_most(5.0)));
