@@ -147,7 +147,7 @@ pub struct Serve {
     #[arg(env = "CERNVM_PAIRING_MAX_CREATIONS_PER_HOUR")]
     #[arg(help_heading = "Limits")]
     max_creations_per_hour: u32,
-    /// File with the token that it takes to make a pin (Authorization: Bearer). Without it, every client may make one.
+    /// File with the token that it takes to make a pin (Authorization: Bearer); read again on SIGHUP. Without it, every client may make one.
     #[arg(long, value_name = "FILE", env = "CERNVM_PAIRING_CREATE_TOKEN_FILE")]
     #[arg(help_heading = "Access")]
     create_token_file: Option<PathBuf>,

@@ -78,7 +78,7 @@ async fn serve(args: &Serve) -> Result<(), Error> {
         say(&format!("metrics on http://{}/metrics", listener.local_addr().map_err(Error::System)?));
         server = server.with_metrics(listener);
     }
-    system::reload_on_hangup(server.certificate().cloned())?;
+    system::reload_on_hangup(server.certificate().cloned(), server.create_token().cloned())?;
 
     let scheme = if server.certificate().is_some() { "https" } else { "http" };
     for listener in &listeners {

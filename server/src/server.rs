@@ -31,6 +31,7 @@ use crate::rate_limits::RateLimits;
 use crate::service::Service;
 use crate::store::{FILE_NAME, Limits, Store};
 use crate::tls::Certificate;
+use crate::token::CreateToken;
 use crate::{hub, sweeper};
 
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
@@ -125,6 +126,12 @@ impl Server {
     #[must_use]
     pub fn certificate(&self) -> Option<&Certificate> {
         self.certificate.as_ref()
+    }
+
+    /// The token that it takes to make a pin, to reload it.
+    #[must_use]
+    pub fn create_token(&self) -> Option<&CreateToken> {
+        self.service.create_token.as_ref()
     }
 
     /// Answers `/metrics`, `/readyz` and `/healthz` there, and nothing else.

@@ -16,6 +16,7 @@ use crate::connection_server::MAX_REJECTIONS;
 use crate::error::Error;
 use crate::listen;
 use crate::tls::Certificate;
+use crate::token::CreateToken;
 
 /// Files that are open besides connections: the store, listeners, the runtime's own, some to spare, and connections
 /// that are told that there is no room.
@@ -93,19 +94,27 @@ fn tell(state: NotifyState<'_>) {
     }
 }
 
-/// Reads the certificate again whenever SIGHUP comes.
+/// Reads the certificate and the token for making pins again whenever SIGHUP comes.
 ///
 /// # Errors
 /// The signal cannot be had.
-pub fn reload_on_hangup(certificate: Option<Certificate>) -> Result<(), Error> {
-    // Caught in any case: without TLS there is nothing to reload, and no reason to die either.
+pub fn reload_on_hangup(certificate: Option<Certificate>, token: Option<CreateToken>) -> Result<(), Error> {
+    // Caught in any case: without files there is nothing to reload, and no reason to die either.
     let mut hangups = hear(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            match certificate.as_ref().map(Certificate::reload) {
-                None => log::info!("SIGHUP: nothing to read again, since the service runs without TLS files"),
-                Some(Ok(())) => {}
-                Some(Err(err)) => log::error!("the old certificate stays in use: {err}; {}", err.next_step()),
+            if certificate.is_none() && token.is_none() {
+                log::info!(
+                    "SIGHUP: nothing to read again: the service has neither a certificate nor a token"
+                );
+            }
+            for (what, reloaded) in [
+                ("certificate", certificate.as_ref().map(Certificate::reload)),
+                ("token", token.as_ref().map(CreateToken::reload)),
+            ] {
+                if let Some(Err(err)) = reloaded {
+                    log::error!("the old {what} stays in use: {err}; {}", err.next_step());
+                }
             }
         }
     });

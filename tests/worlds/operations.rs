@@ -154,9 +154,46 @@ fn takes_a_new_certificate_on_sighup_and_keeps_its_connections() {
     std::fs::write(&certificate, "rubbish").expect("it can be written");
     service.signal(Signal::SIGHUP);
     until("it says what is wrong", || {
-        service.log().contains("the old certificate stays in use").then_some(())
+        let log = service.log();
+        let line = log.lines().find(|line| line.contains("the old certificate stays in use: "))?;
+        assert!(line.contains(&flag(&certificate)), "{line}");
+        Some(())
     });
     assert!(answers(&mut before));
+}
+
+#[test]
+fn takes_a_new_token_on_sighup_and_says_what_it_has_read() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    let write = |token: &str| std::fs::write(file.path(), token).expect("it can be written");
+    let (old, new) = ("0123456789abcdef", "fedcba9876543210");
+    write(old);
+    let path = file.path().to_str().expect("its name is plain");
+    let service = Service::with(&["--create-token-file", path]);
+    let makes = |token: &str| {
+        let request = Request::new("POST", "/api/v1/clusters");
+        service.api().ask(&request.header("Authorization", &format!("Bearer {token}"))).status
+    };
+    let says = |line: &str| until(line, || service.log().contains(line).then_some(()));
+    assert_eq!((makes(old), makes(new)), (201, 401));
+    service.signal(Signal::SIGHUP);
+    says(&format!("{path} read again, with the same token"));
+    write(new);
+    service.signal(Signal::SIGHUP);
+    says(&format!("{path} read again, with ANOTHER token"));
+    assert_eq!((makes(old), makes(new)), (401, 201));
+    write("short");
+    service.signal(Signal::SIGHUP);
+    says(&format!("the old token stays in use: {path}"));
+    assert_eq!(makes(new), 201);
+    assert!(![old, new, "short"].iter().any(|token| service.log().contains(token)), "{}", service.log());
+
+    let service = Service::start();
+    service.signal(Signal::SIGHUP);
+    until("it says that there is nothing to read", || {
+        service.log().contains("SIGHUP: nothing to read again").then_some(())
+    });
+    assert_eq!(service.api().ask(&Request::new("POST", "/api/v1/clusters")).status, 201);
 }
 
 /// A service on a socket that another process holds, as systemd hands it over (sd_listen_fds(3)).

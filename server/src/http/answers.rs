@@ -1,5 +1,6 @@
 //! What goes back: the outcome of a request as an HTTP answer, with the headers that every answer of the API has.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -57,31 +58,40 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The headers that all answers of an endpoint have, put together once.
 pub(super) struct Headers {
-    alone: HeaderMap,
+    /// Of an answer that has no body, not even an empty one.
+    bodiless: HeaderMap,
+    empty: HeaderMap,
     text: HeaderMap,
     json: HeaderMap,
+    /// With a place for the date: to add a header to a copy costs a quarter of rendering the answer.
+    dated_text: HeaderMap,
+    dated_json: HeaderMap,
     events: HeaderMap,
 }
 
 impl Headers {
     /// For an endpoint with these methods; one of a cluster tells what clusters have besides keys.
     pub(super) fn new(methods: &str, of_cluster: bool) -> Self {
-        let mut alone = HeaderMap::from_iter([
+        let mut bodiless = HeaderMap::from_iter([
             (ALLOW, HeaderValue::from_str(methods).expect("the names of methods make a header")),
             (VARY, VARIES_WITH),
             (CACHE_CONTROL, NO_STORE),
         ]);
         if of_cluster {
-            alone.insert(FEATURES, HeaderValue::from_static(node::FEATURE));
+            bodiless.insert(FEATURES, HeaderValue::from_static(node::FEATURE));
         }
-        let with = |content_type| {
-            let mut headers = alone.clone();
-            headers.insert(CONTENT_TYPE, content_type);
+        let with = |headers: &HeaderMap, name, value| {
+            let mut headers = headers.clone();
+            headers.insert(name, value);
             headers
         };
-        let mut events = with(EVENTS);
-        events.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        Self { text: with(TEXT), json: with(JSON), events, alone }
+        let [text, json, events] = [TEXT, JSON, EVENTS].map(|kind| with(&bodiless, CONTENT_TYPE, kind));
+        let [dated_text, dated_json] =
+            [&text, &json].map(|headers| with(headers, LAST_MODIFIED, HeaderValue::from_static("")));
+        let events = with(&events, ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        // hyper knows the length of an empty body, but leaves it out of the answer to HEAD.
+        let empty = with(&bodiless, CONTENT_LENGTH, HeaderValue::from_static("0"));
+        Self { bodiless, empty, text, json, dated_text, dated_json, events }
     }
 }
 
@@ -109,7 +119,10 @@ pub(super) fn render(
     };
     let headers = match (&body, format) {
         (AnswerBody::Pieces(_), Format::Events) => &headers.events,
-        (body, _) if body.is_empty() => &headers.alone,
+        (body, _) if body.is_empty() && status == StatusCode::NO_CONTENT => &headers.bodiless,
+        (body, _) if body.is_empty() => &headers.empty,
+        (_, Format::Text) if last_modified.is_some() => &headers.dated_text,
+        (_, Format::Json) if last_modified.is_some() => &headers.dated_json,
         (_, Format::Text) => &headers.text,
         (_, Format::Json | Format::Events) => &headers.json,
     };
@@ -141,6 +154,23 @@ fn explain(refusal: &Refusal, headers: &mut HeaderMap) {
     };
 }
 
+/// The date of a moment in seconds since 1970. Many slaves ask for one key, so each thread keeps the date that it has put
+/// together last: that is a tenth of rendering the answer.
+fn http_date(seconds: u64) -> Option<HeaderValue> {
+    thread_local! {
+        static LAST: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if let Some((_, date)) = last.as_ref().filter(|(at, _)| *at == seconds) {
+            return Some(date.clone());
+        }
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+        let date = HeaderValue::from_str(&date).ok()?;
+        *last = Some((seconds, date.clone()));
+        Some(date)
+    })
+}
+
 /// A refusal that comes before the path is looked at.
 pub(super) fn refuse(refusal: &Refusal) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::from(refusal.to_json()));
@@ -155,8 +185,7 @@ impl Reply {
     /// When the value of the one key that it shows was set, to the second.
     fn last_modified(&self) -> Option<HeaderValue> {
         let Self::Key(key) = self else { return None };
-        let since_1970 = Duration::from_micros(key.modified.0.min(LAST_DATE));
-        HeaderValue::from_str(&httpdate::fmt_http_date(UNIX_EPOCH + since_1970)).ok()
+        http_date(key.modified.0.min(LAST_DATE) / 1_000_000)
     }
 
     fn status(&self) -> StatusCode {

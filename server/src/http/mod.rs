@@ -10,6 +10,8 @@ mod body;
 mod clusters;
 mod events;
 mod fields;
+#[cfg(test)]
+mod head_tests;
 mod keys;
 mod negotiation;
 mod nodes;

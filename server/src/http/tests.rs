@@ -244,6 +244,23 @@ async fn sends_long_answers_in_pieces_and_head_without_making_them() {
 }
 
 #[tokio::test]
+async fn says_of_each_key_when_it_was_set() {
+    let world = Harness::new().await;
+    world.set("a", "1").await;
+    world.clock.advance(Duration::from_secs(3600));
+    world.set("b", "1").await;
+    for _ in 0..2 {
+        for (key, set) in [("a", "Tue, 01 Nov 2016 11:54:56 GMT"), ("b", "Tue, 01 Nov 2016 12:54:56 GMT")] {
+            for headers in [&[][..], JSON] {
+                let asked = world.ask("GET", &world.key(key), headers, "").await;
+                assert_eq!(asked.header("last-modified"), set, "{key}");
+            }
+        }
+    }
+    assert_eq!(world.ask("GET", &world.keys(), JSON, "").await.header("last-modified"), "");
+}
+
+#[tokio::test]
 async fn lists_the_methods_in_every_answer_of_the_api() {
     let world = Harness::new().await;
     world.set("a", "1").await;
