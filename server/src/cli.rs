@@ -36,7 +36,7 @@ pub struct Cli {
         default_value = "text",
         env = "CERNVM_PAIRING_LOG_FORMAT"
     )]
-    pub log_format: crate::console::Format,
+    pub log_format: crate::console::LogFormat,
 }
 
 /// How much can be logged.

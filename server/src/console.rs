@@ -29,7 +29,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Who reads the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reader {
+pub enum LogReader {
     /// The operator of a service: each line has its time.
     Operator,
     /// The user of a command, which ends soon.
@@ -38,7 +38,7 @@ pub enum Reader {
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// Text for people.
     Text,
     /// One JSON object, with fields.
@@ -46,19 +46,19 @@ pub enum Format {
 }
 
 /// Starts logging. The journal has times of its own and takes the priority from a number in front (sd-daemon(3)).
-pub fn start(level: LevelFilter, reader: Reader, format: Format) {
+pub fn start(level: LevelFilter, reader: LogReader, format: LogFormat) {
     let journal = env::var_os("JOURNAL_STREAM").is_some();
     let mut builder = env_logger::Builder::new();
     builder.filter_level(level).format(move |out, record| {
         let (level, text) = (record.level(), record.args());
         match (reader, format) {
-            (_, Format::Json) => writeln!(out, "{}", json(record)),
+            (_, LogFormat::Json) => writeln!(out, "{}", json(record)),
             _ if journal => writeln!(out, "{}{text}", journal_prefix(level)),
-            (Reader::Operator, _) => writeln!(out, "{} {level:5} {text}", SystemClock.now()),
-            (Reader::User, _) => writeln!(out, "cernvm-pairing-server: {}{text}", word(level)),
+            (LogReader::Operator, _) => writeln!(out, "{} {level:5} {text}", SystemClock.now()),
+            (LogReader::User, _) => writeln!(out, "cernvm-pairing-server: {}{text}", word(level)),
         }
     });
-    if reader == Reader::Operator {
+    if reader == LogReader::Operator {
         builder.target(Target::Pipe(Box::new(Queue::to(io::stderr()))));
     }
     builder.init();
@@ -123,15 +123,15 @@ impl Write for Queue {
 
 /// A line as a JSON object: `time`, `level`, `message`, and the fields.
 fn json(record: &Record<'_>) -> String {
-    struct Fields(Map<String, serde_json::Value>);
-    impl<'kvs> VisitSource<'kvs> for Fields {
+    struct JsonFields(Map<String, serde_json::Value>);
+    impl<'kvs> VisitSource<'kvs> for JsonFields {
         fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), KvError> {
             let value = value.to_u64().map_or_else(|| value.to_string().into(), Into::into);
             self.0.insert(key.as_str().to_owned(), value);
             Ok(())
         }
     }
-    let mut fields = Fields(Map::new());
+    let mut fields = JsonFields(Map::new());
     // It only fails where a visitor does.
     let _ = record.key_values().visit(&mut fields);
     fields.0.insert("time".to_owned(), SystemClock.now().to_string().into());

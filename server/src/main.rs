@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use pairing_server::cli::{Cli, Command, Serve};
-use pairing_server::console::Reader;
+use pairing_server::console::LogReader;
 use pairing_server::{Error, Server, backup, console, environment, health, listen, maintenance, system};
 use protocol::error::Status;
 use tokio::runtime::Runtime;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(err) => return explain(&err),
     };
-    let reader = if matches!(cli.command, Command::Serve(_)) { Reader::Operator } else { Reader::User };
+    let reader = if matches!(cli.command, Command::Serve(_)) { LogReader::Operator } else { LogReader::User };
     console::start(cli.log, reader, cli.log_format);
     environment::warn_of_unknown(&Cli::command());
     let code = run(&cli.command).unwrap_or_else(|err| {

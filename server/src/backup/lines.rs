@@ -53,13 +53,13 @@ pub(super) fn failure(out: &mut Vec<u8>, error: &str) {
 }
 
 /// Reads the lines.
-pub(super) struct Reader<R> {
+pub(super) struct BackupReader<R> {
     from: R,
     count: u64,
     line: Vec<u8>,
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: BufRead> BackupReader<R> {
     /// Reads the head.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, String> {
-        let (mut reader, taken) = Reader::begin(bytes)?;
+        let (mut reader, taken) = BackupReader::begin(bytes)?;
         assert_eq!(taken, TAKEN);
         std::iter::from_fn(|| reader.next().transpose()).collect()
     }

@@ -21,7 +21,7 @@ use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::store::AtRest;
 use crate::store::copy::{Contents, StoreCopy};
-use lines::{Reader, explain};
+use lines::{BackupReader, explain};
 use target::Target;
 
 /// The socket in the data directory at which a running service hands its records over.
@@ -31,14 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A backup that was made.
 #[derive(Debug)]
-pub struct Backup {
+pub struct BackupReport {
     file: PathBuf,
     held: Contents,
     /// Every write that was answered before is in it.
     taken: Timestamp,
 }
 
-impl fmt::Display for Backup {
+impl fmt::Display for BackupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Contents { pins, keys, nodes } = self.held;
         write!(
@@ -54,14 +54,14 @@ impl fmt::Display for Backup {
 ///
 /// # Errors
 /// There is no store, it cannot be read, or the file cannot be written; what was there under its name is still there.
-pub fn write(data_dir: &Path, file: &Path) -> Result<Backup, Error> {
+pub fn write(data_dir: &Path, file: &Path) -> Result<BackupReport, Error> {
     let target = Target::new(file, data_dir)?;
     let (held, taken) = match connect(&data_dir.join(SOCKET))? {
         Some(service) => receive(service, &data_dir.join(SOCKET), &target)?,
         None => read(data_dir, &target)?,
     };
     target.keep()?;
-    Ok(Backup { file: file.to_owned(), held, taken })
+    Ok(BackupReport { file: file.to_owned(), held, taken })
 }
 
 /// The service, if one runs.
@@ -84,7 +84,7 @@ pub(crate) fn connect(socket: &Path) -> Result<Option<UnixStream>, Error> {
 fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Contents, Timestamp), Error> {
     let broken = |problem: String| Error::Handed { socket: socket.to_owned(), problem };
     service.set_read_timeout(Some(PATIENCE)).map_err(Error::System)?;
-    let (mut reader, taken) = ask(service, "/backup").and_then(Reader::begin).map_err(broken)?;
+    let (mut reader, taken) = ask(service, "/backup").and_then(BackupReader::begin).map_err(broken)?;
     let mut copy = copy_into(target)?;
     while let Some((id, bytes)) = reader.next().map_err(broken)? {
         copy.add(id, &bytes).map_err(Error::Copy)?;

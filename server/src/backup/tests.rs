@@ -17,12 +17,12 @@ use crate::store::{FILE_NAME, Limits, Store};
 use crate::testing::service;
 
 /// A data directory, and one for backups.
-struct Harness {
+struct BackupFixture {
     data: TempDir,
     backups: TempDir,
 }
 
-impl Harness {
+impl BackupFixture {
     fn new() -> Self {
         Self { data: tempfile::tempdir().unwrap(), backups: tempfile::tempdir().unwrap() }
     }
@@ -35,7 +35,7 @@ impl Harness {
         self.backups.path().join("copy.redb")
     }
 
-    fn write(&self) -> Result<Backup, Error> {
+    fn write(&self) -> Result<BackupReport, Error> {
         write(self.data.path(), &self.backup())
     }
 
@@ -69,7 +69,7 @@ async fn fill(store: &Store, value: &str) -> Pin {
 
 #[tokio::test]
 async fn a_stopped_store_is_copied_whole() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     let store = world.open();
     let pin = fill(&store, "1").await;
     let (cluster, keys) = (store.cluster(&pin).await, store.keys(&pin).await);
@@ -89,7 +89,7 @@ async fn a_stopped_store_is_copied_whole() {
 
 #[tokio::test]
 async fn an_empty_store_and_one_of_many_batches_are_copied() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     drop(world.open());
     assert_eq!(world.write().unwrap().held, Contents { pins: 0, keys: 0, nodes: 0 });
     world.restore().1.create_cluster().await.unwrap();
@@ -110,7 +110,7 @@ async fn an_empty_store_and_one_of_many_batches_are_copied() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_store_hands_over_what_it_has_at_that_moment() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     let store = world.open();
     let pin = fill(&store, &"v".repeat(60_000)).await;
     let (snapshot, _) = store.snapshot().await.unwrap();
@@ -149,7 +149,7 @@ async fn a_running_store_hands_over_what_it_has_at_that_moment() {
 
 #[tokio::test]
 async fn the_socket_of_a_service_that_was_killed_is_replaced_and_other_files_are_left_alone() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     let _store = world.open();
     let path = world.data.path().join(SOCKET);
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -164,7 +164,7 @@ async fn the_socket_of_a_service_that_was_killed_is_replaced_and_other_files_are
 
 #[test]
 fn says_what_it_does_not_find() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     let refused = world.write().unwrap_err();
     assert_eq!(refused.to_string(), format!("there is no store in {}", world.data.path().display()));
     assert_eq!((refused.exit_code(), world.names().len()), (66, 0));
@@ -185,7 +185,7 @@ fn says_what_it_does_not_find() {
 
 #[test]
 fn takes_the_place_of_nothing_but_an_earlier_backup() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     drop(world.open());
     let check = |path: &Path| {
         let refused = write(world.data.path(), path).unwrap_err();
@@ -209,7 +209,7 @@ fn takes_the_place_of_nothing_but_an_earlier_backup() {
 
 #[test]
 fn copies_no_file_that_is_not_the_services_own_and_none_that_is_damaged() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     let path = world.data.path().join(FILE_NAME);
     fs::write(&path, "a letter to a friend".repeat(500)).unwrap();
     let refused = world.write().unwrap_err();
@@ -227,7 +227,7 @@ fn answer(listener: &std::os::unix::net::UnixListener, bytes: &[u8]) {
 
 #[test]
 fn says_that_a_service_is_of_another_release_or_busy() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     let store = world.open();
     let listener = std::os::unix::net::UnixListener::bind(world.data.path().join(SOCKET)).unwrap();
     for (sent, says) in [
@@ -246,7 +246,7 @@ fn says_that_a_service_is_of_another_release_or_busy() {
 /// A store that a service has open is no earlier backup.
 #[test]
 fn never_replaces_a_store_that_is_open() {
-    let (world, other) = (Harness::new(), Harness::new());
+    let (world, other) = (BackupFixture::new(), BackupFixture::new());
     drop(world.open());
     let store = other.open();
     let refused = write(world.data.path(), &other.data.path().join(FILE_NAME)).unwrap_err();
@@ -257,7 +257,7 @@ fn never_replaces_a_store_that_is_open() {
 
 #[test]
 fn keeps_nothing_of_a_copy_that_broke_off() {
-    let world = Harness::new();
+    let world = BackupFixture::new();
     let store = world.open();
     let listener = std::os::unix::net::UnixListener::bind(world.data.path().join(SOCKET)).unwrap();
     for (rest, says) in [

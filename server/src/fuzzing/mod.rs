@@ -4,8 +4,8 @@
 //! `>>>` is between two of them.
 
 mod answer;
-mod harness;
 mod seeds;
+mod service;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -14,7 +14,7 @@ use hyper::{HeaderMap, Request};
 
 pub use seeds::seeds;
 
-use harness::Harness;
+use service::FuzzedService;
 
 /// The pin of the cluster that they are about: that of CernVM's documentation.
 const PIN: &str = "enico1qq0oey";
@@ -31,9 +31,9 @@ const MOST: usize = 16;
 pub fn requests(input: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("it takes nothing of the system").block_on(async {
-        let harness = Harness::new();
+        let service = FuzzedService::new();
         for request in divided(input).take(MOST).filter_map(parsed) {
-            harness.ask(request).await;
+            service.ask(request).await;
         }
     });
 }

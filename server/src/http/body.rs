@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::fields::{Field, Fields};
+use super::fields::{Field, KeyFields};
 use super::refusal::Refusal;
 
 /// Longest body, in bytes: all that a pin may hold, which also has room for the longest value with every character
@@ -40,10 +40,10 @@ const MULTIPART: &str = "multipart/form-data";
 pub(super) const MEDIA_TYPES: [&str; 3] = [JSON, FORM, MULTIPART];
 
 /// Reads and decodes what a client sent. A request without a body, whatever its type, has no fields.
-pub(crate) async fn decode(headers: &HeaderMap, body: impl RequestBody) -> Result<Fields, Refusal> {
+pub(crate) async fn decode(headers: &HeaderMap, body: impl RequestBody) -> Result<KeyFields, Refusal> {
     let bytes = read(body, MAX_BYTES).await?;
     if bytes.is_empty() {
-        return Ok(Fields::default());
+        return Ok(KeyFields::default());
     }
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let content_type = String::from_utf8_lossy(content_type);
@@ -124,7 +124,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-fn from_json(bytes: &[u8]) -> Result<Fields, Refusal> {
+fn from_json(bytes: &[u8]) -> Result<KeyFields, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|err| Refusal::InvalidJson(err.to_string()))?;
     let invalid = |err: serde_json::Error| Refusal::InvalidJson(err.to_string());
     let whole: &RawValue = serde_json::from_str(text).map_err(invalid)?;
@@ -142,7 +142,7 @@ fn from_json(bytes: &[u8]) -> Result<Fields, Refusal> {
             _ => Ok(Field::NotText),
         },
     };
-    Ok(Fields { key: field(members.key).map_err(invalid)?, value: field(members.value).map_err(invalid)? })
+    Ok(KeyFields { key: field(members.key).map_err(invalid)?, value: field(members.value).map_err(invalid)? })
 }
 
 /// What JSON calls a value of this kind.
@@ -157,19 +157,19 @@ fn kind(value: &RawValue) -> &'static str {
     }
 }
 
-fn from_form(bytes: &[u8]) -> Result<Fields, Refusal> {
-    let mut fields = Fields::default();
+fn from_form(bytes: &[u8]) -> Result<KeyFields, Refusal> {
+    let mut fields = KeyFields::default();
     for (name, text) in form_urlencoded::parse(bytes) {
         fields.put(&name, text.into_owned());
     }
     Ok(fields)
 }
 
-async fn from_multipart(content_type: &str, bytes: &[u8]) -> Result<Fields, Refusal> {
+async fn from_multipart(content_type: &str, bytes: &[u8]) -> Result<KeyFields, Refusal> {
     let invalid = |err: multer::Error| Refusal::InvalidMultipart(err.to_string());
     let boundary = multer::parse_boundary(content_type).map_err(invalid)?;
     let mut parts = multer::Multipart::with_reader(bytes, boundary);
-    let mut fields = Fields::default();
+    let mut fields = KeyFields::default();
     while let Some(part) = parts.next_field().await.map_err(invalid)? {
         let name = part.name().unwrap_or_default().to_owned();
         let text = String::from_utf8_lossy(&part.bytes().await.map_err(invalid)?).into_owned();
@@ -233,7 +233,7 @@ mod tests {
             (r#"{"key":"a","value":"1","key":"b","value":null}"#, text("b"), Field::Null),
             (r#"{"\u006bey":"a"}"#, text("a"), Field::Missing),
         ] {
-            assert_eq!(from_json(body.as_bytes()).unwrap(), Fields { key, value }, "{body}");
+            assert_eq!(from_json(body.as_bytes()).unwrap(), KeyFields { key, value }, "{body}");
         }
     }
 
@@ -267,9 +267,9 @@ mod tests {
     #[test]
     fn reads_a_form() {
         let fields = from_form(b"key=sp&value=a+b%20c%26d&other=1").unwrap();
-        assert_eq!(fields, Fields { key: text("sp"), value: text("a b c&d") });
-        assert_eq!(from_form(b"key=").unwrap(), Fields { key: text(""), value: Field::Missing });
-        assert_eq!(from_form(b"key=a&key=b").unwrap(), Fields { key: text("b"), value: Field::Missing });
+        assert_eq!(fields, KeyFields { key: text("sp"), value: text("a b c&d") });
+        assert_eq!(from_form(b"key=").unwrap(), KeyFields { key: text(""), value: Field::Missing });
+        assert_eq!(from_form(b"key=a&key=b").unwrap(), KeyFields { key: text("b"), value: Field::Missing });
     }
 
     #[tokio::test]
@@ -278,7 +278,7 @@ mod tests {
         let body = b"--XX\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na\r\n--XX\r\n\
             Content-Disposition: form-data; name=\"value\"\r\n\r\n1\r\n--XX--\r\n";
         let fields = from_multipart(content_type, body).await.unwrap();
-        assert_eq!(fields, Fields { key: text("a"), value: text("1") });
+        assert_eq!(fields, KeyFields { key: text("a"), value: text("1") });
         for (content_type, body) in [("multipart/form-data", &body[..]), (content_type, &body[..60])] {
             let outcome = from_multipart(content_type, body).await;
             assert!(matches!(outcome, Err(Refusal::InvalidMultipart(_))), "{outcome:?}");

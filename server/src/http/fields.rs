@@ -21,7 +21,7 @@ pub(super) enum Field {
 
 /// The fields of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
+pub(super) struct KeyFields {
     pub(super) key: Field,
     pub(super) value: Field,
 }
@@ -35,7 +35,7 @@ pub(crate) struct FieldErrors {
     key: Option<[String; 1]>,
 }
 
-impl Fields {
+impl KeyFields {
     /// Sets a field by its name in a form; other names are ignored. Of a field that is there twice the last counts.
     pub(super) fn put(&mut self, name: &str, text: String) {
         match name {
@@ -128,13 +128,13 @@ mod tests {
             ),
         ] {
             let shown = format!("{key:?} {value:?}");
-            assert_eq!(Fields { key, value }.whole(1000), expected, "{shown}");
+            assert_eq!(KeyFields { key, value }.whole(1000), expected, "{shown}");
         }
     }
 
     #[test]
     fn counts_characters_not_bytes_and_after_trimming() {
-        let whole = |key: &str, value: &str| Fields { key: text(key), value: text(value) }.whole(1000);
+        let whole = |key: &str, value: &str| KeyFields { key: text(key), value: text(value) }.whole(1000);
         assert!(whole(&"ü".repeat(100), &"☃".repeat(1000)).is_ok());
         assert!(whole(&format!(" {} ", "k".repeat(100)), &format!("{}\n", "v".repeat(1000))).is_ok());
         assert_eq!(
@@ -148,10 +148,10 @@ mod tests {
 
     #[test]
     fn changes_only_what_a_patch_has() {
-        assert_eq!(Fields::default().partial(1000), Ok(Update::default()));
-        let renamed = Fields { key: text("b"), value: Field::Missing };
+        assert_eq!(KeyFields::default().partial(1000), Ok(Update::default()));
+        let renamed = KeyFields { key: text("b"), value: Field::Missing };
         assert_eq!(renamed.partial(1000), Ok(Update { name: Some("b".to_owned()), value: None }));
-        let blank = Fields { key: Field::Missing, value: text("") };
+        let blank = KeyFields { key: Field::Missing, value: text("") };
         assert_eq!(blank.partial(1000), Err(errors(Some(BLANK), None)));
     }
 

@@ -342,7 +342,7 @@ mod tests {
         }
         let body = r#"{"role":"slave","state":"ready"}"#;
         let third = world.ask("PUT", &format!("{}/c", world.nodes()), JSON, body).await;
-        let said = r#"{"detail":"This cluster has as many nodes as one may have."}"#;
+        let said = r#"{"detail":"This cluster has too many nodes."}"#;
         assert_eq!((third.status, third.body.as_str()), (400, said));
         world.report("b", "slave", "failed").await;
         assert_eq!(ids(&world.listed("", &[]).await), ["a", "b"]);

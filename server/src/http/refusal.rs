@@ -30,7 +30,7 @@ pub(crate) enum Refusal {
     #[error("Invalid data. Expected a dictionary, but got {0}.")]
     NotAnObject(&'static str),
     #[error("a field is not valid")]
-    Fields(FieldErrors),
+    InvalidFields(FieldErrors),
     #[error("Resource already exists, cannot be created again")]
     KeyExists,
 
@@ -44,29 +44,27 @@ pub(crate) enum Refusal {
     BodyTooSlow(u64),
     #[error("Another key of this cluster has that name.")]
     NameTaken,
-    #[error("This cluster has as many keys as one may have.")]
+    #[error("This cluster has too many keys.")]
     TooManyKeys,
-    #[error("The keys and values of this cluster would be longer, all together, than they may be.")]
+    #[error("The keys and values of this cluster would be too long, all together.")]
     TooManyBytes,
-    #[error("This cluster has as many nodes as one may have.")]
+    #[error("This cluster has too many nodes.")]
     TooManyNodes,
-    #[error("The reports of this cluster's nodes would be longer, all together, than they may be.")]
+    #[error("The reports of this cluster's nodes would be too long, all together.")]
     TooManyNodeBytes,
     #[error("{0}")]
     Node(String),
     #[error("{0}")]
     Query(String),
-    #[error("The service has as many clusters as it may have. Try again later.")]
+    #[error("The service has too many clusters. Try again later.")]
     TooManyPins,
-    #[error("This address has made as many clusters as it may for now. Try again in {0} seconds.")]
+    #[error("This address has made too many clusters. Try again in {0} seconds.")]
     TooManyCreations(u64),
-    #[error(
-        "Making a cluster takes the token that the service's admin has given out (Authorization: Bearer)."
-    )]
+    #[error("Making a cluster needs the token of the service's admin (Authorization: Bearer).")]
     TokenMissing,
-    #[error("The service has as many connections as it may have. Try again later.")]
+    #[error("The service has too many connections. Try again later.")]
     TooManyConnections,
-    #[error("The service holds as many bytes as it may for this address or in all. Try again later.")]
+    #[error("The service holds too many bytes, for this address or in all. Try again later.")]
     OutOfMemory,
     #[error("This address has used its share of processor time. Try again in {0} seconds.")]
     TooBusy(u64),
@@ -105,7 +103,7 @@ impl Refusal {
             | Self::InvalidJson(_)
             | Self::InvalidMultipart(_)
             | Self::NotAnObject(_)
-            | Self::Fields(_)
+            | Self::InvalidFields(_)
             | Self::BrokenBody(_)
             | Self::Node(_)
             | Self::Query(_)
@@ -150,7 +148,7 @@ impl Refusal {
             | Self::InvalidJson(_)
             | Self::InvalidMultipart(_)
             | Self::NotAnObject(_)
-            | Self::Fields(_)
+            | Self::InvalidFields(_)
             | Self::BrokenBody(_)
             | Self::BodyTooLarge(_)
             | Self::Node(_)
@@ -192,7 +190,7 @@ impl Refusal {
     /// The body that tells of it.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let json = match self {
-            Self::Fields(errors) => serde_json::to_vec(errors),
+            Self::InvalidFields(errors) => serde_json::to_vec(errors),
             Self::NotAnObject(_) => {
                 serde_json::to_vec(&NonFieldErrors { non_field_errors: [self.to_string()] })
             }
@@ -204,7 +202,7 @@ impl Refusal {
 
 impl From<FieldErrors> for Refusal {
     fn from(errors: FieldErrors) -> Self {
-        Self::Fields(errors)
+        Self::InvalidFields(errors)
     }
 }
 

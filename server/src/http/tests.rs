@@ -146,11 +146,11 @@ async fn refuses_more_keys_and_bytes_than_a_pin_may_have() {
     let world = Harness::with(limits).await;
     let long = format!(r#"{{"key":"a","value":"{}"}}"#, "x".repeat(20));
     let (status, said) = json(&world, "POST", &world.keys(), &long).await;
-    assert!(status == 400 && said.contains("longer, all together"), "{status} {said}");
+    assert!(status == 400 && said.contains("too long, all together"), "{status} {said}");
     world.set("a", "1").await;
     world.set("b", "2").await;
     let (status, said) = json(&world, "POST", &world.keys(), r#"{"key":"c","value":"3"}"#).await;
-    assert!(status == 400 && said.contains("as many keys"), "{status} {said}");
+    assert!(status == 400 && said.contains("too many keys"), "{status} {said}");
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn counts_what_is_stored_for_its_sender_while_it_is_stored() {
     let client = Some(std::net::Ipv4Addr::LOCALHOST.into());
     let rest = world.service.budget.acquire(Purpose::Stored, client, share - 3000).unwrap();
     let (status, said) = json(&world, "PUT", &world.key("b"), &sent(3001)).await;
-    assert!(status == 503 && said.contains("as many bytes"), "{status} {said}");
+    assert!(status == 503 && said.contains("too many bytes"), "{status} {said}");
     assert_eq!(json(&world, "POST", &world.keys(), r#"{"key":"c","value":"short"}"#).await.0, 201);
     drop(rest);
     assert_eq!(json(&world, "DELETE", &world.cluster(), "").await.0, 204);

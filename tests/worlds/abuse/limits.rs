@@ -71,7 +71,7 @@ fn a_pin_has_so_many_keys_and_bytes() {
     for n in 0..256 {
         api.create_key(&pin, &format!("k{n}"), "1");
     }
-    let full = "This cluster has as many keys as one may have.";
+    let full = "This cluster has too many keys.";
     counted.refused(&post(&pin, "one-more", "1"), "pin_full", 400, full, None);
     assert_eq!(api.delete(&key_path(&pin, "k0")).status, 204);
     api.create_key(&pin, "one-more", "1");
@@ -93,7 +93,7 @@ fn a_service_has_so_many_pins() {
     let counted = Counted::with(&["--max-pins", "2"]);
     let pin = counted.api().new_pin();
     let _other = counted.api().new_pin();
-    let full = "The service has as many clusters as it may have. Try again later.";
+    let full = "The service has too many clusters. Try again later.";
     counted.refused(&create(), "pins_full", 503, full, Some("60"));
     counted.api().delete_pin(&pin);
     let _third = counted.api().new_pin();
@@ -182,14 +182,14 @@ fn an_address_has_so_many_creations_and_a_creator_a_token() {
     std::fs::write(file.path(), "correct-horse-battery\n").expect("it can be written");
     let path = file.path().to_str().expect("its name is plain");
     let counted = Counted::with(&["--max-creations-per-hour", "1", "--create-token-file", path]);
-    let token = "Making a cluster takes the token that the service's admin has given out";
+    let token = "Making a cluster needs the token of the service's admin";
     counted.refused(&create(), "token", 401, token, None);
     // A client without a token uses up no creations.
     let with_token = || create().header("Authorization", "Bearer correct-horse-battery");
     assert_eq!(counted.api().ask(&with_token()).status, 201);
     let answer = counted.api().ask(&with_token().header("Accept", "application/json"));
     assert_eq!(answer.status, 429);
-    assert!(answer.text().contains("This address has made as many clusters as it may"), "{}", answer.text());
+    assert!(answer.text().contains("This address has made too many clusters"), "{}", answer.text());
     assert_eq!(counted.refusals("creations"), 1);
 }
 
@@ -202,7 +202,7 @@ fn a_service_has_so_many_connections_and_tells_so_many_others() {
         busy.push(Raw::busy(counted.service.address()));
         let mut connection = Raw::connect(counted.service.address());
         connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let told = "The service has as many connections as it may have. Try again later.";
+        let told = "The service has too many connections. Try again later.";
         connection.rest().contains(told).then_some(())
     });
     let mut told = counted.refusals("connections");

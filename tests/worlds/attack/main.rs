@@ -55,25 +55,29 @@ impl Confined {
     }
 }
 
-/// What the honest client saw.
+/// What the honest client measured.
 #[derive(Default)]
-struct Seen {
+struct Measured {
     latencies: Vec<Duration>,
     probes: Vec<Duration>,
     refused: Vec<String>,
 }
 
-impl Seen {
+impl Measured {
     fn p99(latencies: &[Duration]) -> Duration {
         let mut sorted = latencies.to_vec();
         sorted.sort_unstable();
         sorted.get(sorted.len() * 99 / 100).copied().unwrap_or_default()
     }
+
+    fn slowest_probe(&self) -> Duration {
+        self.probes.iter().max().copied().unwrap_or_default()
+    }
 }
 
 /// Reads and changes a live pin, and asks as a probe does, until it is told to stop.
-async fn honest(target: Target, admin: SocketAddr, pin: String, seconds: u64) -> Seen {
-    let mut seen = Seen::default();
+async fn honest(target: Target, admin: SocketAddr, pin: String, seconds: u64) -> Measured {
+    let mut seen = Measured::default();
     let client = Client::new(target, 1);
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut round = 0_u32;
@@ -126,7 +130,7 @@ fn beside(
     pin: &str,
     chosen: &[&str],
     seconds: u64,
-) -> (Seen, Vec<u64>) {
+) -> (Measured, Vec<u64>) {
     let stop = Arc::new(AtomicBool::new(false));
     let running = Arc::new(AtomicUsize::new(0));
     let outcome = runtime.block_on(async {
@@ -157,10 +161,10 @@ fn beside(
     show(&format!(
         "{:32} p99 {:>8.1?}, {:>5} answers, {:>3} refused, slowest probe {:>8.1?}, memory in MB {:?}, max {}",
         chosen.join(" "),
-        Seen::p99(&outcome.0.latencies),
+        Measured::p99(&outcome.0.latencies),
         outcome.0.latencies.len(),
         outcome.0.refused.len(),
-        outcome.0.probes.iter().max().copied().unwrap_or_default(),
+        outcome.0.slowest_probe(),
         thinned(&outcome.1),
         group.highest() >> 20,
     ));
@@ -197,14 +201,22 @@ fn stays_alive_and_serves_an_honest_client() {
     };
     let (quiet, _) = beside(&runtime, &group, &service, &pin, &[], each);
     assert!(quiet.refused.is_empty(), "{:?}", quiet.refused);
-    let bound = Seen::p99(&quiet.latencies) * SLOWER;
+    let bound = Measured::p99(&quiet.latencies) * SLOWER;
 
-    let check = |seen: &Seen, what: &str| {
-        assert!(seen.refused.is_empty(), "{what}: {:?}", seen.refused);
+    // Collected, so that a long run shows all figures whatever the first attack does.
+    let mut faults = Vec::new();
+    let mut check = |seen: &Measured, what: &str| {
+        if !seen.refused.is_empty() {
+            faults.push(format!("{what}: refused {:?}", seen.refused));
+        }
         if long {
-            assert!(seen.probes.iter().all(|took| *took <= PROBE), "{what}: {:?}", seen.probes.iter().max());
-            let p99 = Seen::p99(&seen.latencies);
-            assert!(p99 <= bound, "{what}: p99 {p99:?}, at most {bound:?}");
+            let (slowest, p99) = (seen.slowest_probe(), Measured::p99(&seen.latencies));
+            if slowest > PROBE {
+                faults.push(format!("{what}: a probe took {slowest:?}, at most {PROBE:?}"));
+            }
+            if p99 > bound {
+                faults.push(format!("{what}: p99 {p99:?}, at most {bound:?}"));
+            }
         }
     };
     for (name, _) in ATTACKS {
@@ -233,11 +245,8 @@ fn stays_alive_and_serves_an_honest_client() {
     let stopped = begun.elapsed();
     assert!(ended.success(), "{ended}");
     service = Confined::start(&group, data.path(), &listen);
-    show(&format!(
-        "restarted under attack: stopped in {stopped:.1?}, there again after {:.1?}",
-        begun.elapsed()
-    ));
-    assert!(!long || begun.elapsed() <= RESTART);
+    let restarted = begun.elapsed();
+    show(&format!("restarted under attack: stopped in {stopped:.1?}, there again after {restarted:.1?}"));
     stop.store(true, Ordering::SeqCst);
     while running.load(Ordering::SeqCst) > 0 {
         std::thread::sleep(Duration::from_millis(20));
@@ -246,4 +255,8 @@ fn stays_alive_and_serves_an_honest_client() {
     alive(&mut service);
     check(&seen, "all, after the restart");
     show(&format!("highest use of memory: {} of {} MB", group.highest() >> 20, MEMORY >> 20));
+    if long && restarted > RESTART {
+        faults.push(format!("the restart took {restarted:?}, at most {RESTART:?}"));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
 }

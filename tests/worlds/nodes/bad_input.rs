@@ -50,7 +50,7 @@ fn the_ten_thousand_and_first_node_is_refused_and_no_other_is_lost() {
     let more = api.ask(&Request::new("PUT", &format!("{}/one-more", nodes(&pin))).json(&report));
     assert_eq!(
         (more.status, more.json()["detail"].as_str()),
-        (400, Some("This cluster has as many nodes as one may have."))
+        (400, Some("This cluster has too many nodes."))
     );
     put(api, &pin, "n0", &report);
     assert_eq!(listed(api, &pin).len(), 10_000);

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use redb::Durability;
 use redb::backends::FileBackend;
 
-use super::batch::Changes;
+use super::changes::Changes;
 use super::database::Records;
 use super::device::Device;
 use super::file;
 use super::journal::{CommitError, Journal};
 use super::layout::guarded;
-use super::machine::{Foreign, Shared};
 use super::nodes::NumberedNode;
 use super::record::Record;
 use super::reserve::{RESERVE_NAME, Reserve};
+use super::shared::{Foreign, Shared};
 use super::snapshot::Snapshot;
 use super::state::{Entry, NumberedKey};
 use crate::Refused;

@@ -5,8 +5,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use super::batch::{Operation, Subject};
 use super::journal::BatchLimits;
+use super::operation::{Operation, Subject};
 use super::pins::PinKey;
 
 /// What a group uses of one pin.

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use protocol::Pin;
 
-use super::batch::{Batch, Operation, Outcome};
+use super::batch::Batch;
 use super::embedded::Embedded;
 use super::journal::{Journal, ReadIndex};
-use super::machine::Shared;
 use super::nodes::{NodeClass, NodeListing};
+use super::operation::{Operation, Outcome};
 use super::pins::PinKey;
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::state::{Entry, Lookup};
 use super::writer::{PAUSE, WriteQueue};

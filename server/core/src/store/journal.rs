@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::batch::Changes;
-use super::machine::Foreign;
+use super::changes::Changes;
+use super::shared::Foreign;
 use super::snapshot::Snapshot;
 use crate::Refused;
 

@@ -29,6 +29,7 @@
 //!    `Limits::pins` pins and `Limits::bytes` bytes in all; past that, a refusal that changes nothing.
 
 mod batch;
+mod changes;
 pub mod copy;
 mod database;
 mod device;
@@ -43,18 +44,18 @@ mod handle;
 mod health;
 mod journal;
 mod layout;
-mod machine;
+
 #[cfg(any(test, feature = "suite"))]
 mod model;
-#[cfg(any(test, feature = "suite"))]
-mod node_suite;
 mod nodes;
 mod offline;
+mod operation;
 mod pins;
 #[cfg(test)]
 mod powercut;
 mod record;
 mod reserve;
+mod shared;
 #[cfg(test)]
 mod shared_journal;
 pub mod snapshot;
@@ -67,15 +68,16 @@ mod testdisk;
 mod types;
 mod writer;
 
-pub use batch::{Changes, ClusterChange, Operation, Outcome};
+pub use changes::{Changes, ClusterChange};
 pub use embedded::FILE_NAME;
 pub use handle::Store;
 pub use journal::{BatchLimits, CommitError, Journal, ReadIndex};
 pub use layout::FORMAT;
-pub use machine::Foreign;
 pub use nodes::{Node, NodeClass, NodeCounts, NodeListing, NodesWanted};
 pub use offline::{AtRest, OfflineStats, Purged};
+pub use operation::{Operation, Outcome};
 pub use pins::PinKey;
 pub use reserve::RESERVE_NAME;
+pub use shared::Foreign;
 pub use state::{Entry, Id, NumberedKey};
 pub use types::{Change, Charge, Cluster, Key, Limits, Observer, PINS, Stats, Update};

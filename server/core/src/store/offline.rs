@@ -54,7 +54,7 @@ pub struct Purged {
 }
 
 /// What is known of a pin.
-struct Found {
+struct StoredPin {
     expires: Timestamp,
     keys: usize,
     nodes: usize,
@@ -187,11 +187,11 @@ impl AtRest {
         Ok(purged)
     }
 
-    fn pins(&self) -> Result<HashMap<PinKey, Found>, Refused> {
-        let mut pins: HashMap<PinKey, Found> = HashMap::new();
+    fn pins(&self) -> Result<HashMap<PinKey, StoredPin>, Refused> {
+        let mut pins: HashMap<PinKey, StoredPin> = HashMap::new();
         self.each(|_, record| match record {
             Record::Cluster { pin, expires, .. } => {
-                pins.insert(pin, Found { expires, keys: 0, nodes: 0, bytes: CLUSTER_BYTES });
+                pins.insert(pin, StoredPin { expires, keys: 0, nodes: 0, bytes: CLUSTER_BYTES });
             }
             Record::Key { pin, key } => {
                 if let Some(found) = pins.get_mut(&pin) {

@@ -16,11 +16,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::batch::{Batch, Changes, Operation, Outcome};
+use super::batch::Batch;
+use super::changes::Changes;
 use super::group::take_group;
 use super::health::Health;
 use super::journal::{CommitError, Journal};
-use super::machine::{Foreign, Shared};
+use super::operation::{Operation, Outcome};
+use super::shared::{Foreign, Shared};
 use super::snapshot::Snapshot;
 use crate::Refused;
 

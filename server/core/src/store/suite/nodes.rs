@@ -1,19 +1,12 @@
 //! The promises as far as they concern nodes: part of the suite.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
-    missing_docs,
-    reason = "these are tests, also where another crate runs them"
-)]
-
 use std::time::Duration;
 
 use protocol::node::{NodeRole, NodeState};
 
-use super::suite::{Backend, Fixture, LIFETIME, at_once, wait};
-use super::{Change, Limits, NodeClass, NodesWanted};
+use super::{Backend, Fixture, LIFETIME, at_once, wait};
 use crate::Refused;
+use crate::store::{Change, Limits, NodeClass, NodesWanted};
 
 const READY: NodeClass = NodeClass::Clear(NodeRole::Slave, NodeState::Ready);
 const JOINED: NodeClass = NodeClass::Clear(NodeRole::Slave, NodeState::Joined);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::batch::Changes;
+use super::changes::Changes;
 use super::journal::{BatchLimits, Journal};
 use super::nodes::{Node, Nodes, NumberedNode};
 use super::pins::PinKey;

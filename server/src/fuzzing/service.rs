@@ -32,7 +32,7 @@ const VALUE_MAX_CHARS: usize = protocol::limits::ORIGINAL_VALUE_MAX_CHARS;
 const LIMITS: (usize, usize) = (5, 3000);
 
 /// A service that has one cluster, without keys.
-pub(super) struct Harness {
+pub(super) struct FuzzedService {
     service: Service,
     pin: Pin,
     proxies: Proxies,
@@ -42,7 +42,7 @@ pub(super) struct Harness {
 /// The keys in the order of their creation; `None` when their cluster is gone.
 type Keys = Option<Vec<Arc<Key>>>;
 
-impl Harness {
+impl FuzzedService {
     pub(super) fn new() -> Self {
         let (keys_per_pin, bytes_per_pin) = LIMITS;
         let limits = Limits { keys_per_pin, bytes_per_pin, ..Limits::default() };
@@ -126,7 +126,7 @@ impl Harness {
     }
 }
 
-impl Drop for Harness {
+impl Drop for FuzzedService {
     fn drop(&mut self) {
         self.delivery.abort();
     }
