@@ -1,7 +1,7 @@
 //! From a connection to its requests: admission, TLS, and hyper, which parses every byte.
 
 use std::convert::Infallible;
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -201,36 +201,39 @@ impl Shared {
         self.service.rate_limits.used(peer, connection.meter.take());
     }
 
-    async fn answer(
+    /// Answers a request. No `async fn`: that would keep the request as it came beside what becomes of it.
+    fn answer(
         &self,
         connection: &ServedConnection,
         request: Request<Incoming>,
-    ) -> Result<Response<ActivityBody>, Infallible> {
+    ) -> impl Future<Output = Result<Response<ActivityBody>, Infallible>> {
         let ServedConnection { permit, end, peer, proxied, .. } = connection;
         permit.begin_request();
         let client = if *proxied { self.proxies.client(*peer, request.headers()) } else { *peer };
         let entry = self.access_log.then(|| AccessEntry::new(client, &request));
         let room = self.room_for(&request, client);
         let request = request.map(|body| ReceivedBody::new(body, permit, end));
-        let turn = self.take_turn(&connection.meter, client, *proxied).await;
-        let answer = match turn.and(room.as_ref().map_err(|_| Refusal::OutOfMemory)) {
-            Ok(_) => http::answer(&self.service, client, request).await,
-            Err(refusal) => http::refuse(&self.service, &refusal),
-        };
-        drop(room);
-        let (head, body) = answer.into_parts();
-        let answer = match ActivityBody::new(body, permit, &self.service.budget, client) {
-            Ok(body) => Response::from_parts(head, body),
-            Err(_) => {
-                permit.await_client();
-                http::refuse(&self.service, &Refusal::OutOfMemory).map(ActivityBody::short)
+        async move {
+            let turn = self.take_turn(&connection.meter, client, *proxied).await;
+            let answer = match turn.and(room.as_ref().map_err(|_| Refusal::OutOfMemory)) {
+                Ok(_) => http::answer(&self.service, client, request).await,
+                Err(refusal) => http::refuse(&self.service, &refusal),
+            };
+            drop(room);
+            let (head, body) = answer.into_parts();
+            let answer = match ActivityBody::new(body, permit, &self.service.budget, client) {
+                Ok(body) => Response::from_parts(head, body),
+                Err(_) => {
+                    permit.await_client();
+                    http::refuse(&self.service, &Refusal::OutOfMemory).map(ActivityBody::short)
+                }
+            };
+            if let Some(entry) = entry {
+                entry.log(answer.status());
             }
-        };
-        if let Some(entry) = entry {
-            entry.log(answer.status());
+            end.release();
+            Ok(answer)
         }
-        end.release();
-        Ok(answer)
     }
 
     /// Room in the memory budget for the body of a request, and for what is read from it.

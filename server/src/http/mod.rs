@@ -46,66 +46,69 @@ use routes::{Handler, Target};
 use timed_body::{TimedBody, Waited};
 use wait::{PREFERENCE_APPLIED, Wait};
 
-/// Answers one request of a client.
-pub(crate) async fn answer(
+/// Answers one request of a client. No `async fn`: that would keep its arguments, the head among them, beside what
+/// becomes of them, for as long as the request is held.
+pub(crate) fn answer(
     service: &Service,
     client: IpAddr,
     request: Request<impl RequestBody>,
-) -> Response<AnswerBody> {
-    let begun = Instant::now();
-    let waited = Waited::default();
+) -> impl Future<Output = Response<AnswerBody>> {
     let (head, body) = request.into_parts();
-    let body = TimedBody::new(body, &waited);
-    let path = head.uri.path();
-    let normal;
-    let target = match routes::find(path) {
-        // No route has anything encoded in it.
-        None if path.contains('%') => {
-            normal = routes::normalize(path);
-            routes::find(&normal)
+    async move {
+        let begun = Instant::now();
+        let waited = Waited::default();
+        let body = TimedBody::new(body, &waited);
+        let path = head.uri.path();
+        let normal;
+        let target = match routes::find(path) {
+            // No route has anything encoded in it.
+            None if path.contains('%') => {
+                normal = routes::normalize(path);
+                routes::find(&normal)
+            }
+            target => target,
+        };
+        let label = target.as_ref().map_or(RouteLabel::Nowhere, |target| target.route().label);
+        let target = match target {
+            Some(target) if !target.route().formats.is_empty() && names_host(&head) => target,
+            target => {
+                let answer = Box::pin(beside_the_api(service, &head, target)).await;
+                service.metrics.answered(label, answer.status(), Some(begun.elapsed()));
+                return answer;
+            }
+        };
+        let (route, headers) = (target.route(), target.headers());
+        let handler = route.handler(&head.method);
+        let waits = matches!(handler, Some(Handler::ShowKey | Handler::ListNodes));
+        let wait = Wait::asked_for(&head).filter(|_| waits);
+        let (format, mut outcome) = match negotiation::negotiate(&head.headers, route.formats) {
+            None => (route.formats[0], Err(Refusal::NotAcceptable)),
+            Some(format) => (format, perform(service, client, &head, body, handler, &target).await),
+        };
+        // The client's time to send a body, and the delay of a creation, say nothing of the service.
+        let mut took = (!matches!(handler, Some(Handler::CreateCluster)))
+            .then(|| begun.elapsed().saturating_sub(waited.time()));
+        if let Some(wait) = wait
+            && let Some(awaited) = Awaited::after(&outcome, &target)
+        {
+            // The buffer that the head came in would be most of what a waiter takes.
+            drop(head);
+            outcome = awaited.wait(service, client, wait).await;
+            took = None;
         }
-        target => target,
-    };
-    let label = target.as_ref().map_or(RouteLabel::Nowhere, |target| target.route().label);
-    let target = match target {
-        Some(target) if !target.route().formats.is_empty() && names_host(&head) => target,
-        target => {
-            let answer = Box::pin(beside_the_api(service, &head, target)).await;
-            service.metrics.answered(label, answer.status(), Some(begun.elapsed()));
-            return answer;
+        if let Err(Refusal::UnknownPin) = outcome {
+            Box::pin(service.rate_limits.unknown_pin(client)).await;
         }
-    };
-    let (route, headers) = (target.route(), target.headers());
-    let handler = route.handler(&head.method);
-    let waits = matches!(handler, Some(Handler::ShowKey | Handler::ListNodes));
-    let wait = Wait::asked_for(&head).filter(|_| waits);
-    let (format, mut outcome) = match negotiation::negotiate(&head.headers, route.formats) {
-        None => (route.formats[0], Err(Refusal::NotAcceptable)),
-        Some(format) => (format, perform(service, client, &head, body, handler, &target).await),
-    };
-    // The client's time to send a body, and the delay of a creation, say nothing of the service.
-    let mut took = (!matches!(handler, Some(Handler::CreateCluster)))
-        .then(|| begun.elapsed().saturating_sub(waited.time()));
-    if let Some(wait) = wait
-        && let Some(awaited) = Awaited::after(&outcome, &target)
-    {
-        // The buffer that the head came in would be most of what a waiter takes.
-        drop(head);
-        outcome = awaited.wait(service, client, wait).await;
-        took = None;
+        if let Err(refusal) = &outcome {
+            service.metrics.refused(refusal.cause());
+        }
+        let mut answer = answers::render(outcome, format, headers);
+        if let Some(wait) = wait {
+            answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
+        }
+        service.metrics.answered(label, answer.status(), took);
+        answer
     }
-    if let Err(Refusal::UnknownPin) = outcome {
-        Box::pin(service.rate_limits.unknown_pin(client)).await;
-    }
-    if let Err(refusal) = &outcome {
-        service.metrics.refused(refusal.cause());
-    }
-    let mut answer = answers::render(outcome, format, headers);
-    if let Some(wait) = wait {
-        answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
-    }
-    service.metrics.answered(label, answer.status(), took);
-    answer
 }
 
 /// What a request is held for, if it asks to wait.
@@ -175,26 +178,29 @@ async fn beside_the_api(service: &Service, head: &Parts, target: Option<Target<'
 }
 
 /// Runs the handler of a request to the API. Those that only read come first, without a box around them.
-async fn perform(
-    service: &Service,
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for each argument twice")]
+fn perform<'a>(
+    service: &'a Service,
     client: IpAddr,
-    head: &Parts,
-    body: impl RequestBody,
+    head: &'a Parts,
+    body: impl RequestBody + 'a,
     handler: Option<Handler>,
-    target: &Target<'_>,
-) -> Result<Reply, Refusal> {
-    match (handler, &target.pin) {
-        (Some(Handler::ShowKey), Some(pin)) => keys::show(service, pin, target.key).await,
-        (Some(Handler::ShowCluster), Some(pin)) => clusters::show(service, pin).await,
-        (Some(Handler::ListKeys), Some(pin)) => keys::list(service, pin).await,
-        (Some(Handler::ListNodes), Some(pin)) => {
-            Box::pin(nodes::list(service, pin, head.uri.query().unwrap_or_default())).await
+    target: &'a Target<'_>,
+) -> impl Future<Output = Result<Reply, Refusal>> + 'a {
+    async move {
+        match (handler, &target.pin) {
+            (Some(Handler::ShowKey), Some(pin)) => keys::show(service, pin, target.key).await,
+            (Some(Handler::ShowCluster), Some(pin)) => clusters::show(service, pin).await,
+            (Some(Handler::ListKeys), Some(pin)) => keys::list(service, pin).await,
+            (Some(Handler::ListNodes), Some(pin)) => {
+                Box::pin(nodes::list(service, pin, head.uri.query().unwrap_or_default())).await
+            }
+            (Some(Handler::WatchCluster), Some(pin)) => Box::pin(events::watch(service, client, pin)).await,
+            (None, _) if head.method == Method::OPTIONS => Ok(Reply::Options(target.route().formats)),
+            (None, _) => Err(Refusal::MethodNotAllowed(head.method.clone())),
+            // Boxed: what it takes to read a body would otherwise be part of every request.
+            (Some(handler), _) => Box::pin(write(service, client, head, body, handler, target)).await,
         }
-        (Some(Handler::WatchCluster), Some(pin)) => Box::pin(events::watch(service, client, pin)).await,
-        (None, _) if head.method == Method::OPTIONS => Ok(Reply::Options(target.route().formats)),
-        (None, _) => Err(Refusal::MethodNotAllowed(head.method.clone())),
-        // Boxed: what it takes to read a body would otherwise be part of every request.
-        (Some(handler), _) => Box::pin(write(service, client, head, body, handler, target)).await,
     }
 }
 

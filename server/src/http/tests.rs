@@ -23,7 +23,7 @@ async fn a_request_is_held_in_little_memory() {
     let request = Request::new(http_body_util::Full::<hyper::body::Bytes>::default());
     let held = super::answer(&world.service, std::net::Ipv4Addr::LOCALHOST.into(), request);
     let bytes = size_of_val(&held);
-    assert!(bytes <= 1232, "{bytes}");
+    assert!(bytes <= 880, "{bytes}");
 }
 
 #[tokio::test]
