@@ -233,6 +233,7 @@ impl Serve {
                 None if self.in_memory => Storage::Memory,
                 None => Storage::Directory(self.data_dir.clone()),
             },
+            admin_dir: Some(self.data_dir.clone()),
             limits: Limits { lifetime: self.pin_lifetime, pins: self.max_pins, ..Limits::default() },
             value_max_chars: self.max_value_length,
             connections: self.max_connections,

@@ -21,6 +21,8 @@ pub const CONNECTIONS: usize = 16_384;
 pub struct Config {
     /// Where clusters are kept.
     pub storage: Storage,
+    /// Where the admin's socket goes if the store is in no directory, and this one exists.
+    pub admin_dir: Option<PathBuf>,
     /// What bounds the store.
     pub limits: Limits,
     /// Longest value, in characters.
@@ -93,6 +95,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             storage: Storage::Memory,
+            admin_dir: None,
             limits: Limits::default(),
             value_max_chars: protocol::limits::VALUE_MAX_CHARS,
             connections: CONNECTIONS,

@@ -192,7 +192,7 @@ impl Error {
             Self::Taken { .. } => "give a name that is free, or that of an earlier backup",
             Self::Copy(_) => "look whether the disk has room; what was there under that name is still there",
             Self::NotReady { .. } => {
-                "look at the service's log; with --in-memory or --etcd there is no socket: use /readyz on --metrics-listen"
+                "look at the service's log; with --in-memory or --etcd there is a socket only if --data-dir exists when the service starts"
             }
             Self::Handed { .. } => "look at the service's log, then try again",
             Self::Tls { .. } => {

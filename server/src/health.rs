@@ -9,7 +9,8 @@ use crate::error::Error;
 /// The service decides within a second whether it is ready; this is for a machine that is busy.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// Asks the service over the admin's socket in its data directory, so that neither TLS nor its address matters. Gives
+/// Asks the service over the admin's socket in its data directory, so that neither TLS nor its address matters, nor where
+/// its store is. Gives
 /// what it says.
 ///
 /// # Errors

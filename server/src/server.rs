@@ -49,7 +49,7 @@ pub struct Server {
     tasks: TaskTracker,
     certificate: Option<Certificate>,
     admin: Option<TcpListener>,
-    /// The admin's socket in the data directory; a store in memory has none.
+    /// The admin's socket in the data directory, if there is one.
     socket: Option<AdminSocket>,
     /// Whether a store in etcd is cut off from it.
     cut_off: Option<watch::Receiver<bool>>,
@@ -77,7 +77,7 @@ impl Server {
             queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
             ..config.limits
         };
-        let (mut socket, mut etcd) = (None, None);
+        let mut etcd = None;
         let store = match &config.storage {
             Storage::Directory(dir) => {
                 warn_if_open(dir);
@@ -85,7 +85,6 @@ impl Server {
                 if let Some(warning) = over_budget(store.stats().bytes, limits.bytes) {
                     log::warn!("{}: {warning}", dir.display());
                 }
-                socket = open_socket(dir);
                 store
             }
             Storage::Memory => Arc::new(Store::in_memory(limits, config.clock, hub.clone())),
@@ -93,6 +92,12 @@ impl Server {
                 let (store, journal) = etcd::open(wanted.clone(), limits, config.clock, hub.clone()).await?;
                 etcd = Some(journal);
                 Arc::new(store)
+            }
+        };
+        let socket = match &config.storage {
+            Storage::Directory(dir) => open_socket(dir),
+            Storage::Memory | Storage::Etcd(_) => {
+                config.admin_dir.filter(|dir| dir.is_dir()).and_then(|dir| open_socket(&dir))
             }
         };
         let per_address = config.connections_per_address.unwrap_or(most);
@@ -253,12 +258,12 @@ fn open_to_others(dir: &Path) -> Vec<String> {
     .collect()
 }
 
-/// A service that cannot hand out backups while it runs is still a service.
+/// A service whose admin cannot ask it is still a service.
 fn open_socket(dir: &Path) -> Option<AdminSocket> {
     AdminSocket::open(dir)
         .inspect_err(|err| {
             let socket = dir.join(backup::SOCKET);
-            log::warn!("{}: {err}; `backup` will work only while the service is stopped", socket.display());
+            log::warn!("{}: {err}; `health` and `backup` cannot ask this service", socket.display());
         })
         .ok()
 }

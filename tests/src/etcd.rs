@@ -292,11 +292,21 @@ pub fn is_installed() -> bool {
     found
 }
 
+/// A free address on loopback.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it has an address")
+}
+
 /// An etcd of one member, on loopback.
 #[derive(Debug)]
 pub struct Member {
     url: String,
-    _process: Process,
+    process: Process,
     _dir: TempDir,
 }
 
@@ -307,7 +317,25 @@ impl Member {
     /// When it does not come up.
     #[must_use]
     pub fn start(options: &[&str]) -> Self {
-        Self::at("http", options)
+        Self::at("http", free(), None, options)
+    }
+
+    /// At this address, which was free.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn listening(address: SocketAddr) -> Self {
+        Self::at("http", address, None, &[])
+    }
+
+    /// With what is in a snapshot that etcdctl has saved.
+    ///
+    /// # Panics
+    /// When that cannot be restored.
+    #[must_use]
+    pub fn restored(snapshot: &Path) -> Self {
+        Self::at("http", free(), Some(snapshot), &[])
     }
 
     /// With a certificate, which the options name.
@@ -316,25 +344,33 @@ impl Member {
     /// When it does not come up.
     #[must_use]
     pub fn with_tls(options: &[&str]) -> Self {
-        Self::at("https", options)
+        Self::at("https", free(), None, options)
     }
 
-    fn at(scheme: &str, options: &[&str]) -> Self {
+    fn at(scheme: &str, client: SocketAddr, snapshot: Option<&Path>, options: &[&str]) -> Self {
         let dir = TempDir::with_prefix("etcd-").expect("a temporary directory can be made");
-        let free = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-            listener.local_addr().expect("it has an address")
-        };
-        let (client, peer) = (free(), free());
-        let (url, peers) = (format!("{scheme}://{client}"), format!("http://{peer}"));
+        let (url, peers) = (format!("{scheme}://{client}"), format!("http://{}", free()));
+        let (data, all) = (dir.path().join("data"), format!("default={peers}"));
+        let cluster = ["--initial-advertise-peer-urls", &peers, "--initial-cluster", &all];
+        if let Some(snapshot) = snapshot {
+            let mut restore = Command::new("etcdctl");
+            restore.env("ETCDCTL_API", "3").args(["snapshot", "restore"]).arg(snapshot);
+            let output = restore.arg("--data-dir").arg(&data).args(cluster).output();
+            let output = output.expect("etcd-client is installed");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
         let mut command = Command::new("etcd");
-        command.arg("--data-dir").arg(dir.path().join("data")).args(["--log-level", "error"]);
+        command.arg("--data-dir").arg(&data).args(["--log-level", "error"]);
         command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
-        command.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
-        command.args(["--initial-cluster", &format!("default={peers}")]).args(options).stdin(Stdio::null());
+        command.args(["--listen-peer-urls", &peers]).args(cluster).args(options).stdin(Stdio::null());
         let process = Process::start("etcd", &mut command);
         until("etcd listens", || std::net::TcpStream::connect(client).ok());
-        Self { url, _process: process, _dir: dir }
+        Self { url, process, _dir: dir }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Its URL.

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,14 +32,17 @@ pub(crate) struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// Listens in a data directory, for the owner and root (0600). The store is open, so a socket that is there is one
-    /// that a service has left behind.
+    /// Listens in a data directory, for the owner and root (0600), unless another service does: only a store in the
+    /// directory keeps others out. A socket at which none listens was left behind.
     ///
     /// # Errors
     /// The system does not allow it, or something else has the name.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join(SOCKET);
         if fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
+            if UnixStream::connect(&path).is_ok() {
+                return Err(io::Error::other("another service listens there"));
+            }
             fs::remove_file(&path)?;
         }
         let listener = StdListener::bind(&path)?;

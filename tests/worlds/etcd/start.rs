@@ -5,10 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use nix::sys::signal::Signal;
 use worlds::binaries;
-use worlds::etcd::{Member, is_installed};
+use worlds::etcd::{Member, free, is_installed};
+use worlds::process::Process;
 use worlds::service::Service;
 use worlds::tls::Certified;
+use worlds::wait::until;
 
 fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(binaries::server());
@@ -143,4 +146,64 @@ fn a_store_is_copied_into_etcd_and_back() {
         assert_eq!(output.status.code(), Some(status), "{from} to {to}: {}", said(&output));
         assert!(said(&output).contains("\n  next: "), "{}", said(&output));
     }
+}
+
+#[test]
+fn a_server_that_is_earlier_than_its_etcd_waits_for_it() {
+    if !is_installed() {
+        return;
+    }
+    let address = free();
+    let mut command = Command::new(binaries::server());
+    command.env_clear().args(["serve", "--listen", "127.0.0.1:0", "--etcd-timeout", "100s"]);
+    command.args(["--etcd", &format!("http://{address}")]).stdin(Stdio::null());
+    let mut server = Process::start("server", &mut command);
+    until("it says that it waits", || {
+        assert!(!server.has_ended());
+        server.stderr().contains("etcd does not answer; trying for 100 s").then_some(())
+    });
+    let _etcd = Member::listening(address);
+    assert!(server.line_after("listening on ").starts_with("http://"));
+}
+
+/// What its admin asks a server with its store in etcd, by the socket in its data directory.
+#[test]
+fn says_whether_it_is_ready_and_how_its_store_is_backed_up() {
+    if !is_installed() {
+        return;
+    }
+    let etcd = Member::start(&[]);
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = |name: &str| dir.path().join(name).to_str().expect("it is UTF-8").to_owned();
+    let (data, copy, snapshot) = (path("data"), path("copy"), path("snapshot"));
+    fs::create_dir(&data).expect("it can be made");
+    let server = Service::on(Path::new(&data), &["--etcd", &etcd.url()]);
+    let health = || run(&["health", "--data-dir", &data]);
+    assert_eq!((health().status.code(), &health().stdout[..]), (Some(0), &b"ready\n"[..]));
+    // Another server that was given the same directory does not take the socket away.
+    let other = Service::on(Path::new(&data), &["--etcd", &etcd.url()]);
+    assert!(other.log().contains("another service listens there"), "{}", other.log());
+    drop(other);
+    assert_eq!(health().status.code(), Some(0));
+
+    let backup = run(&["backup", "--data-dir", &data, &copy]);
+    let said = String::from_utf8_lossy(&backup.stderr);
+    assert_ne!(backup.status.code(), Some(0));
+    assert!(said.contains("backed up by `copy --from etcd`") && !Path::new(&copy).exists(), "{said}");
+    let pin = server.pin_by_command();
+    server.api().create_key(&pin, "master_ip", "10.0.0.1");
+    etcd.etcdctl(&["snapshot", "save", &snapshot]);
+
+    etcd.signal(Signal::SIGSTOP);
+    let refused = until("it is not ready", || Some(health()).filter(|health| !health.status.success()));
+    assert_eq!(refused.status.code(), Some(69), "{}", String::from_utf8_lossy(&refused.stderr));
+    drop((server, etcd));
+    let refused = health();
+    assert_eq!(refused.status.code(), Some(69), "{}", String::from_utf8_lossy(&refused.stderr));
+
+    // What etcd has restored is the store of a server that starts then.
+    let restored = Member::restored(Path::new(&snapshot));
+    let server = Service::with(&["--etcd", &restored.url()]);
+    assert_eq!(server.api().value(&pin, "master_ip").as_deref(), Some("10.0.0.1"));
+    server.api().create_key(&pin, "master_ready", "10.0.0.1");
 }
