@@ -37,7 +37,8 @@ fn documented() -> [String; 7] {
     }
     blocks.truncate(7);
     let blocks: [String; 7] = blocks.try_into().expect("there are so many");
-    let begin = ["umask", "apt-get install", "ETCD_NAME", "export", "groupadd", "[Service]", "CERNVM_PAIRING_ETCD="];
+    let begin =
+        ["umask", "apt-get install", "ETCD_NAME", "export", "groupadd", "[Service]", "CERNVM_PAIRING_ETCD="];
     for (block, begin) in blocks.iter().zip(begin) {
         assert!(block.starts_with(begin), "{block}");
     }
@@ -65,7 +66,8 @@ fn booted<'lab>(lab: &'lab Lab, debian: &Debian, packages: &Path, number: usize)
     }
     root.sh("dpkg --install /root/packages/*.deb");
     root.sh("systemctl --quiet enable cernvm-pairing-server.service");
-    let hosts = NAMES.iter().enumerate().map(|(number, name)| format!("{} {name}.example.org\n", address(number)));
+    let hosts =
+        NAMES.iter().enumerate().map(|(number, name)| format!("{} {name}.example.org\n", address(number)));
     root.write("/etc/hosts", format!("127.0.0.1 localhost\n{}", hosts.collect::<String>()));
     machine.without_cloud_init();
     machine.boot();
@@ -117,7 +119,10 @@ fn three_machines_are_set_up_as_documented_and_share_a_store() {
         machine.sh("systemctl --no-block restart etcd");
     }
     until("etcd has a majority", || {
-        machines.iter().all(|machine| machine.sh("systemctl is-active etcd || :").trim() == "active").then_some(())
+        machines
+            .iter()
+            .all(|machine| machine.sh("systemctl is-active etcd || :").trim() == "active")
+            .then_some(())
     });
     at_desk(&machines[0], &users);
     let api = |number: usize| Api(SocketAddr::new(IpAddr::V4(address(number)), 8000));

@@ -176,6 +176,7 @@ mod tests {
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::store::batch::DOUBTED;
     use crate::store::{Change, Cluster, Limits, NodeClass, Observer, Stats, Store, suite};
+    use protocol::node::{NodeRole, NodeState};
 
     struct Directory(tempfile::TempDir);
 
@@ -239,14 +240,19 @@ mod tests {
         assert_eq!(suite::wait(fixture.store().cluster(&pin)), Err(Refused::UnknownPin));
     }
 
+    /// A data directory with a file of `fixtures/`.
+    fn unpacked(packed: &[u8]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = std::fs::File::create(dir.path().join(FILE_NAME)).unwrap();
+        std::io::copy(&mut flate2::read::GzDecoder::new(packed), &mut file).unwrap();
+        dir
+    }
+
     /// A file that release 0.1.0 has written: `fixtures/format-1.redb.gz`, with one cluster deleted, one whose key was
     /// renamed, and one with three keys.
     #[test]
     fn opens_a_file_of_an_earlier_release_with_all_that_is_in_it() {
-        let packed = include_bytes!("../../fixtures/format-1.redb.gz");
-        let dir = tempfile::tempdir().unwrap();
-        let mut file = std::fs::File::create(dir.path().join(FILE_NAME)).unwrap();
-        std::io::copy(&mut flate2::read::GzDecoder::new(&packed[..]), &mut file).unwrap();
+        let dir = unpacked(include_bytes!("../../fixtures/format-1.redb.gz"));
         let clock = Arc::new(ManualClock::at(Timestamp(1_795_699_804_700_000)));
         let open = || Store::open(dir.path(), Limits::default(), clock.clone(), Arc::new(())).unwrap();
         let pin = |text| protocol::Pin::parse(text).unwrap();
@@ -274,6 +280,49 @@ mod tests {
                     assert_eq!(key.value, value, "{}", key.name);
                 }
             }
+        }
+    }
+
+    /// `fixtures/format-2.redb.gz`: one cluster with two nodes and one that was deleted, one with a sealed value, a sealed node
+    /// and a renamed key, and one that was deleted.
+    #[test]
+    fn opens_a_file_with_nodes_and_sealed_values_with_all_that_is_in_it() {
+        let dir = unpacked(include_bytes!("../../fixtures/format-2.redb.gz"));
+        let clock = Arc::new(ManualClock::at(Timestamp(1_795_730_000_000_000)));
+        let [clear, sealed, deleted] =
+            ["y3npjcodn5st", "l21a1tlga6l9", "oqjwxs0y1y6a"].map(|pin| protocol::Pin::parse(pin).unwrap());
+        let secret = format!("v1.{}", "Ab3_".repeat(20));
+        for _ in 0..2 {
+            let store = Store::open(dir.path(), Limits::default(), clock.clone(), Arc::new(())).unwrap();
+            let Stats { pins, keys, nodes, .. } = store.stats();
+            assert_eq!((pins, keys, nodes), (2, 3, 3));
+            assert_eq!(suite::wait(store.cluster(&deleted)), Err(Refused::UnknownPin));
+            assert_eq!(
+                suite::wait(store.cluster(&sealed)).unwrap().created.to_string(),
+                "2026-11-26T21:52:28.791742Z"
+            );
+            let value = |pin, name| suite::wait(store.key(pin, name)).map(|key| key.value.clone());
+            assert_eq!(value(&clear, "master_ip").as_deref(), Ok("10.77.0.1"));
+            assert_eq!(value(&sealed, "master_ip").as_deref(), Ok(secret.as_str()));
+            assert_eq!(value(&sealed, "new").as_deref(), Ok("2"));
+            let nodes = |pin| {
+                let listing = suite::wait(store.nodes(pin, None)).unwrap();
+                let nodes = listing.nodes.iter();
+                nodes
+                    .map(|node| (node.id.to_string(), node.class, node.report.to_string()))
+                    .collect::<Vec<_>>()
+            };
+            let of_clear = nodes(&clear);
+            let classes = [
+                ("n1", NodeClass::Clear(NodeRole::Master, NodeState::Ready), "10.77.0.1"),
+                ("n2", NodeClass::Clear(NodeRole::Slave, NodeState::Failed), "no disk"),
+            ];
+            assert_eq!(of_clear.len(), classes.len());
+            for ((id, class, report), (its_id, its_class, says)) in of_clear.iter().zip(classes) {
+                assert_eq!((id.as_str(), *class), (its_id, its_class));
+                assert!(report.contains(says), "{report}");
+            }
+            assert_eq!(nodes(&sealed), [("a.b".to_owned(), NodeClass::Sealed, secret.clone())]);
         }
     }
 
