@@ -34,7 +34,7 @@ pub(super) async fn create(
     headers: &HeaderMap,
     body: impl RequestBody,
 ) -> Result<Reply, Refusal> {
-    service.store.cluster(pin).await?;
+    service.store.expect_cluster(pin).await?;
     let (name, value) = decode(headers, body).await?.whole(service.value_max_chars)?;
     let charge = charge(service, client, &value)?;
     Ok(Reply::KeyCreated(service.store.create_charged_key(pin, name, value, charge).await?))
@@ -58,7 +58,7 @@ pub(super) async fn replace(
     headers: &HeaderMap,
     body: impl RequestBody,
 ) -> Result<Reply, Refusal> {
-    service.store.key(pin, name).await?;
+    service.store.expect_key(pin, name).await?;
     let (new_name, value) = decode(headers, body).await?.whole(service.value_max_chars)?;
     update(service, client, pin, name, Update { name: Some(new_name), value: Some(value) }).await
 }
@@ -72,7 +72,7 @@ pub(super) async fn change(
     headers: &HeaderMap,
     body: impl RequestBody,
 ) -> Result<Reply, Refusal> {
-    service.store.key(pin, name).await?;
+    service.store.expect_key(pin, name).await?;
     let changes = decode(headers, body).await?.partial(service.value_max_chars)?;
     update(service, client, pin, name, changes).await
 }

@@ -168,7 +168,7 @@ pub(super) async fn put(
     headers: &HeaderMap,
     body: impl RequestBody,
 ) -> Result<Reply, Refusal> {
-    service.store.cluster(pin).await?;
+    service.store.expect_cluster(pin).await?;
     if !node::is_id(id) {
         return Err(Refusal::Node(
             "A node's identifier has 1 to 64 letters, digits, dots, underscores and hyphens.".to_owned(),

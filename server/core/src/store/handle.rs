@@ -144,6 +144,35 @@ impl Store {
         self.read(pin, |_, entry| entry.key(name).cloned().ok_or(Refused::UnknownKey)).await
     }
 
+    /// Whether there is a cluster to write to. With a shared journal one that was there a moment ago will do, since the
+    /// write itself finds out whether it still is: to ask the journal twice would take twice as long.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`].
+    pub async fn expect_cluster(&self, pin: &Pin) -> Result<(), Refused> {
+        match self.has(pin, |_| true) {
+            true => Ok(()),
+            false => self.read(pin, |_, _| Ok(())).await,
+        }
+    }
+
+    /// The same of a key.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownPin`] or [`Refused::UnknownKey`].
+    pub async fn expect_key(&self, pin: &Pin, name: &str) -> Result<(), Refused> {
+        match self.has(pin, |entry| entry.key(name).is_some()) {
+            true => Ok(()),
+            false => self.key(pin, name).await.map(drop),
+        }
+    }
+
+    /// What this process knows of a live cluster.
+    fn has(&self, pin: &Pin, look: impl FnOnce(&Entry) -> bool) -> bool {
+        let found = PinKey::of(pin).map(|key| self.shared.state.read(key, self.now(), look));
+        matches!(found, Some(Lookup::Live(true)))
+    }
+
     /// Creates a key.
     ///
     /// # Errors
@@ -230,10 +259,8 @@ impl Store {
         class: NodeClass,
         charge: Option<Charge>,
     ) -> Result<(), Refused> {
-        // A report is compared with nothing but whether its cluster is there.
-        if let Some(reached) = self.behind() {
-            reached.await?;
-        }
+        // A report is compared with nothing but whether its cluster is still there.
+        self.expect_cluster(pin).await?;
         let (pin, id, report) = (pin.clone(), id.into(), report.into());
         self.write(Operation::PutNode { pin, id, report, class, charge }).await.map(drop)
     }

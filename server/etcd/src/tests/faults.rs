@@ -147,6 +147,10 @@ fn a_server_that_hears_nothing_from_etcd_says_so_and_goes_on_when_it_does() {
     assert!(matches!(wait(server.store.key(&pin, "a")), Err(Refused::Unreachable(_))));
     assert!(matches!(wait(server.store.create_key(&pin, "b", "2")), Err(Refused::Unreachable(_))));
     assert!(wait(server.store.ready()).is_err());
+    // A write is refused by what it comes to, not before: else it would take twice as long.
+    assert_eq!(wait(server.store.expect_key(&pin, "a")), Ok(()));
+    assert!(matches!(wait(server.store.expect_key(&pin, "unknown")), Err(Refused::Unreachable(_))));
+    assert_eq!(wait(server.store.expect_cluster(&pin)), Ok(()));
     kill(Pid::from_raw(etcd.pid), Signal::SIGCONT).unwrap();
     assert_eq!(until(|| wait(server.store.key(&pin, "a")).ok()), key);
     until(|| wait(server.store.create_key(&pin, "c", "3")).ok());
