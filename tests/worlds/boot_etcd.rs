@@ -130,9 +130,9 @@ fn three_machines_are_set_up_as_documented_and_share_a_store() {
         let ready = lab.connected(|| api(number).send(&Request::new("GET", "/readyz")));
         ready.is_ok_and(|answer| answer.status == 200).then_some(())
     };
-    for number in 0..3 {
+    for (number, machine) in machines.iter().enumerate() {
         until("a server is ready", || is_ready(number));
-        machines[number].sh("cernvm-pairing-server health --data-dir /var/lib/cernvm-pairing-server");
+        machine.sh("cernvm-pairing-server health --data-dir /var/lib/cernvm-pairing-server");
     }
     let pin = lab.connected(|| api(0).new_pin());
     lab.connected(|| api(1).create_key(&pin, "master_ip", "10.0.0.1"));
