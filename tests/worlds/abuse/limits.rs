@@ -81,7 +81,7 @@ fn a_pin_has_so_many_keys_and_bytes() {
     for n in 10..25 {
         api.create_key(&pin, &n.to_string(), &"x".repeat(65_536));
     }
-    let long = "The keys and values of this cluster would be longer";
+    let long = "The keys and values of this cluster would be too long";
     counted.refused(&post(&pin, "k", &"x".repeat(65_506)), "pin_full", 400, long, None);
     api.create_key(&pin, "k", &"x".repeat(65_505));
     let grown = Request::new("PATCH", &key_path(&pin, "k")).json(&serde_json::json!({ "key": "kk" }));
