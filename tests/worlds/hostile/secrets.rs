@@ -1,7 +1,13 @@
 //! Contexts that do not agree about the secret, and where a secret may come from.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use worlds::fixtures;
-use worlds::guest::Guest;
+use worlds::guest::{Guest, USER_DATA};
+use worlds::process::Process;
 
 use crate::cluster::{Cluster, MOVED_TO, PIN, SECRET, TOKEN};
 use crate::service::Hostile;
@@ -86,12 +92,57 @@ fn a_secret_that_is_none_ends_every_command_at_its_line() {
             finished.expect(65).says(&format!("line {line}: cvm_cluster_secret")).says(says);
             assert!(!finished.stderr.contains(&SECRET[2..20]), "{}", finished.stderr);
         }
-        let file = guest.path("/user-data");
-        let check = guest.run(&["check", file.to_str().expect("it is text")]);
-        // `check` takes no --user-data, which a guest's command lines begin with.
-        check.expect(64);
+        let checked = check(&[&guest.path(USER_DATA)]);
+        let shown = format!("{}{}", checked.stdout(), checked.stderr());
+        assert!(shown.contains(&format!("line {line}: error: cvm_cluster_secret")), "{shown}");
+        assert!(shown.contains(says) && !shown.contains(&SECRET[2..20]), "{shown}");
     }
     assert_eq!(service.requests(), 0);
+}
+
+/// What `check` sees of the contexts of one cluster before any of its VMs boots.
+#[test]
+fn check_sees_a_secret_that_one_context_lacks_or_that_others_can_read() {
+    let service = Hostile::start();
+    let cluster = Cluster::at(&service, PIN);
+    let clear = cluster.clear_slave_context();
+    let with = |context: &str, secret: &str| {
+        fixtures::with_settings(context, &[&format!("cvm_cluster_secret={secret}")])
+    };
+    let guest = Guest::new("desk", "");
+    let (master, slave) = (guest.path("/master"), guest.path("/slave"));
+    let masters = fixtures::with_settings(&clear, &["cvm_cluster_master=yes"]);
+    for (of_master, of_slave, mode, status, says) in [
+        (with(&masters, SECRET), clear.clone(), 0o600, 65, "it has no cvm_cluster_secret, unlike"),
+        (masters.clone(), with(&clear, SECRET), 0o600, 65, "it has a cvm_cluster_secret, unlike"),
+        (with(&masters, SECRET), with(&clear, ANOTHER), 0o600, 65, "it has another cvm_cluster_secret than"),
+        (with(&masters, SECRET), with(&clear, SECRET), 0o604, 0, "every user of this machine can read it"),
+        (with(&masters, SECRET), with(&clear, SECRET), 0o600, 0, "this cluster is sealed"),
+    ] {
+        for (file, context) in [(&master, of_master), (&slave, of_slave)] {
+            std::fs::write(file, context).expect("it is the test's own");
+            std::fs::set_permissions(file, Permissions::from_mode(mode)).expect("it is the test's own");
+        }
+        let mut checked = check(&[&master, &slave]);
+        let shown = format!("{}{}", checked.stdout(), checked.stderr());
+        assert_eq!(checked.wait().code(), Some(status), "{shown}");
+        assert!(shown.contains(says), "{shown}");
+        let warns = shown.contains("every user of this machine can read it");
+        assert_eq!(warns, mode == 0o604, "{shown}");
+        for secret in [SECRET, ANOTHER] {
+            assert!(!shown.contains(&secret[..10]), "{shown}");
+        }
+    }
+    assert_eq!(service.requests(), 0);
+}
+
+/// `check` as a user runs it on the machine where the contexts are made.
+fn check(files: &[&Path]) -> Process {
+    let mut command = Command::new(worlds::binaries::agent());
+    command.env_clear().arg("check").args(files).stdin(Stdio::null());
+    let mut checked = Process::start("check", &mut command);
+    checked.wait();
+    checked
 }
 
 /// Outside a guest the section may have no secret, and a file has it.
