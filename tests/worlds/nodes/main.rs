@@ -4,4 +4,5 @@ mod bad_input;
 mod barriers;
 mod files;
 mod machine;
+mod old_service;
 mod reports;
