@@ -266,7 +266,7 @@ impl Master<'_> {
                     let replace = Request::Replace { key: MASTER_READY, value: &value };
                     write_while(session, &value, &replace, deadline)? == Some(Outcome::Done)
                 }
-                Outcome::Missing | Outcome::Exists | Outcome::Nodes(_) => false,
+                Outcome::Missing | Outcome::Exists | Outcome::Nodes(_) | Outcome::Unchanged => false,
             };
             if written {
                 match session.ask(&Request::Get { key: MASTER_IP, wait: 0 }, deadline)? {

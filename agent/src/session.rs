@@ -199,6 +199,11 @@ impl<S: Service, C: Clock> Session<S, C> {
         self.candidates[self.kept?].service.reached()
     }
 
+    /// The entity tag of the value in the kept service's last answer, if it had one.
+    pub fn etag(&self) -> Option<String> {
+        self.candidates[self.kept?].service.etag()
+    }
+
     /// How old the value is that the kept service has just given; `None` where it does not say.
     pub fn age(&self) -> Option<Duration> {
         self.candidates[self.kept?].service.age()
@@ -378,7 +383,10 @@ impl<S: Service, C: Clock> Session<S, C> {
     /// Whether asking again may help: what a pairing service that has answered says otherwise than one does comes from
     /// something between, except for a verdict on what was to be written, and for a value that does not open.
     fn can_heal(&self, index: usize, request: &Request<'_>, failure: &Failure) -> bool {
-        let writes = !matches!(request, Request::Cluster | Request::Get { .. } | Request::Nodes { .. });
+        let writes = !matches!(
+            request,
+            Request::Cluster | Request::Get { .. } | Request::Changed { .. } | Request::Nodes { .. }
+        );
         let verdict = match failure.kind {
             Kind::Rejected | Kind::Status(400 | 401 | 405 | 413 | 415 | 422, _) => writes,
             // SECURITY: to ask again would leave it to the service how long a boot waits for another value.
@@ -431,7 +439,9 @@ impl<S: Service, C: Clock> Session<S, C> {
         deadline: &Deadline,
     ) -> Result<Answer, Failure> {
         let limit = match request {
-            Request::Get { wait, .. } | Request::Nodes { wait, .. } if *wait > 0 => {
+            Request::Get { wait, .. } | Request::Changed { wait, .. } | Request::Nodes { wait, .. }
+                if *wait > 0 =>
+            {
                 let grace = if self.candidates.len() > 1 { GRACE_AMONG_SEVERAL } else { WAIT_GRACE };
                 Duration::from_secs(*wait) + grace
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use protocol::error::Error;
 use protocol::url::ServiceUrl;
 use protocol::{Trust, wait};
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, LOCATION};
+use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, IF_NONE_MATCH, LOCATION};
 use ureq::http::{self, HeaderMap, Method};
 
 use super::connector::{self, Reached, Shared};
@@ -50,6 +50,8 @@ pub(super) struct Head<'a> {
     /// Seconds for which the service may hold the request; 0 asks for no wait.
     pub(super) wait: u64,
     pub(super) body: Option<String>,
+    /// The entity tag of what the client has already.
+    pub(super) unless: Option<String>,
     /// Of the body.
     pub(super) content_type: &'static str,
     /// What allows it.
@@ -59,7 +61,16 @@ pub(super) struct Head<'a> {
 impl Head<'_> {
     /// A request without a body that takes JSON.
     pub(super) fn new(method: Method, path: String) -> Self {
-        Self { method, path, accept: JSON, wait: 0, body: None, content_type: JSON, token: None }
+        Self {
+            method,
+            path,
+            accept: JSON,
+            wait: 0,
+            body: None,
+            unless: None,
+            content_type: JSON,
+            token: None,
+        }
     }
 }
 
@@ -219,6 +230,9 @@ impl Connection {
         let mut request = http::Request::builder().method(&head.method).uri(url).header(ACCEPT, head.accept);
         if head.wait > 0 {
             request = request.header(wait::PREFER, wait::header_value(head.wait));
+        }
+        if let Some(etag) = &head.unless {
+            request = request.header(IF_NONE_MATCH, etag);
         }
         if let Some(token) = head.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));

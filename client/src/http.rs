@@ -7,6 +7,7 @@ use protocol::error::Error;
 use protocol::url::ServiceUrl;
 use protocol::{Pin, Trust, node, wait};
 use ureq::http::Method;
+use ureq::http::header::ETAG;
 
 use super::answer::{self, Received, nonsense};
 use super::connection::{Connection, Head};
@@ -18,6 +19,8 @@ use super::{Answer, Outcome, Request, Service};
 const TEXT: &str = "text/plain";
 /// Most bytes of a list of nodes: all that a pin holds, with what the service says of each.
 const MAX_NODES: usize = node::NODE_BYTES_PER_PIN + node::NODES_PER_PIN * 256;
+/// Longest entity tag that is sent back, in bytes.
+const MAX_TAG: usize = 128;
 const USER_AGENT: &str = concat!("cernvm-cluster-agent/", env!("CARGO_PKG_VERSION"));
 
 /// A service at a URL, for one pin.
@@ -26,6 +29,7 @@ pub struct HttpService {
     pin: Pin,
     offers_nodes: bool,
     age: Option<Duration>,
+    etag: Option<String>,
 }
 
 impl HttpService {
@@ -39,6 +43,7 @@ impl HttpService {
             pin,
             offers_nodes: false,
             age: None,
+            etag: None,
         })
     }
 
@@ -63,6 +68,10 @@ impl HttpService {
         match *request {
             Request::Cluster => Head::new(Method::GET, cluster),
             Request::Get { key, wait } => Head { accept: TEXT, wait, ..Head::new(Method::GET, one(key)) },
+            Request::Changed { key, etag, wait } => {
+                let unless = Some(etag.to_owned());
+                Head { accept: TEXT, wait, unless, ..Head::new(Method::GET, one(key)) }
+            }
             Request::Create { key, value } => {
                 Head { body: Some(json(key, value)), ..Head::new(Method::POST, format!("{cluster}/keys")) }
             }
@@ -112,7 +121,10 @@ fn read(pin: &Pin, request: &Request<'_>, received: Received) -> Result<Answer, 
         (Request::Cluster, 200) => return Err(nonsense(format!("{status}, but not as {JSON} for this pin"))),
         // SECURITY: a 404 of something else in the service's place must not end a wait, so it has to be the API's own.
         (Request::Cluster, 404) if received.is_own_not_found() => Outcome::Missing,
-        (Request::Get { key, .. }, 200) => Outcome::Value(received.value(key)?),
+        (Request::Changed { .. }, 304) => Outcome::Unchanged,
+        (Request::Get { key, .. } | Request::Changed { key, .. }, 200) => {
+            Outcome::Value(received.value(key)?)
+        }
         (Request::Nodes { .. }, 200) => Outcome::Nodes(received.json_text()?),
         (Request::Report { .. }, 204) => Outcome::Done,
         (Request::Create { .. }, 201) | (Request::Replace { .. } | Request::Delete { .. }, 200 | 204) => {
@@ -134,17 +146,25 @@ impl Service for HttpService {
         let head = self.head(request);
         let (pin, offers_nodes, age) = (&self.pin, &mut self.offers_nodes, &mut self.age);
         *age = None;
+        let etag = &mut self.etag;
+        *etag = None;
         let max_body = if matches!(request, Request::Nodes { .. }) { MAX_NODES } else { answer::MAX_BODY };
         self.connection.send(&head, limit, |response| {
             let received = answer::receive(response, max_body)?;
             *offers_nodes = tells_of_nodes(&received);
             *age = received.age();
+            let tag = received.headers.get(ETAG).and_then(|tag| tag.to_str().ok());
+            *etag = tag.filter(|tag| tag.len() <= MAX_TAG).map(str::to_owned);
             read(pin, request, received)
         })
     }
 
     fn offers_nodes(&self) -> bool {
         self.offers_nodes
+    }
+
+    fn etag(&self) -> Option<String> {
+        self.etag.clone()
     }
 
     fn age(&self) -> Option<Duration> {

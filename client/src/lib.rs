@@ -47,6 +47,15 @@ pub enum Request<'a> {
         /// Seconds for which the service may hold the request while the key is not there; 0 asks for no wait.
         wait: u64,
     },
+    /// The value of a key, if it is another one than the client has. GET `…/keys/<key>` with `If-None-Match`.
+    Changed {
+        /// Its name.
+        key: &'a str,
+        /// The entity tag of the value that the client has.
+        etag: &'a str,
+        /// Seconds for which the service may hold the request while the value is that one.
+        wait: u64,
+    },
     /// Create a key. POST `…/keys`.
     Create {
         /// Its name.
@@ -99,6 +108,8 @@ pub enum Outcome {
     Done,
     /// The value of the key; whether it is safe is still to be looked at.
     Value(String),
+    /// To [`Request::Changed`]: the value is the one that the client has.
+    Unchanged,
     /// A list of nodes in JSON, as the service sent it.
     Nodes(String),
     /// To [`Request::Cluster`]: the pin is unknown. To the others: the key is not there, which says nothing of the pin.
@@ -113,6 +124,7 @@ impl fmt::Debug for Outcome {
         f.write_str(match self {
             Self::Done => "Done",
             Self::Value(_) => "Value(…)",
+            Self::Unchanged => "Unchanged",
             Self::Nodes(_) => "Nodes(…)",
             Self::Missing => "Missing",
             Self::Exists => "Exists",
@@ -131,6 +143,11 @@ pub trait Service {
     /// Whether its last answer told that nodes can report to it. One that has not told gets no such request.
     fn offers_nodes(&self) -> bool {
         false
+    }
+
+    /// The entity tag of the value in the last answer, if it had one.
+    fn etag(&self) -> Option<String> {
+        None
     }
 
     /// Where it is.

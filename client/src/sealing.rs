@@ -97,9 +97,10 @@ impl<S: Service> Service for Sealing<S> {
             _ => self.service.send(request, limit),
         }?;
         match (request, answer) {
-            (Request::Get { key, .. }, Answer { outcome: Outcome::Value(value), granted }) => {
-                Ok(Answer { outcome: Outcome::Value(self.open(key, value)?), granted })
-            }
+            (
+                Request::Get { key, .. } | Request::Changed { key, .. },
+                Answer { outcome: Outcome::Value(value), granted },
+            ) => Ok(Answer { outcome: Outcome::Value(self.open(key, value)?), granted }),
             (_, answer) => Ok(answer),
         }
     }
@@ -110,6 +111,10 @@ impl<S: Service> Service for Sealing<S> {
 
     fn url(&self) -> &ServiceUrl {
         self.service.url()
+    }
+
+    fn etag(&self) -> Option<String> {
+        self.service.etag()
     }
 
     fn age(&self) -> Option<Duration> {
@@ -166,7 +171,7 @@ mod tests {
                     self.values.insert(id.to_owned(), report.to_owned());
                     Outcome::Done
                 }
-                Request::Get { key, .. } => {
+                Request::Get { key, .. } | Request::Changed { key, .. } => {
                     self.values.get(key).cloned().map_or(Outcome::Missing, Outcome::Value)
                 }
                 Request::Create { key, value } | Request::Replace { key, value } => {

@@ -69,8 +69,8 @@ labelled! {
 }
 
 /// The statuses that the service answers with; the last stands for any other.
-const STATUSES: [u16; 19] =
-    [200, 201, 204, 302, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 429, 500, 503, 507, 0];
+const STATUSES: [u16; 20] =
+    [200, 201, 204, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 429, 500, 503, 507, 0];
 
 /// Upper bounds of the latency buckets, in microseconds: from a read out of memory to a disk that is in trouble.
 const BOUNDS: [u64; 13] =

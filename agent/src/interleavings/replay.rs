@@ -90,7 +90,9 @@ impl From<&Request<'_>> for OwnedRequest {
             Request::Create { key, value } => Self::Create { key: owned(key), value: owned(value) },
             Request::Replace { key, value } => Self::Replace { key: owned(key), value: owned(value) },
             Request::Delete { key } => Self::Delete { key: owned(key) },
-            Request::Report { .. } | Request::Nodes { .. } => unreachable!("this service has no nodes"),
+            Request::Report { .. } | Request::Nodes { .. } | Request::Changed { .. } => {
+                unreachable!("this service has nothing that came later")
+            }
         }
     }
 }

@@ -43,6 +43,7 @@ impl Service for Fake {
             Request::Cluster => format!("{host} cluster"),
             Request::Get { key, wait: 0 } => format!("{host} get {key}"),
             Request::Get { key, wait } => format!("{host} get {key} wait={wait}"),
+            Request::Changed { key, etag, wait } => format!("{host} changed {key} {etag} wait={wait}"),
             Request::Create { key, value } => format!("{host} create {key}={value}"),
             Request::Replace { key, value } => format!("{host} replace {key}={value}"),
             Request::Report { id, report } => format!("{host} report {id} {report}"),

@@ -394,7 +394,7 @@ fn through(proxy: SocketAddr, url: &str) -> HttpService {
     };
     let url = ServiceUrl::parse(url, false).unwrap();
     let connection = Connection::in_environment(variable, url, &Trust::WebPki, USER_AGENT, "ca").unwrap();
-    HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None }
+    HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None, etag: None }
 }
 
 #[test]
@@ -529,7 +529,7 @@ fn goes_over_to_tls_on_the_same_host_and_stays_there() {
     let client = |plain: &MockServer| {
         let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
         let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
-        HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None }
+        HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None, etag: None }
     };
     let plain = forcing(&path);
     let mut reading = client(&plain);
@@ -546,7 +546,7 @@ fn goes_over_to_tls_on_the_same_host_and_stays_there() {
     let url = ServiceUrl::parse(&format!("{}/x", plain.url("http")), false).unwrap();
     let connection = Connection::in_environment(|_| None, url, &trust, USER_AGENT, "ca").unwrap();
     let mut writing =
-        HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None };
+        HttpService { connection, pin: Pin::parse(PIN).unwrap(), offers_nodes: false, age: None, etag: None };
     assert_eq!(writing.send(&CREATE, PLENTY).map(|answer| answer.outcome), Ok(Outcome::Done));
     assert!(secure.requests()[0].ends_with("\"s3cret\"}"), "{:?}", secure.requests());
 }

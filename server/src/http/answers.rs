@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
     LAST_MODIFIED, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
@@ -20,6 +20,7 @@ use super::negotiation::Format;
 use super::nodes::Nodes;
 use super::pieces;
 use super::refusal::Refusal;
+use super::wait;
 
 /// What a request that went well has to tell.
 pub(super) enum Reply {
@@ -33,6 +34,8 @@ pub(super) enum Reply {
     KeyCreated(Arc<store::Key>),
     /// A key.
     Key(Arc<store::Key>),
+    /// The key that the client has, with its entity tag.
+    Unchanged(HeaderValue),
     /// What happens to a cluster, as it happens.
     Events(AnswerBody),
     /// Nodes of a cluster.
@@ -101,11 +104,12 @@ pub(super) fn render(
     format: Format,
     headers: &Headers,
 ) -> Response<AnswerBody> {
-    let (mut length, mut last_modified) = (None, None);
+    let (mut length, mut last_modified, mut etag) = (None, None, None);
     let (status, body, refusal) = match outcome {
         Ok(reply) => {
             length = reply.length(format);
             last_modified = reply.last_modified();
+            etag = reply.etag();
             (reply.status(), reply.render(format), None)
         }
         Err(refusal) => {
@@ -134,6 +138,9 @@ pub(super) fn render(
     }
     if let Some(last_modified) = last_modified {
         response.headers_mut().insert(LAST_MODIFIED, last_modified);
+    }
+    if let Some(etag) = etag {
+        response.headers_mut().insert(ETAG, etag);
     }
     if let Some(refusal) = refusal {
         explain(&refusal, response.headers_mut());
@@ -183,6 +190,14 @@ pub(super) fn refuse(refusal: &Refusal) -> Response<AnswerBody> {
 
 impl Reply {
     /// When the value of the one key that it shows was set, to the second.
+    fn etag(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Key(key) => wait::etag(key),
+            Self::Unchanged(etag) => Some(etag.clone()),
+            _ => None,
+        }
+    }
+
     fn last_modified(&self) -> Option<HeaderValue> {
         let Self::Key(key) = self else { return None };
         http_date(key.modified.0.min(LAST_DATE) / 1_000_000)
@@ -197,6 +212,7 @@ impl Reply {
             | Self::Nodes(_)
             | Self::Events(_)
             | Self::Options(_) => StatusCode::OK,
+            Self::Unchanged(_) => StatusCode::NOT_MODIFIED,
             Self::Done => StatusCode::NO_CONTENT,
         }
     }
@@ -233,7 +249,7 @@ impl Reply {
                 creation_time: cluster.created.to_string().into(),
             }),
             (Self::Nodes(nodes), _) => return nodes.into_body(),
-            (Self::Options(_), Format::Text) | (Self::Done, _) => Vec::new(),
+            (Self::Options(_), Format::Text) | (Self::Done | Self::Unchanged(_), _) => Vec::new(),
             (Self::Options(formats), _) => to_json(&Options::of(formats)),
         };
         bytes.into()

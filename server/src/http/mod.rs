@@ -29,7 +29,7 @@ use std::net::IpAddr;
 use std::pin::Pin as Pinned;
 use tokio::time::Instant;
 
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use protocol::Pin;
@@ -88,6 +88,13 @@ pub(crate) fn answer(
         // The client's time to send a body, and the delay of a creation, say nothing of the service.
         let mut took = (!matches!(handler, Some(Handler::CreateCluster)))
             .then(|| begun.elapsed().saturating_sub(waited.time()));
+        if let Ok(Reply::Key(key)) = &outcome
+            && handler == Some(Handler::ShowKey)
+            && let Some(etag) = wait::etag(key)
+            && wait::has(&head.headers, &etag)
+        {
+            outcome = Ok(Reply::Unchanged(etag));
+        }
         if let Some(wait) = wait
             && let Some(awaited) = Awaited::after(&outcome, &target)
         {
@@ -114,6 +121,8 @@ pub(crate) fn answer(
 /// What a request is held for, if it asks to wait.
 enum Awaited {
     Key(Pin, Box<str>),
+    /// Another key than that of this entity tag.
+    Change(Pin, Box<str>, HeaderValue),
     Nodes(Pin, nodes::Query),
 }
 
@@ -122,6 +131,7 @@ impl Awaited {
         let pin = target.pin.as_ref()?;
         match outcome {
             Err(Refusal::UnknownKey) => Some(Self::Key(pin.clone(), target.key.into())),
+            Ok(Reply::Unchanged(etag)) => Some(Self::Change(pin.clone(), target.key.into(), etag.clone())),
             Ok(Reply::Nodes(found)) => found.unmet.map(|query| Self::Nodes(pin.clone(), query)),
             _ => None,
         }
@@ -133,6 +143,7 @@ impl Awaited {
             Self::Key(pin, key) => {
                 Box::pin(async move { wait::for_key(service, client, pin, key, wait).await.map(Reply::Key) })
             }
+            Self::Change(pin, key, etag) => Box::pin(wait::for_change(service, client, pin, key, etag, wait)),
             Self::Nodes(pin, query) => {
                 Box::pin(
                     async move { nodes::wait(service, client, pin, query, wait).await.map(Reply::Nodes) },

@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 use pairing_core::Refused;
 use pairing_core::hub::Wake;
 use pairing_core::store::Key;
 use protocol::{Pin, wait};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::answers::Reply;
 use super::refusal::Refusal;
 use crate::service::Service;
 
@@ -79,13 +80,74 @@ pub(super) async fn for_key(
     }
 }
 
+/// Longest value that gets an entity tag: an address and the like, not a file.
+const TAGGED: usize = 1 << 10;
+
+/// The entity tag of a key (RFC 9110 section 8.8.3): the same on every server that shares the store.
+pub(super) fn etag(key: &Key) -> Option<HeaderValue> {
+    // FNV-1a: two values of one batch of writes have one time.
+    let hash = |bytes: &[u8]| {
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    };
+    let tag = || format!("\"{:x}-{:x}\"", key.modified.0, hash(key.value.as_bytes()));
+    (key.value.len() <= TAGGED).then(|| HeaderValue::from_str(&tag()).expect("digits make a header"))
+}
+
+/// Whether a request asks for a key only if it is another one than this.
+pub(super) fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let known = headers.iter().filter(|(name, _)| **name == IF_NONE_MATCH);
+    let mut known = known.filter_map(|(_, value)| value.to_str().ok());
+    known.any(|list| list.split(',').any(|one| one.trim().as_bytes() == etag.as_bytes()))
+}
+
+/// Waits until a key is another one than the client has.
+///
+/// # Errors
+/// The key or the pin has gone, or the service cannot hold the request.
+pub(super) async fn for_change(
+    service: &Service,
+    client: IpAddr,
+    pin: Pin,
+    name: Box<str>,
+    known: HeaderValue,
+    wait: Wait,
+) -> Result<Reply, Refusal> {
+    let _hold = service.holds.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
+    let end = Instant::now() + wait.longest();
+    loop {
+        let mut waiter = service.hub.wait(&pin, &name)?;
+        let key = service.store.key(&pin, &name).await?;
+        if etag(&key).as_ref() != Some(&known) {
+            return Ok(Reply::Key(key));
+        }
+        let expires = service.store.cluster(&pin).await?.expires;
+        let end = end.min(Instant::now() + expires.since(service.store.now()));
+        match timeout_at(end, waiter.woken()).await {
+            Ok(Wake::Set(_) | Wake::Nodes) => {}
+            Ok(Wake::Gone) => return Err(Refusal::UnknownKey),
+            Ok(Wake::ShuttingDown) => return Err(Refusal::ShuttingDown),
+            Ok(Wake::Unreachable) => return Err(Refusal::Unreachable),
+            // It may have been deleted meanwhile, which wakes no one.
+            Err(_) => {
+                return service
+                    .store
+                    .key(&pin, &name)
+                    .await
+                    .map(|_| Reply::Unchanged(known))
+                    .map_err(Refusal::from);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::Future;
     use std::pin::pin;
 
     use tokio::task::yield_now;
-    use tokio::time::Instant;
 
     use super::*;
     use crate::store::{Limits, Update};
@@ -191,6 +253,49 @@ mod tests {
         check(&asked, 503, "");
         assert_eq!(asked.header("retry-after"), "1");
         check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 503, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_a_client_that_has_the_value_only_of_another_one() {
+        let world = Harness::new().await;
+        world.set("master_ip", "10.0.0.1").await;
+        let path = world.key("master_ip");
+        let tag = world.ask("GET", &path, &[], "").await.header("etag").to_owned();
+        assert!(tag.starts_with('"') && tag.ends_with('"'));
+        let known = [("if-none-match", tag.as_str())];
+        let same = world.ask("GET", &path, &known, "").await;
+        assert_eq!((same.status, same.body.as_str(), same.header("etag")), (304, "", tag.as_str()));
+        assert_eq!(world.ask("GET", &path, &[("if-none-match", "\"x\"")], "").await.status, 200);
+        let set = |value: &'static str| {
+            let update = Update { value: Some(value.to_owned()), ..Update::default() };
+            let world = &world;
+            async move {
+                world.service.store.update_key(&world.pin, "master_ip", update).await.unwrap();
+            }
+        };
+        let waits = [("if-none-match", tag.as_str()), ("prefer", "wait=20")];
+        let begun = Instant::now();
+        let (asked, ()) = tokio::join!(world.ask("GET", &path, &waits, ""), async {
+            yield_now().await;
+            set("10.0.0.2").await;
+        });
+        check(&asked, 200, "master_ip: 10.0.0.2");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(world.ask("GET", &path, &waits, "").await.status, 200, "it is another one already");
+        let tag = asked.header("etag").to_owned();
+        let waits = [("if-none-match", tag.as_str()), ("prefer", "wait=20")];
+        check(&world.ask("GET", &path, &waits, "").await, 304, "");
+        assert_eq!(begun.elapsed(), Duration::from_secs(20));
+        let (asked, ()) = tokio::join!(world.ask("GET", &path, &waits, ""), async {
+            yield_now().await;
+            world.service.store.delete_cluster(&world.pin).await.unwrap();
+        });
+        check(&asked, 404, "");
+        assert_eq!(begun.elapsed(), Duration::from_secs(20));
+        let long = "x".repeat(TAGGED + 1);
+        let world = Harness::new().await;
+        world.set("long", &long).await;
+        assert_eq!(world.ask("GET", &world.key("long"), &[], "").await.header("etag"), "");
     }
 
     #[tokio::test(start_paused = true)]

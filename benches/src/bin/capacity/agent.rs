@@ -243,7 +243,9 @@ impl From<&Request<'_>> for RequestKind {
             Request::Get { key: name, wait } => Self::Get(key(name), *wait),
             Request::Create { key: name, .. } => Self::Create(key(name)),
             Request::Replace { key: name, .. } | Request::Delete { key: name } => Self::Change(key(name)),
-            Request::Report { .. } | Request::Nodes { .. } => unreachable!("the model has no nodes"),
+            Request::Report { .. } | Request::Nodes { .. } | Request::Changed { .. } => {
+                unreachable!("the model has no nodes")
+            }
         }
     }
 }
