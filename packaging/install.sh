@@ -44,11 +44,13 @@ put_units() {
 }
 
 # Enable with: systemctl enable cernvm-cluster-contextualization cernvm-cluster-master-ready
+# cernvm-cluster-follow is for slaves that are to follow another master while they run.
 install_agent() {
     put 755 "$1" /usr/bin/cernvm-cluster-agent
     put 755 "$here/packaging/replace-original" /usr/lib/cernvm-cluster/replace-original
     DESTDIR=$destdir "$here/packaging/replace-original"
-    put_units cernvm-cluster-contextualization.service cernvm-cluster-master-ready.service
+    put_units cernvm-cluster-contextualization.service cernvm-cluster-master-ready.service \
+        cernvm-cluster-follow.service
     put_pages 1 cernvm-cluster-agent
     put_completions cernvm-cluster-agent
     # The unit's name in CernVM's documentation.

@@ -241,6 +241,7 @@ mod tests {
             address: AddressRule::Route,
             ready_when: Vec::new(),
             early: false,
+            follow: Vec::new(),
             nodes: true,
             repair: false,
         }

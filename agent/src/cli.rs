@@ -75,6 +75,8 @@ pub enum Command {
         /// For which nodes; where their number is `None`, for all that are expected.
         wanted: BarrierArgs,
     },
+    /// Render files anew when another master comes.
+    Follow,
     /// Lint contexts.
     Check {
         /// The contexts.
@@ -271,6 +273,7 @@ impl RawArguments {
             "get" => {
                 Command::Get { key: key(&mut rest)?, wait: self.wait, secret_file: self.secret_file.take() }
             }
+            "follow" => Command::Follow,
             "nodes" => self.nodes_command()?,
             "wait" => self.wait_command()?,
             "check" => {
@@ -518,6 +521,7 @@ mod tests {
         let early = SubstituteIn::Early { parts: ["a", "b"].map(PathBuf::from).into() };
         assert_eq!(command("contextualize --early a b"), Command::Contextualize(early));
         assert_eq!(command("contextualize --bootloader"), Command::Contextualize(SubstituteIn::Bootloader));
+        assert_eq!(command("follow"), Command::Follow);
         assert_eq!(command("master-ready"), Command::MasterReady { force: false });
         assert_eq!(command("master-ready --force"), Command::MasterReady { force: true });
         assert_eq!(command("master-ready --withdraw"), Command::WithdrawReady);

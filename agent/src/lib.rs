@@ -12,6 +12,7 @@ mod commands;
 mod console;
 mod doctor;
 mod files;
+mod follow;
 mod get;
 #[cfg(test)]
 mod interleavings;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::cli::{self, Args, Command, SubstituteIn, help};
 use crate::commands::nodes;
 use crate::console::{self, Style};
-use crate::{commands, files, notify, phase};
+use crate::{commands, files, follow, notify, phase};
 use protocol::error::Error;
 
 /// Runs the command line of this process. Its exit status, after everything has been said.
@@ -58,6 +58,7 @@ fn execute(Args { root, user_data, command, .. }: Args) -> Result<RunEnd, Error>
         Command::MasterReady { force } => {
             return commands::master_ready(&root, &user_data, force).map(RunEnd::Done);
         }
+        Command::Follow => return follow::follow(&root, &user_data).map(RunEnd::Done),
         Command::WithdrawReady => return commands::withdraw_ready(&root, &user_data).map(RunEnd::Done),
         Command::Publish { key, value, secret_file } => {
             let published = commands::publish(&root, &user_data, secret_file.as_deref(), &key, value);

@@ -18,7 +18,13 @@ use webpki::ring as algorithm;
 /// The SHA-256 of these parts, of which none has a NUL in it, in hex.
 #[must_use]
 pub fn digest(parts: &[&str]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, parts.join("\0").as_bytes());
+    digest_of(parts.join("\0").as_bytes())
+}
+
+/// The SHA-256 of these bytes, in hex.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

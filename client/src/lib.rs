@@ -26,7 +26,7 @@ mod system_roots;
 mod tls;
 
 pub use connector::Reached;
-pub use crypto::digest;
+pub use crypto::{digest, digest_of};
 pub use failure::{AdviceTerms, Failure, Kind, SealFault, TlsFault};
 pub use http::HttpService;
 pub use pins::{PinContents, Pins};

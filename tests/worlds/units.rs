@@ -8,8 +8,11 @@ use std::process::Command;
 
 /// The oldest systemd that the agent's units are for: that of EL 7.
 const OLDEST: u32 = 219;
-const AGENT_UNITS: [&str; 2] =
-    ["cernvm-cluster-contextualization.service", "cernvm-cluster-master-ready.service"];
+const AGENT_UNITS: [&str; 3] = [
+    "cernvm-cluster-contextualization.service",
+    "cernvm-cluster-master-ready.service",
+    "cernvm-cluster-follow.service",
+];
 /// Every release from the oldest to the newest that the fixture knows.
 const RELEASES: std::ops::RangeInclusive<u32> = OLDEST..=262;
 /// Values that appeared later than their directives (systemd's NEWS).

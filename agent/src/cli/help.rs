@@ -123,6 +123,17 @@ CLUSTER, where this VM's own is not meant:
 ",
     },
     CommandHelp {
+        name: "follow",
+        usage: &[""],
+        summary: "on a running slave: render files anew when another master comes",
+        details: "\
+It waits until the pin ends. When a master at another address is ready, it
+renders the files of cvm_cluster_follow from pristine copies and runs the
+programs in /etc/cernvm-cluster/changed.d with CVM_MASTER_IP set. A file that
+was edited since is left alone. cernvm-cluster-follow.service starts it.
+",
+    },
+    CommandHelp {
         name: "check",
         usage: &["[--json] [--strict] FILE..."],
         summary: "look for mistakes in contexts before a VM boots with them",

@@ -189,6 +189,7 @@ pub(super) fn settings(role: Role, services: usize) -> Settings {
         address: AddressRule::Route,
         early: false,
         repair: false,
+        follow: Vec::new(),
         nodes: false,
         ready_when: Vec::new(),
     }

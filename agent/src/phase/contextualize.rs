@@ -10,6 +10,7 @@ use super::substitution::{Substitution, Targets, replaced};
 use super::{Guest, bootloader, cloud_init, early, obtain};
 use crate::cache::Cache;
 use crate::cli::SubstituteIn;
+use crate::follow::Followed;
 use crate::record;
 use crate::root::Root;
 use context::check::{Finding, Severity};
@@ -61,6 +62,8 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
     let mut substitution = Substitution::new(root, targets, !guest.remembers(root, &settings));
     let keys = substitution.keys(&settings);
     recorded.begin(&keys);
+    let followed = Followed::new(root, &settings.follow);
+    followed.keep_pristine();
     let mut cache = guest.cache(root, &settings);
     let mut session = match guest.session(root, &settings) {
         Ok(session) => session,
@@ -92,6 +95,7 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
             None => Ok(format!("{}; {}", obtained.how, replaced(&substitution.replaced))),
         },
     };
+    followed.note_written(&obtained.values);
     let outcome = recorded.end(&obtained.values, outcome);
     report(root, &mut session, &mut cache, &obtained.how, &outcome);
     outcome

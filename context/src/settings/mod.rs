@@ -5,6 +5,7 @@ mod ready_when;
 mod table;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol::key::MASTER_IP;
@@ -46,6 +47,8 @@ pub struct Settings {
     pub ready_when: Vec<ReadyWhen>,
     /// `cvm_cluster_early`: substitute before cloud-init reads any part.
     pub early: bool,
+    /// `cvm_cluster_follow`: the files that are rendered anew when another master comes.
+    pub follow: Vec<PathBuf>,
     /// `cvm_cluster_nodes`: whether this VM reports itself to a service that takes reports.
     pub nodes: bool,
     /// `cvm_cluster_repair`: whether cloud-init runs again what ran with literal placeholders.

@@ -4,6 +4,7 @@
 //! error names the line, and shows neither the pin, nor the secret, nor a certificate.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -58,6 +59,7 @@ impl Settings {
             address: address(&lines)?,
             ready_when: ready_when(&lines)?,
             early: is_on(&lines, Setting::Early)?,
+            follow: lines.get(Setting::Follow).map_or(Ok(Vec::new()), |line| follow(&line))?,
             nodes: switch(&lines, Setting::Nodes, true)?,
             repair: is_on(&lines, Setting::Repair)?,
         }))
@@ -246,6 +248,35 @@ fn timeout(line: &Assignment<'_>) -> Result<Duration, Error> {
     })
 }
 
+fn follow(line: &Assignment<'_>) -> Result<Vec<PathBuf>, Error> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for path in line.value.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+        let is_plain = path.starts_with('/')
+            && !path.ends_with('/')
+            && !path.contains("//")
+            && !path.split('/').any(|part| matches!(part, "." | ".."))
+            && !path.chars().any(char::is_control);
+        if !is_plain {
+            return Err(line.wrong(
+                "has in it what is no absolute path of a file",
+                "write absolute paths without . and .., with commas between",
+            ));
+        }
+        if !paths.iter().any(|known| known.as_os_str() == path) {
+            paths.push(path.into());
+        }
+    }
+    if paths.len() > FOLLOWED_MAX {
+        return Err(
+            line.wrong(&format!("has more than {FOLLOWED_MAX} files"), "keep those that name the master")
+        );
+    }
+    Ok(paths)
+}
+
+/// Most files of `cvm_cluster_follow`.
+const FOLLOWED_MAX: usize = 32;
+
 /// The names of keys in a line.
 fn names(line: &Assignment<'_>) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = Vec::new();
@@ -376,6 +407,7 @@ mod tests {
             address: AddressRule::Route,
             ready_when: Vec::new(),
             early: false,
+            follow: Vec::new(),
             nodes: true,
             repair: false,
         };
@@ -437,6 +469,18 @@ mod tests {
 
     /// 32 bytes, and so 43 characters.
     const SECRET: &str = "s3cr3t-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    #[test]
+    fn reads_the_files_to_follow() {
+        let paths = settings("cvm_cluster_follow=/etc/x.conf, /etc/y.conf,/etc/x.conf").follow;
+        assert_eq!(paths, ["/etc/x.conf", "/etc/y.conf"].map(PathBuf::from));
+        for wrong in ["x.conf", "/etc/../shadow", "/etc/", "/etc//x", "/a,b"] {
+            refuses(
+                &format!("cvm_cluster_follow={wrong}"),
+                "cvm_cluster_follow has in it what is no absolute path",
+            );
+        }
+    }
 
     #[test]
     fn reads_a_secret() {

@@ -78,6 +78,10 @@ settings! {
     Nodes: "cvm_cluster_nodes",
         "`no`: this VM does not report itself to the service; default `yes`, with a service that takes reports \
          ([docs/nodes.md](docs/nodes.md))";
+    /// Which files are rendered anew when another master comes.
+    Follow: "cvm_cluster_follow",
+        "files of a slave, with commas between, that are rendered anew when another master comes, where \
+         `cernvm-cluster-follow.service` is enabled ([docs/nodes.md](docs/nodes.md#following-the-master))";
     /// Whether what ran with literal placeholders runs again.
     Repair: "cvm_cluster_repair",
         "`yes`: what cloud-init ran once with literal placeholders or an earlier address runs again at the boot that \

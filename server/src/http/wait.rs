@@ -114,7 +114,7 @@ pub(super) async fn for_change(
     known: HeaderValue,
     wait: Wait,
 ) -> Result<Reply, Refusal> {
-    let _hold = service.holds.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
+    let _hold = service.held_requests.hold(client).map_err(|_| Refusal::TooManyWaiters)?;
     let end = Instant::now() + wait.longest();
     loop {
         let mut waiter = service.hub.wait(&pin, &name)?;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod barriers;
 mod files;
+mod follow;
 mod machine;
 mod old_service;
 mod reports;
