@@ -91,6 +91,22 @@ fn a_slave_boots_again_without_its_service() {
 }
 
 #[test]
+fn a_slave_says_that_its_values_are_old_also_when_its_context_has_an_error() {
+    let (mut service, pin) = ready_cluster();
+    // A blank before the placeholder makes it a comment of YAML.
+    let context = format!(
+        "#cloud-config\n#[ucernvm-begin]\n#cvm_cluster_pin={pin}\n#cvm_service_url={}\n#cvm_cluster_timeout=3\n\
+         #[ucernvm-end]\nruncmd:\n- join {MASTER_IP}\n",
+        service.url()
+    );
+    let slave = Instance::new(context, "iid-slave");
+    slave.boot().expect(65).says("the master, 192.0.2.1, is ready");
+    service.stop();
+    slave.boot().expect(65).says("the values are those of an earlier boot");
+    slave.joins(FIRST);
+}
+
+#[test]
 fn a_slave_boots_again_after_its_pin_has_gone() {
     let (service, pin) = ready_cluster();
     let slave = Instance::slave(&pin, &service.url());

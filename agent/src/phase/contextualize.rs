@@ -88,7 +88,13 @@ pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> R
     let lost =
         lost(&taken.findings, is_unread && settings.role == Role::Slave && substitution.replaced.is_empty());
     let outcome = match obtained.trouble.or(substitution.trouble.take()).or(lost) {
-        Some(error) => Err(error),
+        Some(error) => {
+            // The error does not say with which values the run went on.
+            if !obtained.how.is_empty() {
+                log::info!("{}", obtained.how);
+            }
+            Err(error)
+        }
         None => match substitution.missed(is_unread).filter(|_| !settings.early) {
             Some(error) if settings.role == Role::Slave => Err(error),
             Some(error) => Ok(format!("{}; {error}", obtained.how)),

@@ -159,7 +159,8 @@ fn check_parts(document: &Document, reading: &Reading<'_>, settings: Option<&Set
     let is_early = settings.is_some_and(|settings| settings.early);
     let sections = document.sections();
     for part in &reading.parts {
-        check_part(part, &sections, is_early, report);
+        let without = settings.and_then(|settings| without_literals(part, settings));
+        check_part(without.as_ref().unwrap_or(part), &sections, is_early, report);
     }
     // What else is wrong says more.
     if let Some(settings) = settings.filter(|settings| settings.role == Role::Slave)
@@ -168,6 +169,17 @@ fn check_parts(document: &Document, reading: &Reading<'_>, settings: Option<&Set
     {
         read_later::check(document, reading, settings, report);
     }
+}
+
+/// The part without the placeholders that are to stay: small letters make them no placeholders, and no line longer.
+fn without_literals<'p>(part: &'p Part<'_>, settings: &Settings) -> Option<Part<'p>> {
+    let stays = |name: &Placeholder| settings.literal.contains(&name.key());
+    let names: Vec<_> = placeholder::find(part.text.as_bytes()).map(|found| found.placeholder).collect();
+    let text = names.iter().filter(|name| stays(name)).fold(None, |text: Option<String>, name| {
+        let name = name.to_string();
+        Some(text.as_deref().unwrap_or(&part.text).replace(&name, &name.to_ascii_lowercase()))
+    });
+    text.map(|text| part.with_text(text))
 }
 
 fn check_whole(document: &Document, reading: &Reading<'_>, report: &mut Report) {

@@ -210,6 +210,27 @@ fn sees_what_cloud_init_does_too_early() {
 }
 
 #[test]
+fn says_nothing_of_a_placeholder_that_is_to_stay() {
+    let literal =
+        |rest: &str| cloud_config(rest).replace("#[ucernvm-end]", "#cvm_cluster_literal=a\n#[ucernvm-end]");
+    let runs = "runcmd:\n- x=###MASTER_IP_PLACEHOLDER###\n";
+    for early in [
+        "bootcmd:\n- x=###A_PLACEHOLDER###\n",
+        "chpasswd: {expire: false, list: \"a:###A_PLACEHOLDER###\"}\n",
+        "write_files:\n- path: /a\n  content: x=###A_PLACEHOLDER###\n",
+        "write_files:\n- path: /a\n  source: {uri: \"http://a/###A_PLACEHOLDER###\"}\n",
+    ] {
+        check(&literal(&format!("{early}{runs}")), &[]);
+        assert!(!findings(cloud_config(&format!("{early}{runs}")).as_bytes()).is_empty(), "{early}");
+    }
+    // Beside one that is replaced.
+    check(
+        &literal("bootcmd:\n- x=###A_PLACEHOLDER###\n- x=###MASTER_IP_PLACEHOLDER###\n"),
+        &["f line 8: warning: cloud-init acts upon bootcmd"],
+    );
+}
+
+#[test]
 fn looks_at_write_files_one_by_one() {
     let item = |rest: &str| {
         cloud_config(&format!("write_files:\n- path: /a\n  content: x\n  defer: true\n- path: /b\n{rest}"))

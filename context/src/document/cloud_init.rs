@@ -28,6 +28,12 @@ pub(crate) struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// The same part with another text of as many lines.
+    pub(crate) fn with_text(&self, text: String) -> Part<'_> {
+        let (name, text) = (self.name.clone(), Cow::Owned(text));
+        Part { name, text, line: self.line, kind: self.kind, is_on_one_line: self.is_on_one_line }
+    }
+
     /// A line of it, counted from 0: `/user-data line 14`.
     pub(crate) fn place(&self, line: usize) -> String {
         let line = if self.is_on_one_line { self.line } else { self.line + line };
