@@ -96,6 +96,23 @@ impl Pins {
         keys.map(|keys| PinContents { created, keys }).ok_or_else(|| self.unknown_pin(pin))
     }
 
+    /// Creates a key.
+    ///
+    /// # Errors
+    /// The service cannot be reached or trusted, does not know the pin, or refuses the key.
+    pub fn create_key(&mut self, pin: &Pin, key: &str, value: &str) -> Result<(), Error> {
+        let path = format!("api/v1/clusters/{}/keys", pin.reveal());
+        let body = KeyValue { key: key.into(), value: value.into() };
+        let body = serde_json::to_string(&body).expect("two strings serialize");
+        let head = Head { body: Some(body), ..Head::new(Method::POST, path) };
+        let done = self.ask(&head, |received| match received.status.as_u16() {
+            201 => Ok(Some(())),
+            404 if received.is_own_not_found() => Ok(None),
+            _ => Err(received.refusal(&[pin.reveal(), value])),
+        })?;
+        done.ok_or_else(|| self.unknown_pin(pin))
+    }
+
     /// Deletes a cluster with all its keys, or one key of it.
     ///
     /// # Errors

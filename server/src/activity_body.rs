@@ -1,7 +1,6 @@
 //! Bodies that tell the watch over the connections what they wait for, and that hold their bytes' part of the memory
 //! budget.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use crate::budget::{BudgetPermit, MemoryBudget, OverBudget, Purpose, SMALL};
 use crate::connections::ConnectionPermit;
 use crate::half_close::HeldEnd;
-use crate::http::AnswerBody;
+use crate::http::{AnswerBody, Cut};
 
 /// A long answer is given to the connection in pieces of so many bytes, so that no more of it is copied into its
 /// buffer, and the rest is given back to the budget as it is read.
@@ -96,12 +95,12 @@ impl ActivityBody {
 
 impl Body for ActivityBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
         if !this.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(this.piece()))));

@@ -1,6 +1,7 @@
 //! The commands of a user: they make pins, show and delete them, write contexts and look them over. All but `check` are
 //! requests to a service, which may be far away.
 
+mod agentless;
 pub mod check;
 pub mod connect;
 pub mod contexts;

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::hub::Hub;
-use crate::store::{Limits, Store};
+use crate::store::{Limits, Observer, Store};
 
 /// What the service needs of the journal besides the store.
 pub(crate) struct Journal {
@@ -25,11 +25,11 @@ pub(crate) async fn open(
     config: Config,
     limits: Limits,
     clock: Arc<dyn Clock>,
-    hub: Arc<Hub>,
+    observer: Arc<dyn Observer>,
 ) -> Result<(Store, Journal), Error> {
     let journal = connect(&Config { lifetime: limits.lifetime, ..config.clone() }).await?;
     let (counters, cut_off) = (journal.counters(), journal.cut_off());
-    let store = Store::with_journal(journal, limits, clock, hub)?;
+    let store = Store::with_journal(journal, limits, clock, observer)?;
     let deadline = Instant::now() + config.timeout;
     while let Err(err) = timeout_at(deadline, store.caught_up()).await.unwrap_or_else(|_| {
         Err(pairing_core::Refused::Unreachable("the store is not loaded yet; the log may say why".to_owned()))

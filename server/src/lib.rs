@@ -45,6 +45,7 @@ mod process;
 mod rate_limits;
 mod server;
 mod service;
+mod slave_contexts;
 mod sources;
 pub mod system;
 #[cfg(test)]

@@ -37,6 +37,7 @@ labelled! {
         Node: "node",
         Events: "events",
         Description: "openapi",
+        SlaveContext: "slave_context",
         Page: "page",
         Health: "health",
         Nowhere: "nowhere",

@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::origin::Proxies;
 use crate::rate_limits::RateLimits;
 use crate::service::Service;
+use crate::slave_contexts::{Observers, SlaveContexts};
 use crate::store::{FILE_NAME, Limits, Store};
 use crate::tls::Certificate;
 use crate::token::CreateToken;
@@ -72,6 +73,8 @@ impl Server {
         }
         let most = (limit * 3 / 4).max(1);
         let (hub, deliveries) = hub::Hub::new(config.waiters_per_pin.unwrap_or(most));
+        let slave_contexts = Arc::new(SlaveContexts::default());
+        let observers = Arc::new(Observers { slave_contexts: slave_contexts.clone(), hub: hub.clone() });
         let limits = Limits {
             bytes: budget_bytes(&budget, Purpose::Stored),
             queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
@@ -81,15 +84,16 @@ impl Server {
         let store = match &config.storage {
             Storage::Directory(dir) => {
                 warn_if_open(dir);
-                let store = Arc::new(Store::open(dir, limits, config.clock, hub.clone())?);
+                let store = Arc::new(Store::open(dir, limits, config.clock, observers.clone())?);
                 if let Some(warning) = over_budget(store.stats().bytes, limits.bytes) {
                     log::warn!("{}: {warning}", dir.display());
                 }
                 store
             }
-            Storage::Memory => Arc::new(Store::in_memory(limits, config.clock, hub.clone())),
+            Storage::Memory => Arc::new(Store::in_memory(limits, config.clock, observers.clone())),
             Storage::Etcd(wanted) => {
-                let (store, journal) = etcd::open(wanted.clone(), limits, config.clock, hub.clone()).await?;
+                let (store, journal) =
+                    etcd::open(wanted.clone(), limits, config.clock, observers.clone()).await?;
                 etcd = Some(journal);
                 Arc::new(store)
             }
@@ -101,8 +105,10 @@ impl Server {
             }
         };
         let per_address = config.connections_per_address.unwrap_or(most);
+        slave_contexts.load(&store);
         let service = Arc::new(Service {
             store,
+            slave_contexts,
             held_requests: HeldRequests::among(limit, per_address),
             hub,
             value_max_chars: config.value_max_chars,

@@ -13,6 +13,7 @@ use crate::http::page::Page;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::rate_limits::RateLimits;
+use crate::slave_contexts::SlaveContexts;
 use crate::store::Store;
 use crate::token::CreateToken;
 
@@ -25,6 +26,8 @@ pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     /// How many may wait and watch.
     pub(crate) held_requests: HeldRequests,
+    /// Which clusters have a context for slaves without the agent.
+    pub(crate) slave_contexts: Arc<SlaveContexts>,
     /// Who waits for what.
     pub(crate) hub: Arc<Hub>,
     /// Longest value, in characters.

@@ -18,6 +18,7 @@ use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
 use crate::rate_limits::{CREATIONS_PER_HOUR, RateLimits};
 use crate::service::Service;
+use crate::slave_contexts::{Observers, SlaveContexts};
 use crate::store::{Limits, Store};
 
 /// A service, and a pin that it has made.
@@ -40,6 +41,7 @@ pub(crate) fn service(store: Arc<Store>, hub: Arc<Hub>) -> Service {
     Service {
         store,
         held_requests: HeldRequests::among(200, 200),
+        slave_contexts: Arc::default(),
         hub,
         value_max_chars: protocol::limits::VALUE_MAX_CHARS,
         rate_limits: RateLimits::new(CREATIONS_PER_HOUR),
@@ -60,9 +62,11 @@ impl Harness {
     pub(crate) async fn with(limits: Limits) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp(1_478_001_296_123_456)));
         let (hub, deliveries) = Hub::new(101);
-        let store = Arc::new(Store::in_memory(limits, clock.clone(), hub.clone()));
+        let slave_contexts = Arc::new(SlaveContexts::default());
+        let observers = Arc::new(Observers { slave_contexts: slave_contexts.clone(), hub: hub.clone() });
+        let store = Arc::new(Store::in_memory(limits, clock.clone(), observers));
         let pin = store.create_cluster().await.unwrap().pin;
-        let service = Arc::new(service(store, hub));
+        let service = Arc::new(Service { slave_contexts, ..service(store, hub) });
         Self { service, clock, pin, delivery: tokio::spawn(hub::deliver(deliveries)) }
     }
 

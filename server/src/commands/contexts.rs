@@ -13,8 +13,10 @@ use context::write::{Cluster, Trust};
 use protocol::url::ServiceUrl;
 use protocol::{Pin, Secret};
 
+use super::agentless;
 use super::connect::Access;
 use crate::error::Error;
+use crate::slave_contexts::SLAVE_CONTEXT;
 
 /// Where to write contexts.
 #[derive(Debug, Args)]
@@ -44,6 +46,10 @@ pub struct Contexts {
     /// values, and every node needs cernvm-cluster-agent: the original agent puts sealed text into the context.
     #[arg(long)]
     no_seal: bool,
+    /// For images without cernvm-cluster-agent: the slaves' cloud-init gets its context (--from, a cloud-config) from the
+    /// service once the master is ready. Such a cluster cannot be sealed.
+    #[arg(long, conflicts_with_all = ["template", "no_seal", "ca", "fingerprint"])]
+    agentless: bool,
 }
 
 /// The examples of `cloud-init/examples`.
@@ -53,6 +59,8 @@ enum Template {
     K3s,
     /// A Slurm controller and its nodes.
     Slurm,
+    /// An HTCondor central manager and its nodes.
+    Htcondor,
 }
 
 impl Template {
@@ -66,6 +74,10 @@ impl Template {
             Self::Slurm => [
                 include_str!("../../../cloud-init/examples/slurm-master.mime"),
                 include_str!("../../../cloud-init/examples/slurm-slave.mime"),
+            ],
+            Self::Htcondor => [
+                include_str!("../../../cloud-init/examples/htcondor-master.yaml"),
+                include_str!("../../../cloud-init/examples/htcondor-slave.yaml"),
             ],
         }
     }
@@ -91,6 +103,9 @@ impl Contexts {
         if public.is_loopback() {
             return Err(Error::Loopback { url: public.to_string() });
         }
+        if self.agentless {
+            return self.run_agentless(url, &public);
+        }
         let trust = self.trust()?;
         let contexts = self.templates()?;
         let secret = if self.no_seal { None } else { Some(make_secret()?) };
@@ -103,6 +118,26 @@ impl Contexts {
             Some(_) => format!("{wrote}; the cluster is sealed: every node needs cernvm-cluster-agent"),
             None => wrote,
         })
+    }
+
+    /// The contexts of VMs without the agent. The service keeps that of the slaves, and their user-data names it.
+    fn run_agentless(&self, url: ServiceUrl, public: &ServiceUrl) -> Result<String, Error> {
+        let context = match &self.from {
+            Some(path) => fs::read_to_string(path).map_err(|err| Error::file("read", path, err))?,
+            None => agentless::SAMPLE.to_owned(),
+        };
+        let name = self.from.as_ref().map_or("the sample".to_owned(), |path| path.display().to_string());
+        agentless::check(&name, &context).map_err(Error::Request)?;
+        let mut service = self.access.service(url)?;
+        let pin = service.create()?;
+        service.create_key(&pin, SLAVE_CONTEXT, &context)?;
+        write_new(&self.master, &agentless::master(&pin, public))?;
+        write_new(&self.slave, &agentless::slave(&pin, public))?;
+        Ok(format!(
+            "wrote {} and {}; the service has the slaves' context and can read it",
+            self.master.display(),
+            self.slave.display()
+        ))
     }
 
     /// How the agents are to know the service.

@@ -52,6 +52,7 @@ impl FuzzedService {
         let store = Store::in_memory(limits, clock, hub.clone());
         store.insert(&pin);
         let service = Service {
+            slave_contexts: Arc::default(),
             store: Arc::new(store),
             held_requests: HeldRequests::among(200, 200),
             hub,

@@ -16,7 +16,13 @@ use hyper::body::{Body, Frame, SizeHint};
 /// Bytes of a piece: as much as hyper sends at a time.
 pub(super) const PIECE: usize = 8 << 10;
 
-type Pieces = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+/// The answer ends before it is whole, and its client is to see that: the connection is closed without the end of the
+/// body.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is not whole")]
+pub(crate) struct Cut;
+
+type Pieces = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Cut>> + Send>>;
 
 /// The body of an answer.
 pub(crate) enum AnswerBody {
@@ -30,7 +36,13 @@ impl AnswerBody {
     /// What a stream yields, as it comes.
     pub(super) fn stream(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         use futures_util::StreamExt as _;
-        Self::Pieces(StreamBody::new(Box::pin(pieces.map(|piece| Ok(Frame::data(piece))))))
+        Self::cut_stream(pieces.map(Ok))
+    }
+
+    /// What a stream yields, as it comes, or until it is cut.
+    pub(super) fn cut_stream(pieces: impl Stream<Item = Result<Bytes, Cut>> + Send + 'static) -> Self {
+        use futures_util::StreamExt as _;
+        Self::Pieces(StreamBody::new(Box::pin(pieces.map(|piece| piece.map(Frame::data)))))
     }
 
     /// Pieces that are made when they are asked for.
@@ -70,14 +82,16 @@ impl From<&'static [u8]> for AnswerBody {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
-            Self::Whole(whole) => Pin::new(whole).poll_frame(context),
+            Self::Whole(whole) => {
+                Pin::new(whole).poll_frame(context).map_err(|never: Infallible| match never {})
+            }
             Self::Pieces(pieces) => Pin::new(pieces).poll_frame(context),
         }
     }

@@ -20,6 +20,7 @@ pub(crate) mod page;
 mod pieces;
 mod refusal;
 mod routes;
+mod slave_context;
 #[cfg(test)]
 mod tests;
 mod timed_body;
@@ -34,7 +35,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use protocol::Pin;
 
-pub(crate) use answer_body::AnswerBody;
+pub(crate) use answer_body::{AnswerBody, Cut};
 pub(crate) use body::RequestBody;
 pub(crate) use refusal::Refusal;
 pub(crate) use routes::normalize;
@@ -72,7 +73,7 @@ pub(crate) fn answer(
         let target = match target {
             Some(target) if !target.route().formats.is_empty() && names_host(&head) => target,
             target => {
-                let answer = Box::pin(beside_the_api(service, &head, target)).await;
+                let answer = Box::pin(beside_the_api(service, client, &head, target)).await;
                 service.metrics.answered(label, answer.status(), Some(begun.elapsed()));
                 return answer;
             }
@@ -168,7 +169,12 @@ fn names_host(head: &Parts) -> bool {
 }
 
 /// Answers what is asked beside the API, which can only be read.
-async fn beside_the_api(service: &Service, head: &Parts, target: Option<Target<'_>>) -> Response<AnswerBody> {
+async fn beside_the_api(
+    service: &Service,
+    client: IpAddr,
+    head: &Parts,
+    target: Option<Target<'_>>,
+) -> Response<AnswerBody> {
     if !names_host(head) {
         return refuse(service, &Refusal::HostMissing);
     }
@@ -184,6 +190,12 @@ async fn beside_the_api(service: &Service, head: &Parts, target: Option<Target<'
             Ok(()) => answers::line(StatusCode::OK, "ready"),
             Err(refusal) => answers::line(refusal.status(), &refusal.to_string()),
         },
+        Some(Handler::SlaveContext) => {
+            let query = head.uri.query().unwrap_or_default();
+            // In HTTP/1.0 the end of a body that was cut off looks like that of a whole one.
+            let can_stream = head.version != Version::HTTP_10;
+            slave_context::show(service, client, target.key, query, can_stream).await
+        }
         _ => answers::read_only(),
     }
 }

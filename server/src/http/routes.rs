@@ -12,11 +12,15 @@ use super::negotiation::Format;
 use super::openapi;
 use super::page::File;
 use crate::metrics::RouteLabel;
+use crate::slave_contexts;
 
 /// Where the API's clusters are.
 const CLUSTERS: &str = "/api/v1/clusters";
 /// What the paths of one cluster begin with.
 const UNDER_PIN: &str = "/api/v1/clusters/{pin}";
+
+/// Where the slaves' contexts are, by token.
+const CONTEXT: &str = "/c/{token}";
 
 /// What answers a method of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +46,15 @@ pub(super) enum Handler {
     Home,
     /// The API for programs.
     Describe,
+    /// The slaves' context, for VMs without the agent.
+    SlaveContext,
     /// A file of the page.
     Page(File),
 }
 
 /// What there is at a path.
 pub(super) struct Route {
-    /// With `{pin}`, `{key}` and `{id}` for what may stand there; a path that ends in a slash is another path.
+    /// With `{pin}`, `{key}`, `{id}` and `{token}` for what may stand there; a path that ends in a slash is another path.
     pub(super) path: &'static str,
     /// What its requests are counted as.
     pub(super) label: RouteLabel,
@@ -58,7 +64,7 @@ pub(super) struct Route {
 }
 
 #[rustfmt::skip]
-static ROUTES: [Route; 14] = {
+static ROUTES: [Route; 15] = {
     use Handler::*;
     const JSON: &[Format] = &[Format::Json];
     [
@@ -72,6 +78,7 @@ static ROUTES: [Route; 14] = {
         Route { path: "/api/v1/clusters/{pin}", label: RouteLabel::Cluster, formats: JSON, methods: &[(Method::GET, ShowCluster), (Method::DELETE, DeleteCluster)] },
         Route { path: CLUSTERS, label: RouteLabel::Clusters, formats: JSON, methods: &[(Method::POST, CreateCluster)] },
         Route { path: openapi::PATH, label: RouteLabel::Description, formats: &[], methods: &[(Method::GET, Describe)] },
+        Route { path: CONTEXT, label: RouteLabel::SlaveContext, formats: &[], methods: &[(Method::GET, SlaveContext)] },
         Route { path: "/", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Home)] },
         Route { path: "/cluster_pairing", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Document))] },
         Route { path: "/cluster_pairing.css", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Style))] },
@@ -90,7 +97,7 @@ pub(super) struct Target<'a> {
     at: usize,
     /// There on routes with `{pin}`.
     pub(super) pin: Option<Pin>,
-    /// The key, or the identifier of a node; empty on routes without.
+    /// The key, the identifier of a node, or the token of a context; empty on routes without.
     pub(super) key: &'a str,
 }
 
@@ -127,6 +134,12 @@ impl Target<'_> {
 
 /// What a path means; `None` when nothing has that path.
 pub(super) fn find(path: &str) -> Option<Target<'_>> {
+    if let Some(token) =
+        path.strip_prefix(slave_contexts::PATH).filter(|token| slave_contexts::is_token(token))
+    {
+        let at = ROUTES.iter().position(|route| route.path == CONTEXT)?;
+        return Some(Target { at, pin: None, key: token });
+    }
     let under_pin = path.strip_prefix(CLUSTERS).and_then(|rest| rest.strip_prefix('/'));
     let Some((pin, rest)) = under_pin.and_then(|rest| rest.split_at_checked(Pin::MADE_LENGTH)) else {
         let at = ROUTES.iter().position(|route| route.path == path && !path.contains('{'))?;
@@ -195,19 +208,23 @@ mod tests {
     use super::*;
 
     const PIN: &str = "enico1qq0oey";
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
     #[test]
     fn finds_every_route_and_what_its_path_names() {
         for (route, _) in all() {
             let path =
                 route.path.replace("{pin}", PIN).replace("{key}", "master_ip").replace("{id}", "master_ip");
+            let path = path.replace("{token}", TOKEN);
             let found = find(&path).unwrap_or_else(|| panic!("there is no {path}"));
             assert_eq!(found.route().path, route.path);
             assert_eq!(found.pin.is_some(), route.path.contains("{pin}"), "{path}");
-            assert_eq!(
-                found.key,
-                if route.path.ends_with("y}") || route.path.ends_with("d}") { "master_ip" } else { "" }
-            );
+            let key = match route.path.rsplit('/').next() {
+                Some("{key}" | "{id}") => "master_ip",
+                Some("{token}") => TOKEN,
+                _ => "",
+            };
+            assert_eq!(found.key, key);
         }
         assert_eq!(find("/api/v1/clusters/enico1qq0oey/keys/keys").unwrap().key, "keys");
     }
@@ -233,6 +250,11 @@ mod tests {
             "/api/v1/clusters/enico1qq0oey/nodes/a/b",
             "/api/v1/clusters/enico1qq0oey/keys/a%2Fb",
             "/api/v1/clusters/enico1qq0oey/keys/a/b",
+            "/c/",
+            "/c/enico1qq0oey",
+            "/c/{token}",
+            "/c/0123456789ABCDEF0123456789ABCDEF",
+            "/c/0123456789abcdef0123456789abcdef/",
             "/api/v1/clusters/enico1qq0oey/keys/a/b/c/d/e/f",
         ] {
             assert!(find(path).is_none(), "{path}");

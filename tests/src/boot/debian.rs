@@ -47,10 +47,23 @@ impl Debian {
     /// When it cannot be made; the script says why.
     #[must_use]
     pub fn root_of(release: Release) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/debian-root");
-        let made = Command::new(&script).arg(release.suite()).stderr(Stdio::inherit()).output();
+        Self::made_by("debian-root", &[release.suite()])
+    }
+
+    /// The same with further packages installed, as a context's `packages` would; no service of theirs is enabled.
+    ///
+    /// # Panics
+    /// When it cannot be made; the script says why.
+    #[must_use]
+    pub fn root_with(release: Release, packages: &[&str]) -> Self {
+        Self::made_by("debian-root-with", &[&[release.suite()], packages].concat())
+    }
+
+    fn made_by(script: &str, args: &[&str]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
+        let made = Command::new(&script).args(args).stderr(Stdio::inherit()).output();
         let made = made.unwrap_or_else(|e| panic!("{}: {e}", script.display()));
-        assert!(made.status.success(), "{} {}: {}", script.display(), release.suite(), made.status);
+        assert!(made.status.success(), "{} {args:?}: {}", script.display(), made.status);
         let dir = String::from_utf8(made.stdout).expect("a path in UTF-8");
         Self { dir: PathBuf::from(dir.trim_end()) }
     }

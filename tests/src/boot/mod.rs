@@ -12,3 +12,4 @@ pub mod nspawn;
 pub mod root;
 pub mod service;
 pub mod ucernvm;
+pub mod worked;

@@ -225,6 +225,13 @@ impl Store {
         self.write(Operation::DeleteKey { pin: pin.clone(), name: name.to_owned() }).await.map(drop)
     }
 
+    /// The pins that have a key of this name, among them those that have expired and are not removed yet. It looks at
+    /// every pin: for the start of a server.
+    #[must_use]
+    pub fn pins_with_key(&self, name: &str) -> Vec<Pin> {
+        self.shared.state.pins_with_key(name).into_iter().map(PinKey::pin).collect()
+    }
+
     /// The nodes of a pin: those that have reported after a version that an earlier listing had, or all if that cannot be
     /// told.
     ///

@@ -198,6 +198,16 @@ impl State {
         self.shard(pin).clusters.contains_key(&pin)
     }
 
+    /// The clusters that have a key of this name, live or not.
+    pub(super) fn pins_with_key(&self, name: &str) -> Vec<PinKey> {
+        let in_shard = |shard: &RwLock<Shard>| {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let found = shard.clusters.iter().filter(|(_, entry)| entry.position(name).is_some());
+            found.map(|(pin, _)| *pin).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(in_shard).collect()
+    }
+
     /// How many clusters, keys and nodes there are.
     pub(super) fn population(&self) -> (usize, usize, usize) {
         let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
