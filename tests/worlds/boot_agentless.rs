@@ -30,7 +30,7 @@ runcmd:
 
 /// A proxy that cuts a connection on which nothing comes for so many seconds: less than the slaves wait, as 60 s are
 /// less than a master takes.
-fn proxy<'lab>(lab: &'lab Lab, seconds: u32) -> Process {
+fn proxy(lab: &Lab, seconds: u32) -> Process {
     let dir = lab.dir().join("nginx");
     std::fs::create_dir(&dir).expect("a directory can be made");
     let dir = dir.display();
