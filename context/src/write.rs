@@ -282,8 +282,6 @@ mod tests {
             ("k3s-slave", include_str!("../../cloud-init/examples/k3s-slave.yaml")),
             ("slurm-master", include_str!("../../cloud-init/examples/slurm-master.mime")),
             ("slurm-slave", include_str!("../../cloud-init/examples/slurm-slave.mime")),
-            ("htcondor-master", include_str!("../../cloud-init/examples/htcondor-master.yaml")),
-            ("htcondor-slave", include_str!("../../cloud-init/examples/htcondor-slave.yaml")),
             ("amiconfig-master", include_str!("../../cloud-init/examples/amiconfig-master.txt")),
             ("amiconfig-slave", include_str!("../../cloud-init/examples/amiconfig-slave.txt")),
         ] {

@@ -59,8 +59,6 @@ enum Template {
     K3s,
     /// A Slurm controller and its nodes.
     Slurm,
-    /// An HTCondor central manager and its nodes.
-    Htcondor,
 }
 
 impl Template {
@@ -74,10 +72,6 @@ impl Template {
             Self::Slurm => [
                 include_str!("../../../cloud-init/examples/slurm-master.mime"),
                 include_str!("../../../cloud-init/examples/slurm-slave.mime"),
-            ],
-            Self::Htcondor => [
-                include_str!("../../../cloud-init/examples/htcondor-master.yaml"),
-                include_str!("../../../cloud-init/examples/htcondor-slave.yaml"),
             ],
         }
     }
