@@ -13,7 +13,7 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::document::{Document, Kind, Part, Reading, Run, Section, of_text};
+use crate::document::{Document, ENCODE_PART, Kind, Part, Reading, Run, Section, of_text};
 use crate::placeholder::{self, Placeholder};
 use crate::settings::{FoundSection, Role, Setting, Settings};
 use protocol::error::{Error, Status};
@@ -236,6 +236,13 @@ fn check_near_misses(run: &Run<'_>, report: &mut Report) {
 }
 
 fn check_part(part: &Part<'_>, sections: &[Section], is_early: bool, report: &mut Report) {
+    if let Some(line) = part.escaped_line {
+        report.warning(
+            part.place(line),
+            "a character here is not ASCII, and cloud-init makes an escape like \\u20ac of it, since its MIME part is gzip or not encoded",
+            ENCODE_PART,
+        );
+    }
     match part.kind {
         Kind::CloudConfig => {
             if let Some(number) = part.text.lines().position(|line| line.starts_with("## template:")) {

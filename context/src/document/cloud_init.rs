@@ -5,24 +5,30 @@ mod kind;
 mod unknown;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use super::codec::Codec;
 use super::text::{Content, Text, TextPart};
 use super::{BOM, Document, gzip};
 use crate::yaml::{self, Node, ScalarStyle};
 
-pub(crate) use kind::{Kind, of_text};
+pub use kind::Kind;
+pub(crate) use kind::of_text;
 use kind::{VAGUE, kind_of, of_type};
 
 /// A part that cloud-init hands on, or passes over because it does not know it.
 #[derive(Debug)]
-pub(crate) struct Part<'a> {
+pub struct Part<'a> {
     /// The file or part that it is in.
     pub(crate) name: String,
-    pub(crate) text: Cow<'a, str>,
+    /// What cloud-init reads.
+    pub text: Cow<'a, str>,
     /// The number of its first line there.
     pub(crate) line: usize,
-    pub(crate) kind: Kind,
+    /// What cloud-init takes it for.
+    pub kind: Kind,
+    /// The first line, counted from 0, with a character that cloud-init hands on as an escape.
+    pub(crate) escaped_line: Option<usize>,
     /// Whether only the place of its first line is known: a scalar of an archive that is no literal block.
     is_on_one_line: bool,
 }
@@ -30,14 +36,38 @@ pub(crate) struct Part<'a> {
 impl Part<'_> {
     /// The same part with another text of as many lines.
     pub(crate) fn with_text(&self, text: String) -> Part<'_> {
-        let (name, text) = (self.name.clone(), Cow::Owned(text));
-        Part { name, text, line: self.line, kind: self.kind, is_on_one_line: self.is_on_one_line }
+        Part {
+            name: self.name.clone(),
+            text: Cow::Owned(text),
+            line: self.line,
+            kind: self.kind,
+            escaped_line: self.escaped_line,
+            is_on_one_line: self.is_on_one_line,
+        }
     }
 
     /// A line of it, counted from 0: `/user-data line 14`.
     pub(crate) fn place(&self, line: usize) -> String {
         let line = if self.is_on_one_line { self.line } else { self.line + line };
         format!("{} line {line}", self.name)
+    }
+
+    /// Python's `raw-unicode-escape`, as which cloud-init reads a MIME part that is not encoded.
+    fn escape(&mut self) {
+        let is_high = |c: char| c > '\u{ff}';
+        self.escaped_line = self.text.split('\n').position(|line| line.contains(is_high));
+        if self.escaped_line.is_some() {
+            let mut escaped = String::new();
+            for c in self.text.chars() {
+                // The next calls cannot fail: they write into memory.
+                let _ = match u32::from(c) {
+                    0..=0xff => escaped.write_char(c),
+                    code @ ..=0xffff => write!(escaped, "\\u{code:04x}"),
+                    code => write!(escaped, "\\U{code:08x}"),
+                };
+            }
+            self.text = escaped.into();
+        }
     }
 }
 
@@ -54,14 +84,16 @@ pub(crate) struct Loss {
 
 /// What cloud-init makes of a document.
 #[derive(Debug, Default)]
-pub(crate) struct Reading<'a> {
-    pub(crate) parts: Vec<Part<'a>>,
+pub struct Reading<'a> {
+    /// In the order in which it hands them on. One in a `message/rfc822` part, which it hands on twice, is here once.
+    pub parts: Vec<Part<'a>>,
     pub(crate) losses: Vec<Loss>,
 }
 
 impl Document {
     /// What cloud-init makes of it.
-    pub(crate) fn reading(&self) -> Reading<'_> {
+    #[must_use]
+    pub fn reading(&self) -> Reading<'_> {
         let mut reading = Reading::default();
         reading.whole(&self.text);
         reading
@@ -79,6 +111,9 @@ const GZIP_TYPES: [&str; 8] = [
     "application/x-gzip",
     "application/x-gzip-compressed",
 ];
+/// What to do about a character that is not ASCII.
+pub(crate) const ENCODE_PART: &str =
+    "leave the part unpacked, and give it Content-Transfer-Encoding: base64, as cloud-init's make-mime does";
 /// Where cloud-init looks for the word that makes a file MIME.
 const VERSION_WITHIN: usize = 4096;
 
@@ -174,11 +209,21 @@ impl<'a> Reading<'a> {
                     "give the part the type application/gzip, or leave it unpacked",
                 );
             }
-            return self.payload(name, line, bytes, Some(declared));
+            let before = self.parts.len();
+            self.payload(name, line, bytes, Some(declared));
+            if matches!(leaf.content, Content::Plain | Content::Opaque(_)) {
+                self.parts[before..].iter_mut().for_each(Part::escape);
+            }
+            return;
         }
         match packed {
+            // It becomes a part that is not encoded.
             Some(unpacked) if gzip::is_read_by_python(bytes) => {
-                self.payload(&unpacked.name, 1, &unpacked.bytes, None);
+                if !self.is_lost_8bit(&unpacked.name, 1, &unpacked.bytes, VAGUE[0]) {
+                    let before = self.parts.len();
+                    self.payload(&unpacked.name, 1, &unpacked.bytes, None);
+                    self.parts[before..].iter_mut().for_each(Part::escape);
+                }
             }
             _ => self.lose(
                 format!("{} part {number}", text.name),
@@ -189,7 +234,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether a part that stands there unencoded is lost for a character that is not ASCII: Python's
-    /// `get_payload(decode=True)` makes Latin-1 of those up to U+00FF, and escapes of the others.
+    /// `get_payload(decode=True)` makes Latin-1 of those up to U+00FF, and [escapes](Part::escape) of the others.
     fn is_lost_8bit(&mut self, name: &str, line: usize, bytes: &[u8], declared: &str) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         let kind = kind_of(without_mark(text), Some(declared));
@@ -203,8 +248,8 @@ impl<'a> Reading<'a> {
         let Some(at) = text.find(|c| ('\u{80}'..='\u{ff}').contains(&c)) else { return false };
         self.lose(
             format!("{name} line {}", line + text[..at].matches('\n').count()),
-            "a character here is not ASCII, and cloud-init drops a MIME part with one in it that is not encoded",
-            "give the part Content-Transfer-Encoding: base64, as cloud-init's make-mime does",
+            "a character here is not ASCII, and cloud-init drops a MIME part with one in it that is gzip or not encoded",
+            ENCODE_PART,
         );
         true
     }
@@ -230,7 +275,15 @@ impl<'a> Reading<'a> {
             self.unknown(name, line, text, declared);
         }
         let text = Cow::Borrowed(text);
-        self.parts.push(Part { name: name.to_owned(), text, line, kind, is_on_one_line: false });
+        let escaped_line = None;
+        self.parts.push(Part {
+            name: name.to_owned(),
+            text,
+            line,
+            kind,
+            escaped_line,
+            is_on_one_line: false,
+        });
     }
 
     /// A payload that is not UTF-8.
@@ -301,6 +354,7 @@ impl<'a> Reading<'a> {
                 text: Cow::Owned(content.text.clone()),
                 line,
                 kind,
+                escaped_line: None,
                 is_on_one_line: !is_literal,
             });
         }
@@ -334,6 +388,13 @@ fn without_mark(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use ::base64::Engine as _;
+    use ::base64::prelude::BASE64_STANDARD;
+    use flate2::Compression;
+    use flate2::bufread::GzEncoder;
+
     use super::*;
 
     fn document(bytes: impl Into<Vec<u8>>) -> Document {
@@ -411,5 +472,40 @@ mod tests {
             "whole file is base64",
         );
         lost(&b"\n\x1f\x8b\x08rest"[..], "before the gzip");
+        let part = "MIME-Version: 1.0\nContent-Type: text/cloud-config\n\n#cloud-config\n# caf\u{e9}\n";
+        lost(part, "drops a MIME part with one in it");
+        lost(gzip_part("#cloud-config\n# caf\u{e9}\n"), "drops a MIME part with one in it");
+    }
+
+    fn gzip_part(text: &str) -> String {
+        let mut packed = Vec::new();
+        let mut packer = GzEncoder::new(text.as_bytes(), Compression::fast());
+        packer.read_to_end(&mut packed).unwrap();
+        format!(
+            "MIME-Version: 1.0\nContent-Type: application/gzip\nContent-Transfer-Encoding: base64\n\n{}\n",
+            BASE64_STANDARD.encode(packed)
+        )
+    }
+
+    #[test]
+    fn reads_high_characters_of_a_part_that_is_gzip_or_not_encoded_as_escapes() {
+        let text = "#!/bin/sh\necho \u{20ac}\u{1f600}\n";
+        let escaped = "#!/bin/sh\necho \\u20ac\\U0001f600\n";
+        let part = format!("MIME-Version: 1.0\nContent-Type: text/x-shellscript\n\n{text}");
+        let encoded = format!(
+            "MIME-Version: 1.0\nContent-Type: text/x-shellscript\nContent-Transfer-Encoding: base64\n\n{}\n",
+            BASE64_STANDARD.encode(text)
+        );
+        for (context, expected, line) in [
+            (part, escaped, Some(1)),
+            (gzip_part(text), escaped, Some(1)),
+            (encoded, text, None),
+            (text.to_owned(), text, None),
+        ] {
+            let document = document(context.as_str());
+            let parts = document.reading().parts;
+            assert_eq!(parts.len(), 1, "{context}");
+            assert_eq!((parts[0].text.as_ref(), parts[0].escaped_line), (expected, line), "{context}");
+        }
     }
 }

@@ -27,11 +27,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+pub use cloud_init::{Kind, Part, Reading};
 pub use section::{Entry, IgnoredLine, MissingEnd, Section};
 pub use substitute::Substituted;
 
 use crate::placeholder::{self, Placeholder};
-pub(crate) use cloud_init::{Kind, Part, Reading, of_text};
+pub(crate) use cloud_init::{ENCODE_PART, of_text};
 use protocol::error::Error;
 pub(crate) use text::Run;
 

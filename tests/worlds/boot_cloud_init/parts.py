@@ -2,7 +2,8 @@
 
 Reads lines of base64 from standard input, each a context, and writes for each a line of JSON: the kinds of the parts
 that a handler took and that did not fail, in order, with what a part holds, or null where cloud-init gives the whole
-up. Runs within a root that has cloud-init (22.4 to 26.2).
+up. A part in a message/rfc822 part, which cloud-init hands on twice under one name, is there once. Runs within a root
+that has cloud-init (22.4 to 26.2).
 """
 
 import base64
@@ -63,12 +64,15 @@ def parts(context):
     except Exception:
         return None
     found = []
+    handed_on = set()
 
     def each(data, filename, payload, headers):
         kind = KINDS.get(headers["Content-Type"])
         if kind and payload is not None and taken(kind, payload):
             text = util.decode_binary(payload) if isinstance(payload, bytes) else payload
-            found.append([kind, text])
+            if (filename, kind, text) not in handed_on:
+                found.append([kind, text])
+            handed_on.add((filename, kind, text))
 
     handlers.walk(message, each, None)
     return found + [["Include", util.decode_binary(text)] for text in processor.addresses]

@@ -73,6 +73,7 @@ fn payload(random: &mut Rng) -> (&'static str, &'static str, Vec<u8>, &'static s
         ),
         12 => (text.replace('\n', "\r\n").into_bytes(), "CRLF"),
         13 if is_config => (format!("#cloud-config\n{SECTION}runcmd: [ls]\n").into_bytes(), "bare section"),
+        15 => (format!("{text}# \u{20ac} \u{1f600}\n").into_bytes(), "characters above Latin-1"),
         14 if is_config => {
             (format!("#cloud-config\n{commented}a: {IP}\nruncmd: [ \"{IP}\"\n").into_bytes(), "open bracket")
         }
@@ -129,13 +130,28 @@ fn multipart(random: &mut Rng) -> (Vec<u8>, Vec<String>, String) {
         shape += &format!(", {kind} as {given:?} ({mistake})");
         kinds.push(kind.to_owned());
         let mut part = given.map_or(String::new(), |given| format!("Content-Type: {given}\n")).into_bytes();
-        if random.u8(0..3) == 0 {
-            part.extend(b"Content-Transfer-Encoding: base64\n\n");
-            part.extend(STANDARD.encode(bytes).as_bytes().chunks(76).collect::<Vec<_>>().join(&b'\n'));
-        } else {
-            part.push(b'\n');
-            part.extend(bytes);
+        match random.u8(0..12) {
+            0..4 => {
+                part.extend(b"Content-Transfer-Encoding: base64\n\n");
+                part.extend(STANDARD.encode(bytes).as_bytes().chunks(76).collect::<Vec<_>>().join(&b'\n'));
+            }
+            4 => {
+                shape += " in quoted-printable";
+                part.extend(b"Content-Transfer-Encoding: quoted-printable\n\n");
+                part.extend(quoted_printable(&bytes));
+            }
+            5 => {
+                shape += " in gzip";
+                part = b"Content-Type: application/gzip\nContent-Transfer-Encoding: base64\n\n".to_vec();
+                part.extend(STANDARD.encode(packed(&bytes)).as_bytes());
+            }
+            _ => {
+                part.push(b'\n');
+                part.extend(bytes);
+            }
         }
+        let (part, message) = in_message(random, part);
+        shape += message;
         parts.push(part);
     }
     let mut headers = format!("Content-Type: multipart/mixed; boundary={quoted}\nMIME-Version: 1.0\n");
@@ -207,13 +223,59 @@ fn multipart(random: &mut Rng) -> (Vec<u8>, Vec<String>, String) {
     (bytes, kinds, format!("{shape}, {mistake}"))
 }
 
+/// A part as it is, or as the message of another part.
+fn in_message(random: &mut Rng, part: Vec<u8>) -> (Vec<u8>, &'static str) {
+    let (before, after, shape) = match random.u8(0..24) {
+        0 => ("Content-Type: message/rfc822\n\n", "", " in a message"),
+        1 => (
+            "Content-Type: message/rfc822\n\nFrom: a@example.org\nSubject: context\n",
+            "",
+            " in a message with headers",
+        ),
+        2 => (
+            "Content-Type: message/rfc822\n\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=inner\n\n--inner\n",
+            "\n--inner--\n",
+            " in a multipart in a message",
+        ),
+        3 => ("Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\n", "", " in two messages"),
+        _ => ("", "", ""),
+    };
+    ([before.as_bytes(), &part, after.as_bytes()].concat(), shape)
+}
+
+/// As Python's `quopri` encodes it, with lines of at most 76 characters.
+fn quoted_printable(bytes: &[u8]) -> Vec<u8> {
+    let mut encoded = String::new();
+    let mut column = 0;
+    for byte in bytes {
+        let token = match byte {
+            b'\n' => {
+                column = 0;
+                encoded.push('\n');
+                continue;
+            }
+            b' '..=b'~' if *byte != b'=' => char::from(*byte).to_string(),
+            _ => format!("={byte:02X}"),
+        };
+        if column + token.len() > 75 {
+            encoded += "=\n";
+            column = 0;
+        }
+        column += token.len();
+        encoded += &token;
+    }
+    encoded.into_bytes()
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(bytes).expect("memory takes it");
+    packer.finish().expect("memory takes it")
+}
+
 /// What happens to a file as a whole.
 fn wrap(random: &mut Rng, bytes: Vec<u8>) -> (Vec<u8>, &'static str) {
-    let packed = || {
-        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-        packer.write_all(&bytes).expect("memory takes it");
-        packer.finish().expect("memory takes it")
-    };
+    let packed = || packed(&bytes);
     match random.u8(0..24) {
         0 => (packed(), "gzip"),
         1 => ([packed(), b"\n".to_vec()].concat(), "gzip and a line end"),

@@ -2,7 +2,7 @@
 
 /// What cloud-init takes a part for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// YAML, merged with that of other parts.
     CloudConfig,
     /// Run while the parts are handed out: a boothook or a part-handler.
