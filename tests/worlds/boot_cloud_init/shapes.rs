@@ -150,7 +150,7 @@ fn multipart(random: &mut Rng) -> (Vec<u8>, Vec<String>, String) {
                 part.extend(bytes);
             }
         }
-        let (part, message) = in_message(random, part);
+        let (part, message) = in_message(random, &part);
         shape += message;
         parts.push(part);
     }
@@ -224,7 +224,7 @@ fn multipart(random: &mut Rng) -> (Vec<u8>, Vec<String>, String) {
 }
 
 /// A part as it is, or as the message of another part.
-fn in_message(random: &mut Rng, part: Vec<u8>) -> (Vec<u8>, &'static str) {
+fn in_message(random: &mut Rng, part: &[u8]) -> (Vec<u8>, &'static str) {
     let (before, after, shape) = match random.u8(0..24) {
         0 => ("Content-Type: message/rfc822\n\n", "", " in a message"),
         1 => (
@@ -240,7 +240,7 @@ fn in_message(random: &mut Rng, part: Vec<u8>) -> (Vec<u8>, &'static str) {
         3 => ("Content-Type: message/rfc822\n\nContent-Type: message/rfc822\n\n", "", " in two messages"),
         _ => ("", "", ""),
     };
-    ([before.as_bytes(), &part, after.as_bytes()].concat(), shape)
+    ([before.as_bytes(), part, after.as_bytes()].concat(), shape)
 }
 
 /// As Python's `quopri` encodes it, with lines of at most 76 characters.
