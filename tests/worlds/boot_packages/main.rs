@@ -3,6 +3,8 @@
 //!
 //! The packages are those of `packaging/packages`, which `tests/scripts/boot` makes of the programs under test.
 
+mod obstacles;
+
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
