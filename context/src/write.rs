@@ -52,23 +52,27 @@ impl Cluster<'_> {
     /// A context with the section of this cluster's master or slaves.
     ///
     /// # Errors
-    /// `Context` when a section has no end, or when the format has no place for one.
+    /// `Context` when a section has no end or another setting that cannot be read, or when the format has no place for one.
     pub fn write(&self, name: &str, context: &str, role: Role) -> Result<String, Error> {
         let written = if has_section(context) {
             self.replace(name, context, role)?
+        } else if let Some(encoded) = Document::parse(name, context.into())?.sections().first() {
+            return Err(Error::context(
+                encoded.place(),
+                "this section is encoded, and the new one does not count beside it",
+                "take it out, or leave its part unencoded",
+            ));
         } else {
             self.insert(name, context, role)?
         };
         let section = Document::parse(name, written.clone().into_bytes())?.section()?;
-        let is_there = section.is_some_and(|section| {
-            matches!(
-                Settings::from_sections(std::slice::from_ref(&section)),
-                Ok(FoundSection::Cluster(settings)) if settings.pin == *self.pin
-                    && settings.role == role
-                    && settings.secret.as_ref() == self.secret
-            )
-        });
-        if is_there {
+        // Another setting of the section may be what cannot be read.
+        let found = section.map(|section| Settings::from_sections(&[section])).transpose()?;
+        if let Some(FoundSection::Cluster(settings)) = found
+            && settings.pin == *self.pin
+            && settings.role == role
+            && settings.secret.as_ref() == self.secret
+        {
             return Ok(written);
         }
         Err(Error::context(
@@ -318,6 +322,62 @@ mod tests {
         assert!(check("#cloud-config").starts_with("#cloud-config\n#[ucernvm-begin]"));
         let mime = "Content-Type: multipart/mixed; boundary=b\nMIME-Version: 1.0\n\n--b\n\nx\n--b--\n";
         assert!(check(mime).contains("x\n--b\nContent-Type: text/ucernvm"));
+    }
+
+    /// Every file of the tests' cases, which have errors of many kinds: the writer refuses it with what to do, or writes
+    /// what its reader takes, and adds no error of `check` to those that the file has.
+    #[test]
+    fn writes_into_every_case_or_refuses_it() {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/cases");
+        let (mut wrote, mut refused) = (0, Vec::new());
+        let directories = [directory.join("mime"), directory];
+        for entry in directories.iter().flat_map(|directory| std::fs::read_dir(directory).unwrap()) {
+            let path = entry.unwrap().path();
+            // `contexts` refuses what is no UTF-8.
+            let Ok(context) = std::fs::read_to_string(&path) else { continue };
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            for role in [Role::Master, Role::Slave] {
+                let text = match written(&context, role) {
+                    Ok(text) => text,
+                    Err(error) => {
+                        refused.push(format!("{name}: {}", error.problem()));
+                        continue;
+                    }
+                };
+                wrote += 1;
+                assert_eq!(written(&text, role).unwrap(), text, "{name}: a second run changes nothing");
+                assert_eq!(text.matches(PIN).count(), 1, "{name}: {text}");
+                let errors = |text: &str| {
+                    let document = Document::parse("f", text.as_bytes().to_vec()).unwrap();
+                    let findings = crate::check::check_document(&document);
+                    let errors = findings.into_iter().filter(|f| f.severity == crate::check::Severity::Error);
+                    errors.map(|finding| finding.what).collect::<Vec<_>>()
+                };
+                let before = errors(&context);
+                let added: Vec<_> = errors(&text).into_iter().filter(|what| !before.contains(what)).collect();
+                assert!(added.is_empty(), "{name} {role:?}: {added:?}\n{text}");
+            }
+        }
+        assert!(wrote > 60, "{wrote}");
+        refused.sort();
+        refused.dedup();
+        // The section of nearly all MIME cases is in base64.
+        let is_encoded = |refused: &String| refused.contains("this section is encoded");
+        assert!(
+            refused.iter().any(|refused| refused.starts_with("03-base64-whole.txt") && is_encoded(refused))
+        );
+        refused.retain(|refused| !is_encoded(refused));
+        let beginnings = [
+            "22d-nbsp-before-marker.txt: \"\\u{a0}[ucernvm-begin]\" is not the line",
+            "22l-timeout-25m.txt: cvm_cluster_timeout is not",
+            "22m-hostname-master.txt: cvm_cluster_master_ip is no",
+            "single-quoted.mime: its last boundary",
+        ];
+        assert!(
+            refused.len() == beginnings.len()
+                && refused.iter().zip(beginnings).all(|(refused, beginning)| refused.starts_with(beginning)),
+            "{refused:?}"
+        );
     }
 
     #[test]
