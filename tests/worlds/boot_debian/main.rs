@@ -2,6 +2,7 @@
 //! everything in the slaves' contexts that can hold a placeholder.
 
 mod consumers;
+mod nodes;
 
 use std::io::Write as _;
 use std::net::Ipv4Addr;
