@@ -188,7 +188,7 @@ fn a_pin_holds_one_mebibyte_and_no_more() {
     }
     let refused = post(api, &pin, &json!("one_more"), &json!(value));
     assert!((400..500).contains(&refused.status) && refused.status != 409, "{}", refused.status);
-    assert!(refused.text().contains("longer"), "{}", refused.text());
+    assert!(refused.text().contains("too long"), "{}", refused.text());
     assert_eq!(listed(api, &pin).len(), 16);
     assert_eq!(post(api, &pin, &json!("small"), &json!("1")).status, 201);
 }
