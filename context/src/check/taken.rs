@@ -35,7 +35,9 @@ pub fn check_taken(as_it_came: &Document, decoded: Option<&Document>, settings: 
         ..Taken::default()
     };
     if let Some(decoded) = decoded {
-        let reading = decoded.reading();
+        let mut reading = decoded.reading();
+        // cloud-init keeps the parts as it has read them, and does not read them out of their file again.
+        reading.parts.iter_mut().for_each(|part| part.escaped_line = None);
         taken.is_read_later |= is_read_later(&reading);
         taken.is_unread |= is_to_be_replaced(decoded);
         // The agent replaces the placeholders of the data as it came, and leaves those of the decoded.
@@ -122,6 +124,13 @@ mod tests {
         );
         let script = "#!/bin/sh\n###MASTER_IP_PLACEHOLDER###";
         assert_eq!(found(&include, Some(&[script])), [""; 0]);
+    }
+
+    #[test]
+    fn takes_the_characters_of_cloud_inits_own_file_as_they_are() {
+        let text = format!("#cloud-config\n{SECTION}# –\nruncmd: ['###MASTER_IP_PLACEHOLDER###']\n");
+        assert_eq!(found(&text, Some(&[&text])), [""; 0]);
+        assert_eq!(found(&text.replace("###MASTER_IP_PLACEHOLDER###", "192.0.2.1"), Some(&[&text])), [""; 0]);
     }
 
     #[test]
