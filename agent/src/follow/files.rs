@@ -60,7 +60,7 @@ impl<'a> Followed<'a> {
         }
     }
 
-    /// Notes of each file whether it is now as these values make it: then nobody has edited it.
+    /// Notes of each file whether it is now as these values make it: then it was not edited.
     pub fn note_written(&self, values: &BTreeMap<String, String>) {
         for path in self.paths {
             let Some(mut kept) = self.kept(path) else { continue };

@@ -69,8 +69,8 @@ pub(super) struct WriteQueue {
 }
 
 impl WriteQueue {
-    /// Starts a writer for this journal, inside a runtime for [`LONGEST`] to hold. For `pause` after a commit, its outcome counts for the next one: [`PAUSE`],
-    /// except in tests.
+    /// Starts a writer for this journal. For `pause` after a commit, its outcome counts for the next one: [`PAUSE`],
+    /// except in tests. [`LONGEST`] holds where this is called inside a runtime.
     ///
     /// # Errors
     /// There is no thread for it.
