@@ -12,6 +12,12 @@ use protocol::{Pin, Secret};
 use crate::document::Document;
 use crate::settings::{FoundSection, Role, Setting, Settings};
 
+/// What a slave's context is made from where the user has none: the address goes where the placeholder is, which is for the
+/// user to move.
+pub const SLAVE_STARTER: &str = "[example_section]\nmy_master_ip=###MASTER_IP_PLACEHOLDER###\n";
+/// What a master's context is made from where the user has none.
+pub const MASTER_STARTER: &str = "";
+
 const BEGIN: &str = "[ucernvm-begin]";
 const END: &str = "[ucernvm-end]";
 /// What a role, a pin, a secret and a service decide, so that no earlier value may stay.

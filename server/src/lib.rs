@@ -43,6 +43,7 @@ mod metrics;
 mod origin;
 mod process;
 mod rate_limits;
+mod secret;
 mod server;
 mod service;
 mod slave_contexts;

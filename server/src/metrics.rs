@@ -36,6 +36,7 @@ labelled! {
         Nodes: "nodes",
         Node: "node",
         Events: "events",
+        Contexts: "contexts",
         Description: "openapi",
         SlaveContext: "slave_context",
         Page: "page",

@@ -23,6 +23,7 @@ use crate::connections::Connections;
 use crate::error::Error;
 use crate::etcd;
 use crate::held_requests::HeldRequests;
+use crate::http::contexts::Announced;
 use crate::http::page::Page;
 use crate::listen;
 use crate::metrics::Metrics;
@@ -65,7 +66,8 @@ impl Server {
         let self_signed = matches!(config.tls, Some(Tls::SelfSigned { .. }));
         let certificate = config.tls.map(Certificate::load).transpose()?;
         let fingerprint = certificate.as_ref().filter(|_| self_signed).and_then(Certificate::fingerprint);
-        let page = Page::new(&settings(config.public_url.as_ref(), fingerprint));
+        let page = Page::new(&settings(config.public_url.as_ref(), fingerprint.clone()));
+        let announced = Announced { url: config.public_url.clone(), fingerprint };
         let budget = MemoryBudget::new(config.memory_budget);
         let limit = config.connections.min(connections_within(config.memory_budget));
         if limit < config.connections {
@@ -116,6 +118,8 @@ impl Server {
             connections: Connections::new(limit, per_address),
             budget,
             create_token: config.create_token,
+            announced,
+            contexts_turn: Arc::default(),
             page,
             metrics: Metrics::default(),
             journal: etcd.as_ref().map(|etcd| etcd.counters.clone()).unwrap_or_default(),

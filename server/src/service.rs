@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::budget::MemoryBudget;
 use crate::connections::Connections;
 use crate::held_requests::HeldRequests;
+use crate::http::contexts::Announced;
 use crate::http::page::Page;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -42,6 +43,10 @@ pub(crate) struct Service {
     pub(crate) budget: Arc<MemoryBudget>,
     /// What it takes to make a pin, if anything.
     pub(crate) create_token: Option<CreateToken>,
+    /// How contexts describe this service.
+    pub(crate) announced: Announced,
+    /// Held while contexts are made.
+    pub(crate) contexts_turn: Arc<tokio::sync::Mutex<()>>,
     /// The page for browsers.
     pub(crate) page: Page,
     /// What a journal in etcd counts; nothing without one.

@@ -12,6 +12,7 @@ use crate::budget::MemoryBudget;
 use crate::clock::{ManualClock, Timestamp};
 use crate::connections::Connections;
 use crate::held_requests::HeldRequests;
+use crate::http::contexts::Announced;
 use crate::http::page::Page;
 use crate::http::{self, AnswerBody};
 use crate::hub::{self, Hub};
@@ -48,6 +49,8 @@ pub(crate) fn service(store: Arc<Store>, hub: Arc<Hub>) -> Service {
         connections: Connections::new(200, 200),
         budget: MemoryBudget::new(1 << 30),
         create_token: None,
+        announced: Announced::default(),
+        contexts_turn: Arc::default(),
         page: Page::default(),
         journal: Arc::default(),
         metrics: Metrics::default(),

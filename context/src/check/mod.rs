@@ -63,6 +63,15 @@ pub struct Finding {
     pub next: String,
 }
 
+impl Finding {
+    /// The line of a file, counted from 1. `None` when the finding is about another file, about all of the file, or about
+    /// a part that is encoded.
+    #[must_use]
+    pub fn line_of(&self, name: &str) -> Option<usize> {
+        self.place.strip_prefix(name)?.strip_prefix(" line ")?.parse().ok()
+    }
+}
+
 /// As it is printed: `FILE line 7: warning: …`, and what to do on a line of its own.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,6 +102,15 @@ pub fn check(files: &[impl AsRef<Path>]) -> Result<Vec<Finding>, Error> {
     }
     pair::check(&documents, &mut report);
     Ok(report.findings)
+}
+
+/// Looks at each of the contexts of one cluster by itself, and then at what they do not have in common.
+#[must_use]
+pub fn check_documents(documents: &[Document]) -> Vec<Finding> {
+    let findings = documents.iter().flat_map(check_document).collect();
+    let mut report = Report { findings };
+    pair::check(documents, &mut report);
+    report.findings
 }
 
 /// What is wrong with a context by itself.

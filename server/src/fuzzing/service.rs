@@ -17,6 +17,7 @@ use crate::clock::{ManualClock, Timestamp};
 use crate::connections::Connections;
 use crate::held_requests::HeldRequests;
 use crate::http;
+use crate::http::contexts::Announced;
 use crate::http::page::Page;
 use crate::hub::{self, Hub};
 use crate::metrics::Metrics;
@@ -61,6 +62,8 @@ impl FuzzedService {
             connections: Connections::new(200, 200),
             budget: MemoryBudget::new(1 << 30),
             create_token: None,
+            announced: Announced::default(),
+            contexts_turn: Arc::default(),
             page: Page::default(),
             journal: Arc::default(),
             metrics: Metrics::default(),

@@ -40,6 +40,8 @@ pub(super) enum Reply {
     Events(AnswerBody),
     /// Nodes of a cluster.
     Nodes(Box<Nodes>),
+    /// The contexts of a cluster, as JSON.
+    Contexts(Vec<u8>),
     /// It is done: what was to be there is there, or what was there is there no more.
     Done,
     /// What can be asked for: the answer to OPTIONS.
@@ -210,6 +212,7 @@ impl Reply {
             | Self::Keys(_)
             | Self::Key(_)
             | Self::Nodes(_)
+            | Self::Contexts(_)
             | Self::Events(_)
             | Self::Options(_) => StatusCode::OK,
             Self::Unchanged(_) => StatusCode::NOT_MODIFIED,
@@ -248,6 +251,7 @@ impl Reply {
                 pin: cluster.pin.reveal().into(),
                 creation_time: cluster.created.to_string().into(),
             }),
+            (Self::Contexts(contexts), _) => contexts,
             (Self::Nodes(nodes), _) => return nodes.into_body(),
             (Self::Options(_), Format::Text) | (Self::Done | Self::Unchanged(_), _) => Vec::new(),
             (Self::Options(formats), _) => to_json(&Options::of(formats)),

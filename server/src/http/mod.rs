@@ -8,6 +8,7 @@ mod answer_body;
 mod answers;
 mod body;
 mod clusters;
+pub(crate) mod contexts;
 mod events;
 mod fields;
 #[cfg(test)]
@@ -241,6 +242,7 @@ async fn write(
     }
     match (handler, pin) {
         (Handler::CreateCluster, _) => clusters::create(service, client, headers, body).await,
+        (Handler::MakeContexts, _) => contexts::make(service, client, headers, body).await,
         (Handler::DeleteCluster, Some(pin)) => clusters::delete(service, pin).await,
         (Handler::CreateKey, Some(pin)) => keys::create(service, client, pin, headers, body).await,
         (Handler::ReplaceKey, Some(pin)) => keys::replace(service, client, pin, key, headers, body).await,

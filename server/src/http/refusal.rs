@@ -56,6 +56,8 @@ pub(crate) enum Refusal {
     Node(String),
     #[error("{0}")]
     Query(String),
+    #[error("{0}")]
+    Contexts(String),
     #[error("The service has too many clusters. Try again later.")]
     TooManyPins,
     #[error("This address has made too many clusters. Try again in {0} seconds.")]
@@ -107,6 +109,7 @@ impl Refusal {
             | Self::BrokenBody(_)
             | Self::Node(_)
             | Self::Query(_)
+            | Self::Contexts(_)
             | Self::TooManyNodes
             | Self::TooManyNodeBytes
             // Not 409, which tells an agent that its key is there.
@@ -153,6 +156,7 @@ impl Refusal {
             | Self::BodyTooLarge(_)
             | Self::Node(_)
             | Self::Query(_)
+            | Self::Contexts(_)
             | Self::BodyTooSlow(_) => Cause::Malformed,
             Self::TooManyKeys | Self::TooManyBytes | Self::TooManyNodes | Self::TooManyNodeBytes => {
                 Cause::PinFull

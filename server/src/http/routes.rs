@@ -38,6 +38,7 @@ pub(super) enum Handler {
     ListNodes,
     PutNode,
     DeleteNode,
+    MakeContexts,
     /// `/healthz`: the process answers.
     Alive,
     /// `/readyz`: the store would take a write.
@@ -64,7 +65,7 @@ pub(super) struct Route {
 }
 
 #[rustfmt::skip]
-static ROUTES: [Route; 15] = {
+static ROUTES: [Route; 16] = {
     use Handler::*;
     const JSON: &[Format] = &[Format::Json];
     [
@@ -77,6 +78,7 @@ static ROUTES: [Route; 15] = {
         Route { path: "/api/v1/clusters/{pin}/events", label: RouteLabel::Events, formats: &[Format::Events], methods: &[(Method::GET, WatchCluster)] },
         Route { path: "/api/v1/clusters/{pin}", label: RouteLabel::Cluster, formats: JSON, methods: &[(Method::GET, ShowCluster), (Method::DELETE, DeleteCluster)] },
         Route { path: CLUSTERS, label: RouteLabel::Clusters, formats: JSON, methods: &[(Method::POST, CreateCluster)] },
+        Route { path: "/api/v1/contexts", label: RouteLabel::Contexts, formats: JSON, methods: &[(Method::POST, MakeContexts)] },
         Route { path: openapi::PATH, label: RouteLabel::Description, formats: &[], methods: &[(Method::GET, Describe)] },
         Route { path: CONTEXT, label: RouteLabel::SlaveContext, formats: &[], methods: &[(Method::GET, SlaveContext)] },
         Route { path: "/", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Home)] },
