@@ -7,12 +7,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use protocol::key::{MASTER_IP, MASTER_READY};
+use protocol::key::{MASTER_IP, MASTER_READY, is_ready_for};
 
 use crate::address::{self, ChosenAddress};
 use crate::backoff::{Backoff, Clock, Deadline};
 use crate::session::Session;
-use crate::slave::is_ready_for;
 use client::{Outcome, Reached, Request, Service};
 use context::settings::AddressRule;
 use protocol::error::Error;

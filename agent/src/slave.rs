@@ -20,7 +20,7 @@ mod tests;
 mod wait;
 
 pub use gathered::Gathered;
-pub(crate) use ready::{await_master, is_ready_for};
+pub(crate) use ready::await_master;
 pub(crate) use wait::await_key;
 
 /// Longest time for all keys other than `master_ip` together, once the master is ready.

@@ -7,13 +7,12 @@ use client::{Failure, Kind, Outcome, Request, Service as _};
 use context::settings::{Role, Settings};
 use context::value::{self, Origin};
 use protocol::error::{Error, Status};
-use protocol::key::{MASTER_IP, MASTER_READY};
+use protocol::key::{MASTER_IP, MASTER_READY, is_ready_for};
 use protocol::url::ServiceUrl;
 
 use super::{Finding, LOOK_AT_MASTER};
 use crate::address;
 use crate::session::{self, ContextService};
-use crate::slave;
 use crate::span::in_words;
 
 /// Longest time for a request.
@@ -136,7 +135,7 @@ fn for_slave(keys: ClusterKeys, in_use: Option<&str>) -> Finding {
         return error.into();
     }
     match keys.ready {
-        Some(ready) if slave::is_ready_for(&ready, &address) => match in_use {
+        Some(ready) if is_ready_for(&ready, &address) => match in_use {
             Some(in_use) if in_use != address => Finding::stale(
                 format!("the master is {address} now, and this VM uses {in_use}"),
                 "reboot: what runs at every boot gets the new address; `cloud-init clean --reboot` repeats the \
@@ -169,7 +168,7 @@ fn for_master(keys: ClusterKeys, own: &str) -> Finding {
             format!("the slaves learn another master's address, not this one's, {own}"),
             "give this master a pin of its own, or reboot it to take the other's place",
         ),
-        (Some(address), Some(ready)) if slave::is_ready_for(&ready, &address) => Finding::Well(format!(
+        (Some(address), Some(ready)) if is_ready_for(&ready, &address) => Finding::Well(format!(
             "the slaves know that this master, {own}, is ready{}",
             said_when(keys.ready_age)
         )),

@@ -1,9 +1,8 @@
 //! The address of a master that is ready.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use protocol::key::{MASTER_IP, MASTER_READY};
+use protocol::key::{MASTER_IP, MASTER_READY, is_ready_for};
 
 use super::wait::{await_key, not_in_time};
 use crate::backoff::{Backoff, Clock, Deadline};
@@ -43,14 +42,5 @@ pub(crate) fn await_master<S: Service, C: Clock>(
         if !session.pause(&mut backoff, deadline) {
             return Err(not_in_time(session, MASTER_READY, deadline));
         }
-    }
-}
-
-/// Whether a `master_ready` of this value is that of the master at `address`. An old master's value, which is not an
-/// address, counts for any, unless it says no.
-pub(crate) fn is_ready_for(ready: &str, address: &str) -> bool {
-    match ready.parse::<IpAddr>() {
-        Ok(ready) => address.parse() == Ok(ready),
-        Err(_) => !["no", "off", "false", "0"].iter().any(|no| ready.eq_ignore_ascii_case(no)),
     }
 }

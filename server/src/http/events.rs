@@ -21,7 +21,7 @@ use pairing_core::clock::Timestamp;
 use pairing_core::hub::{HubEvent, Subscription};
 use pairing_core::store::{Change, Cluster, Key, Node, NodeClass, Store};
 use protocol::Pin;
-use protocol::key::MASTER_IP;
+use protocol::key::{MASTER_IP, MASTER_READY};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
@@ -68,7 +68,7 @@ struct Shown<'a> {
     key: &'a str,
     created: String,
     modified: String,
-    /// Only an address is shown: other values may be secrets, and a page is shown to others.
+    /// Only the address of the master, and that which is ready, are shown: other values may be secrets, and a page is shown to others.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
 }
@@ -223,7 +223,7 @@ impl<'a> Shown<'a> {
             key: &key.name,
             created: key.created.to_string(),
             modified: key.modified.to_string(),
-            value: (key.name == MASTER_IP).then_some(&key.value),
+            value: [MASTER_IP, MASTER_READY].contains(&key.name.as_str()).then_some(&key.value),
         }
     }
 }

@@ -20,7 +20,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use pairing_core::Refused;
 use pairing_core::hub::Wake;
 use protocol::Pin;
-use protocol::key::{MASTER_IP, MASTER_READY};
+use protocol::key::{MASTER_IP, MASTER_READY, is_ready_for};
 use protocol::node::is_sealed;
 use tokio::time::{Instant, timeout_at};
 
@@ -234,15 +234,6 @@ async fn look(store: &Store, pin: &Pin) -> Result<Look, Refused> {
     match document.substitute(&values) {
         Ok(done) => Ok(Look::Rendered(done.bytes)),
         Err(err) => impossible(err.to_string()),
-    }
-}
-
-/// Whether a `master_ready` of this value is that of the master at `address`, as agents judge it: the value of an old
-/// master, which is not an address, counts for any, unless it says no.
-fn is_ready_for(ready: &str, address: &str) -> bool {
-    match ready.parse::<IpAddr>() {
-        Ok(ready) => address.parse() == Ok(ready),
-        Err(_) => !["no", "off", "false", "0"].iter().any(|no| ready.eq_ignore_ascii_case(no)),
     }
 }
 
