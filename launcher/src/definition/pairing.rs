@@ -1,0 +1,59 @@
+//! The parameters that pairing fills in.
+
+use serde_json::Value;
+
+use super::ClusterType;
+
+/// The names of the parameters that are tagged for pairing. They are not shown in a form, and never missing: what makes
+/// the cluster fills them in. Heat and the original take the tags for what they are, words without a meaning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pairing {
+    /// Tagged `pairing.pin`: the pin.
+    pub pin: Vec<String>,
+    /// Tagged `pairing.url`: the address of the pairing service.
+    pub url: Vec<String>,
+    /// Tagged `pairing.secret`: the secret that seals the cluster's values.
+    pub secret: Vec<String>,
+}
+
+impl Pairing {
+    /// Whether a parameter is one of them.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        [&self.pin, &self.url, &self.secret].into_iter().flatten().any(|known| known == name)
+    }
+
+    /// Whether a cluster of the type pairs at all.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        !(self.pin.is_empty() && self.url.is_empty() && self.secret.is_empty())
+    }
+
+    fn add(&mut self, name: &str, tag: &str) {
+        let names = match tag {
+            "pairing.pin" => &mut self.pin,
+            "pairing.url" => &mut self.url,
+            "pairing.secret" => &mut self.secret,
+            _ => return,
+        };
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+}
+
+impl ClusterType {
+    /// Which parameters pairing fills in. A name that is tagged in one component is so in all.
+    #[must_use]
+    pub fn pairing(&self) -> Pairing {
+        let mut pairing = Pairing::default();
+        for (name, schema) in self.components.iter().flat_map(|component| &component.parameters) {
+            for tag in schema["tags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                if !self.hardcoded.contains_key(name) {
+                    pairing.add(name, tag);
+                }
+            }
+        }
+        pairing
+    }
+}
