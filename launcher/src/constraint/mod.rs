@@ -1,16 +1,161 @@
 //! What a parameter's value must be besides its type.
 
-/// A custom constraint that only the cloud can answer: whether something of this kind and name or id is in the project.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lookup {
-    /// The constraint: `nova.flavor`, `nova.keypair`, `glance.image`, `neutron.network`, …
-    pub kind: String,
-    /// The name or id that was answered.
-    pub value: String,
-    /// The parameter.
-    pub parameter: String,
-    /// Where it is in the request: a JSON pointer.
-    pub pointer: String,
-    /// What the author wants to be said instead of Heat's words.
-    pub description: Option<String>,
+mod cron;
+mod custom;
+mod dns;
+mod lookup;
+mod moment;
+mod network;
+mod parse;
+mod pattern;
+
+use serde_json::Value;
+
+pub use lookup::Lookup;
+pub(crate) use lookup::is_answerable;
+
+use crate::parameter::{Number, Type, python};
+use pattern::Pattern;
+
+/// A constraint, with what the author wants to be said of a value that breaks it.
+#[derive(Debug)]
+pub(crate) struct Constraint {
+    rule: Rule,
+    description: Option<String>,
+}
+
+#[derive(Debug)]
+enum Rule {
+    Range { min: Option<Number>, max: Option<Number> },
+    Length { min: Option<Number>, max: Option<Number> },
+    Modulo { step: i128, offset: i128 },
+    AllowedValues(Vec<Value>),
+    AllowedPattern(Pattern),
+    Custom(String),
+}
+
+/// What became of a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Fits,
+    /// Why not, in Heat's words or the author's.
+    Refused(String),
+    /// Only the cloud knows.
+    AskTheCloud {
+        kind: String,
+        description: Option<String>,
+    },
+}
+
+impl Constraint {
+    /// Heat's name of the kind.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.rule {
+            Rule::Range { .. } => "Range",
+            Rule::Length { .. } => "Length",
+            Rule::Modulo { .. } => "Modulo",
+            Rule::AllowedValues(_) => "AllowedValues",
+            Rule::AllowedPattern(_) => "AllowedPattern",
+            Rule::Custom(_) => "CustomConstraint",
+        }
+    }
+
+    pub(crate) fn is_custom(&self) -> bool {
+        matches!(self.rule, Rule::Custom(_))
+    }
+
+    /// Whether parameters of a type can have it.
+    pub(crate) fn fits(&self, parameter_type: Type) -> bool {
+        match self.rule {
+            Rule::Range { .. } | Rule::Modulo { .. } => parameter_type == Type::Number,
+            Rule::Length { .. } => matches!(parameter_type, Type::String | Type::List | Type::Json),
+            Rule::AllowedPattern(_) => parameter_type == Type::String,
+            Rule::AllowedValues(_) | Rule::Custom(_) => parameter_type != Type::Json,
+        }
+    }
+
+    /// Looks a value over; `seen` is what [`Type::seen`] has of an answer.
+    pub(crate) fn check(&self, parameter_type: Type, seen: &Value) -> Outcome {
+        let refused = match &self.rule {
+            Rule::Range { min, max } => range(seen, *min, *max),
+            Rule::Length { min, max } => length(seen, *min, *max),
+            Rule::Modulo { step, offset } => modulo(seen, *step, *offset),
+            Rule::AllowedValues(allowed) => allowed_values(parameter_type, seen, allowed),
+            Rule::AllowedPattern(pattern) => {
+                let text = python::text(seen);
+                let words = || format!("\"{text}\" does not match pattern \"{}\"", pattern.text());
+                (!pattern.matches(&text)).then(words)
+            }
+            Rule::Custom(kind) => match custom::check(kind, seen) {
+                custom::Answer::Fits => None,
+                custom::Answer::Refused(words) => Some(words),
+                custom::Answer::OnlyTheCloudKnows => {
+                    return Outcome::AskTheCloud {
+                        kind: kind.clone(),
+                        description: self.description.clone(),
+                    };
+                }
+            },
+        };
+        match refused {
+            None => Outcome::Fits,
+            Some(words) => Outcome::Refused(self.description.clone().unwrap_or(words)),
+        }
+    }
+}
+
+fn shown(bound: Option<Number>) -> String {
+    bound.map_or_else(|| "None".to_owned(), |bound| bound.to_string())
+}
+
+fn within(value: Number, min: Option<Number>, max: Option<Number>) -> bool {
+    min.is_none_or(|min| value >= min) && max.is_none_or(|max| value <= max)
+}
+
+fn range(seen: &Value, min: Option<Number>, max: Option<Number>) -> Option<String> {
+    let value = Number::of(seen).ok()?;
+    let words =
+        || format!("{} is out of range (min: {}, max: {})", python::text(seen), shown(min), shown(max));
+    (!within(value, min, max)).then(words)
+}
+
+fn length(seen: &Value, min: Option<Number>, max: Option<Number>) -> Option<String> {
+    let length = match seen {
+        Value::Array(items) => items.len(),
+        Value::Object(map) => map.len(),
+        Value::Null => 0,
+        _ => python::text(seen).chars().count(),
+    };
+    let words = || format!("length ({length}) is out of range (min: {}, max: {})", shown(min), shown(max));
+    (!within(Number::Integer(length as i128), min, max)).then(words)
+}
+
+fn modulo(seen: &Value, step: i128, offset: i128) -> Option<String> {
+    let value = Number::of(seen).ok()?;
+    let words = || format!("{} is not a multiple of {step} with an offset of {offset}", python::text(seen));
+    (!value.is_multiple(step, offset)).then(words)
+}
+
+/// Of a list every member must be among them; anything else is compared as a value of the parameter's type.
+fn allowed_values(parameter_type: Type, seen: &Value, allowed: &[Value]) -> Option<String> {
+    let same = |a: &Value, b: &Value| match (a, b) {
+        (Value::Number(_), Value::Number(_)) => Number::of(a).ok() == Number::of(b).ok(),
+        _ => a == b,
+    };
+    let is_allowed = match seen {
+        Value::Array(items) => items.iter().all(|item| allowed.iter().any(|allowed| same(item, allowed))),
+        _ => {
+            let value = parameter_type.value(seen).ok()?;
+            let mut typed = allowed.iter().filter_map(|allowed| parameter_type.value(allowed).ok());
+            typed.any(|allowed| same(&value, &allowed))
+        }
+    };
+    let words = || {
+        format!(
+            "{} is not an allowed value {}",
+            python::json(seen),
+            python::json(&Value::Array(allowed.to_vec()))
+        )
+    };
+    (!is_allowed).then(words)
 }

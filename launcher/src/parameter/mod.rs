@@ -1,7 +1,16 @@
-//! The schema of a parameter, as definitions and components write it.
+//! The parameters of a cluster type: their schemas, and whether answers fit.
 
 mod check;
+mod number;
+pub(crate) mod python;
 mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod typed;
 
 pub use check::{Fault, FaultKind};
+pub(crate) use number::Number;
 pub(crate) use read::{read, read_overrides};
+pub(crate) use schema::{Schema, mapping};
+pub(crate) use typed::Type;

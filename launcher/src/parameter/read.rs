@@ -3,11 +3,9 @@
 
 use serde_json::{Map, Value};
 
+use super::typed::{TYPES, Type};
 use crate::definition::Review;
 use crate::yaml::{Content, Node};
-
-/// The types of parameters.
-const TYPES: [&str; 5] = ["string", "number", "json", "comma_delimited_list", "boolean"];
 
 /// Reads the parameters of a definition or a component.
 pub(crate) fn read(review: &mut Review<'_>, what: &str, node: &Node) -> Map<String, Value> {
@@ -19,9 +17,12 @@ pub(crate) fn read(review: &mut Review<'_>, what: &str, node: &Node) -> Map<Stri
         }
         match entry.value.get("type") {
             None => review.note(entry.key_line, format!("the parameter {name} has no type")),
-            Some(node) if node.text().is_some_and(|text| TYPES.contains(&text)) => {}
+            Some(node) if node.text().and_then(Type::of).is_some() => {}
             Some(node) => {
-                review.note(node.line, format!("the type of {name} must be one of {}", TYPES.join(", ")));
+                review.note(
+                    node.line,
+                    format!("the type of {name} must be one of {}", TYPES.map(|(_, name)| name).join(", ")),
+                );
             }
         }
         schema(review, name, &entry.value, "type");
