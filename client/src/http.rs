@@ -18,7 +18,7 @@ use super::{Answer, Outcome, Request, Service};
 
 const TEXT: &str = "text/plain";
 /// Most bytes of a list of nodes: all that a pin holds, with what the service says of each.
-const MAX_NODES: usize = node::NODE_BYTES_PER_PIN + node::NODES_PER_PIN * 256;
+pub(super) const MAX_NODES: usize = node::NODE_BYTES_PER_PIN + node::NODES_PER_PIN * 256;
 /// Longest entity tag that is sent back, in bytes.
 const MAX_TAG: usize = 128;
 const USER_AGENT: &str = concat!("cernvm-cluster-agent/", env!("CARGO_PKG_VERSION"));

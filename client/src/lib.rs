@@ -12,9 +12,11 @@ mod answer;
 mod connection;
 mod connector;
 mod crypto;
+mod events;
 mod failure;
 mod http;
 mod media_type;
+pub mod members;
 #[cfg(test)]
 pub(crate) mod mock_server;
 mod pins;
@@ -27,6 +29,7 @@ mod tls;
 
 pub use connector::Reached;
 pub use crypto::{digest, digest_of};
+pub use events::{ClusterEvent, ClusterState, KeyEvent, WatchedKey};
 pub use failure::{AdviceTerms, Failure, Kind, SealFault, TlsFault};
 pub use http::HttpService;
 pub use pins::{PinContents, Pins};

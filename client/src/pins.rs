@@ -1,5 +1,7 @@
 //! A service from the point of view of a user who makes pins: creates clusters, shows them, deletes them and their keys.
 
+use std::io::BufReader;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use protocol::bodies::{Cluster, KeyValue};
@@ -10,12 +12,16 @@ use ureq::http::Method;
 
 use super::answer::{self, Received, nonsense};
 use super::connection::{Connection, Head};
+use super::events::{ClusterEvent, EventReader};
 use super::failure::{AdviceTerms, Failure};
+use super::http::MAX_NODES;
 
 /// Longest time for one request: a person waits for it.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Most bytes of a list of keys: all that a pin holds, with every character escaped.
 const MAX_LIST: usize = limits::BYTES_PER_PIN * 6 + limits::KEYS_PER_PIN * 64;
+/// After so long a silence the system asks whether the service is still there: it sends something every 15 s.
+const SILENCE: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("cernvm-pairing-server/", env!("CARGO_PKG_VERSION"));
 
 /// A service at a URL, for every pin.
@@ -96,6 +102,65 @@ impl Pins {
         keys.map(|keys| PinContents { created, keys }).ok_or_else(|| self.unknown_pin(pin))
     }
 
+    /// Hands everything that happens to a cluster to `each`, until that breaks off, the stream ends or the time is up.
+    /// False when the service does not know the pin.
+    ///
+    /// # Errors
+    /// Why the service does not tell, or does not go on telling.
+    pub fn watch(
+        &mut self,
+        pin: &Pin,
+        limit: Duration,
+        mut each: impl FnMut(ClusterEvent) -> ControlFlow<()>,
+    ) -> Result<bool, Failure> {
+        let path = format!("api/v1/clusters/{}/events", pin.reveal());
+        let head = Head { accept: "text/event-stream", ..Head::new(Method::GET, path) };
+        self.connection.keep_alive(SILENCE);
+        self.connection.send(&head, limit, |response| {
+            if response.status() != 200 {
+                let received = answer::receive(response, answer::MAX_BODY)?;
+                return if received.is_own_not_found() {
+                    Ok(false)
+                } else {
+                    Err(received.refusal(&[pin.reveal()]))
+                };
+            }
+            let body = response.into_body().into_with_config().limit(u64::MAX).reader();
+            let mut events = EventReader::new(BufReader::new(body));
+            while let Some(event) = events.next()? {
+                if each(event).is_break() {
+                    break;
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// The nodes under a pin as a JSON list, for [`crate::Members`]: with `query` `after=VERSION`, those that have reported
+    /// since that list, for which the service may hold the request for so many seconds. `None` when the service does not
+    /// know the pin, or no nodes.
+    ///
+    /// # Errors
+    /// The service does not answer, or nothing that can be used.
+    pub fn nodes(&mut self, pin: &Pin, query: &str, wait: u64) -> Result<Option<String>, Failure> {
+        let path = format!("api/v1/clusters/{}/nodes?{query}", pin.reveal());
+        let head = Head { wait, ..Head::new(Method::GET, path) };
+        self.connection.send(&head, LIMIT + Duration::from_secs(wait), |response| {
+            let received = answer::receive(response, MAX_NODES)?;
+            match received.status.as_u16() {
+                200 => received.json_text().map(Some),
+                404 => Ok(None),
+                _ => Err(received.refusal(&[pin.reveal()])),
+            }
+        })
+    }
+
+    /// What to say of a failure of [`Self::watch`] or [`Self::nodes`] after so much time.
+    #[must_use]
+    pub fn explain(&self, failure: Failure, tried: Duration) -> Error {
+        failure.explain(self.connection.url(), tried, &AdviceTerms::COMMAND)
+    }
+
     /// Creates a key.
     ///
     /// # Errors
@@ -150,7 +215,9 @@ impl Pins {
         })
     }
 
-    fn unknown_pin(&self, pin: &Pin) -> Error {
+    /// What to say where the service does not know a pin.
+    #[must_use]
+    pub fn unknown_pin(&self, pin: &Pin) -> Error {
         Error::refused(
             format!(
                 "{} does not know the pin {pin}: it is mistyped, expired or deleted",

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
 use protocol::url::ServiceUrl;
 
-use crate::commands::{Create, Delete, Show, check::Check, contexts::Contexts, copy::Copy};
+use crate::commands::{Create, Delete, Show, check::Check, contexts::Contexts, copy::Copy, watch::Watch};
 use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
 use crate::duration;
 use crate::error::Error;
@@ -55,6 +55,8 @@ pub enum Command {
     Pin(Create),
     /// Show since when a pin is there, and its keys.
     Show(Show),
+    /// Show a cluster as it comes up, until it is ready: exit status 0, or 75 after --timeout.
+    Watch(Watch),
     /// Delete a pin with all its keys, or one key of it.
     Delete(Delete),
     /// Copy the store to a file, while the service runs or while it does not.

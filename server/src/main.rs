@@ -42,6 +42,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         }
         Command::Pin(args) => args.run()?,
         Command::Show(args) => args.run()?,
+        Command::Watch(args) => args.run()?,
         Command::Delete(args) => args.run()?,
         Command::Contexts(args) => args.run()?,
         Command::Backup(args) => backup::write(&args.data_dir, &args.file)?.to_string(),
@@ -55,7 +56,9 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
             return Ok(if works { ExitCode::SUCCESS } else { Status::BadContext.into() });
         }
     };
-    say(&text);
+    if !text.is_empty() {
+        say(&text);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,9 +12,9 @@ use client::{Answer, Outcome, Request, Service};
 use protocol::error::{Error, Status};
 use protocol::node::{NodeRole, NodeState};
 
-use super::members::{Member, Members};
 use crate::backoff::{Backoff, Clock, Deadline, LAST_TRY};
 use crate::session::Session;
+use client::members::{Member, Members};
 
 /// Longest time for one list without waiting.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -231,7 +231,7 @@ impl Barrier {
 
 #[cfg(test)]
 mod tests {
-    use super::super::members::tests::{list, node};
+    use super::super::testing::{list, node};
     use super::*;
     use crate::session::fake::{FakeSession, Reply, done, failed, missing};
     use client::Kind;

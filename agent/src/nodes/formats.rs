@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::members::{Member, Members};
 use crate::address::is_global;
+use client::members::{Member, Members};
 use protocol::node::NodeRole;
 
 /// How nodes are printed.
@@ -154,7 +154,7 @@ fn as_json(members: &Members) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::members::tests::{list, node};
+    use super::super::testing::{list, node};
     use super::*;
 
     fn members(nodes: &[serde_json::Value]) -> Members {

@@ -3,5 +3,6 @@
 pub mod barrier;
 pub mod block;
 pub mod formats;
-pub mod members;
 pub mod report;
+#[cfg(test)]
+mod testing;

@@ -7,3 +7,4 @@ mod follow;
 mod machine;
 mod old_service;
 mod reports;
+mod watch;

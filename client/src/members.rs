@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use client::node_name;
-use client::seal::Seal;
+use super::seal::Seal;
+use super::sealing::node_name;
 use protocol::error::{Error, Status};
 use protocol::node::{ListedNode, NodeList, NodeReport, NodeState};
 
@@ -19,7 +19,7 @@ pub struct Member {
 }
 
 /// What a service lists under a pin.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Members {
     /// By identifier.
     pub nodes: BTreeMap<String, Member>,
@@ -126,7 +126,7 @@ impl Member {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use protocol::{Pin, Secret};
     use serde_json::{Value, json};
