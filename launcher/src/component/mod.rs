@@ -30,6 +30,8 @@ pub(crate) struct Component {
     pub(crate) outputs: Map<String, Value>,
     /// The contents of the files that it and its nested templates name, by the addresses that stand in it.
     pub(crate) files: BTreeMap<String, String>,
+    /// What does not make it invalid.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 impl Component {
@@ -77,7 +79,7 @@ pub(crate) fn read(
         }
     };
     let (resources, conditions, outputs) = (part("resources"), part("conditions"), part("outputs"));
-    let mut problems = review.problems();
+    let (mut problems, warnings) = review.into_parts();
     problems.append(&mut below);
     if !problems.is_empty() {
         return Err(problems);
@@ -91,6 +93,7 @@ pub(crate) fn read(
         conditions,
         outputs,
         files: fetched,
+        warnings,
     };
     Ok((component, modified))
 }

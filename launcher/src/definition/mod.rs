@@ -1,8 +1,11 @@
 //! A cluster type: what its definition says.
 
+mod lint;
 mod pairing;
 mod problem;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::time::SystemTime;
 

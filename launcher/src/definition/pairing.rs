@@ -17,6 +17,9 @@ pub struct Pairing {
 }
 
 impl Pairing {
+    /// The tags that have a meaning.
+    pub const TAGS: [&str; 3] = ["pairing.pin", "pairing.url", "pairing.secret"];
+
     /// Whether a parameter is one of them.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {

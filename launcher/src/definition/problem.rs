@@ -30,23 +30,40 @@ impl fmt::Display for Problem {
 pub(crate) struct Review<'a> {
     file: &'a Path,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl<'a> Review<'a> {
     pub(crate) fn new(file: &'a Path) -> Self {
-        Self { file, problems: Vec::new() }
+        Self { file, problems: Vec::new(), warnings: Vec::new() }
     }
 
+    /// Notes what makes the definition invalid.
     pub(crate) fn note(&mut self, line: impl Into<Option<u64>>, problem: impl Into<String>) {
-        self.problems.push(Problem {
-            file: self.file.to_owned(),
-            line: line.into(),
-            problem: problem.into(),
-        });
+        self.problems.push(self.problem(line.into(), problem.into()));
+    }
+
+    /// Notes what does not make it invalid, but does not work or has no effect.
+    pub(crate) fn warn(&mut self, line: impl Into<Option<u64>>, problem: impl Into<String>) {
+        self.warnings.push(self.problem(line.into(), problem.into()));
+    }
+
+    fn problem(&self, line: Option<u64>, problem: String) -> Problem {
+        Problem { file: self.file.to_owned(), line, problem }
+    }
+
+    /// Whether nothing makes it invalid so far.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
     }
 
     pub(crate) fn problems(self) -> Vec<Problem> {
         self.problems
+    }
+
+    /// What makes it invalid, and what does not.
+    pub(crate) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
+        (self.problems, self.warnings)
     }
 
     /// The document of a file's text; `None`, with a note, when there is none.

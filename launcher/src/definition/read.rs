@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Number, Value};
 
-use super::{ClusterType, Instruction, Kind, Problem, Review};
+use super::{ClusterType, Instruction, Kind, Problem, Review, lint};
 use crate::component::{self, Files};
 use crate::parameter;
 use crate::yaml::{Content, Dates, Node};
@@ -86,8 +86,15 @@ pub(crate) fn read(id: &str, folder: &Path) -> Result<ClusterType, Vec<Problem>>
         }
         None => {}
     }
-    let mut problems = review.problems();
+    if review.is_clean() && below.is_empty() {
+        lint::warn(&mut review, &root, &cluster_type);
+    }
+    let (mut problems, warnings) = review.into_parts();
     problems.append(&mut below);
+    cluster_type.warnings.extend(warnings);
+    cluster_type
+        .warnings
+        .extend(cluster_type.components.iter().flat_map(|component| component.warnings.clone()));
     if problems.is_empty() { Ok(cluster_type) } else { Err(problems) }
 }
 

@@ -14,7 +14,7 @@ pub enum FaultKind {
     Missing,
     /// An answer is refused.
     Value,
-    /// The definition is at fault: Heat refuses whatever is answered.
+    /// The definition is at fault: its schema, its default or its hard-coded value.
     Definition,
 }
 
@@ -50,8 +50,11 @@ impl ClusterType {
                 Ok(schema) => schema,
                 Err(problem) => return fault(FaultKind::Definition, problem),
             };
-            let kind =
-                if self.hardcoded.contains_key(name) { FaultKind::Definition } else { FaultKind::Value };
+            let answered = answers.get(name).is_some_and(|answer| !answer.is_null());
+            let kind = match self.hardcoded.contains_key(name) {
+                false if answered => FaultKind::Value,
+                _ => FaultKind::Definition,
+            };
             match value {
                 None => fault(FaultKind::Missing, format!("The Parameter ({name}) was not provided.")),
                 Some(value) => schema.check(value).err().and_then(|problem| fault(kind, problem)),

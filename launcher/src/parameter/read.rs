@@ -1,11 +1,12 @@
 //! Which keys the schema of a parameter may have, by the original's rules. What Heat says of constraints and defaults is
-//! not looked at here: a definition with wrong ones is listed all the same.
+//! only warned of: a definition with wrong ones is listed all the same.
 
 use serde_json::{Map, Value};
 
+use super::Schema;
 use super::typed::{TYPES, Type};
-use crate::definition::Review;
-use crate::yaml::{Content, Node};
+use crate::definition::{Pairing, Review};
+use crate::yaml::{Content, Entry, Node};
 
 /// Reads the parameters of a definition or a component.
 pub(crate) fn read(review: &mut Review<'_>, what: &str, node: &Node) -> Map<String, Value> {
@@ -25,10 +26,35 @@ pub(crate) fn read(review: &mut Review<'_>, what: &str, node: &Node) -> Map<Stri
                 );
             }
         }
+        let noted = review.is_clean();
         schema(review, name, &entry.value, "type");
-        parameters.insert(name.clone(), entry.value.to_json());
+        let json = entry.value.to_json();
+        if noted && review.is_clean() {
+            warn(review, name, entry, &json);
+        }
+        parameters.insert(name.clone(), json);
     }
     parameters
+}
+
+/// Warns of what the original shows all the same: a schema that Heat refuses in every launch, and tags of pairing that
+/// have no effect.
+fn warn(review: &mut Review<'_>, name: &str, entry: &Entry, json: &Value) {
+    match Schema::parse(name, json) {
+        Err(problem) => review.warn(entry.key_line, format!("Heat refuses the parameter {name}: {problem}")),
+        Ok(schema) => {
+            let default = json.get("default").filter(|default| !default.is_null());
+            if let Some(Err(problem)) = default.map(|default| schema.check(default)) {
+                review.warn(entry.key_line, format!("Heat refuses the default of {name}: {problem}"));
+            }
+        }
+    }
+    for tag in json["tags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if tag.starts_with("pairing.") && !Pairing::TAGS.contains(&tag) {
+            let known = Pairing::TAGS.join(", ");
+            review.warn(entry.key_line, format!("the tag {tag} of {name} has no effect; there are {known}"));
+        }
+    }
 }
 
 /// Looks over `parameter_overrides`: schemas without a type. The original's generator uses them, the builder does not.

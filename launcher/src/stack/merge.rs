@@ -23,7 +23,7 @@ pub(crate) fn parameters<'a>(included: &[&'a Component]) -> Vec<(&'a String, &'a
 ///
 /// # Errors
 /// When there are none, or when they do not go together.
-pub(super) fn template(included: &[&Component]) -> Result<Value, StackError> {
+pub(crate) fn template(included: &[&Component]) -> Result<Value, StackError> {
     let first = included.first().ok_or(StackError::Nothing)?;
     if let Some(other) = included.iter().find(|component| component.version != first.version) {
         return Err(StackError::Versions {

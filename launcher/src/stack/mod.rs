@@ -2,15 +2,18 @@
 //! its parameters.
 
 mod merge;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-pub(crate) use merge::parameters;
+pub(crate) use merge::{parameters, template};
 
 use crate::component::Component;
-use crate::definition::ClusterType;
+use crate::definition::{ClusterType, Kind};
+use crate::parameter::Schema;
 
 /// A stack that is not created yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +90,7 @@ impl ClusterType {
         selections: &Map<String, Value>,
         filled: &Map<String, Value>,
     ) -> Result<Stack, StackError> {
-        if self.kind != crate::definition::Kind::Heat {
+        if self.kind != Kind::Heat {
             return Err(StackError::Kind(self.kind.name()));
         }
         let included = self.included(selections);
@@ -104,6 +107,9 @@ impl ClusterType {
             });
             match value {
                 Some(value) => {
+                    if pairing.contains(name) {
+                        fits(name, schema, value)?;
+                    }
                     parameters.insert(name.clone(), value.clone());
                 }
                 None if pairing.contains(name) && schema.get("default").is_none_or(Value::is_null) => {
@@ -130,6 +136,15 @@ impl ClusterType {
     ) -> Option<&'a Value> {
         let shown = self.parameters.get(name)?;
         given(answers, name).or_else(|| shown.get("default").filter(|default| !default.is_null()))
+    }
+}
+
+/// Looks over what pairing fills in. A schema that Heat refuses is [`ClusterType::check`]'s to tell.
+fn fits(name: &str, schema: &Value, value: &Value) -> Result<(), StackError> {
+    let Ok(schema) = Schema::parse(name, schema) else { return Ok(()) };
+    match schema.check(value) {
+        Ok(_) => Ok(()),
+        Err(problem) => Err(StackError::Unfit { name: name.to_owned(), problem }),
     }
 }
 
