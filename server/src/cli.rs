@@ -9,7 +9,9 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use log::LevelFilter;
 use protocol::url::ServiceUrl;
 
-use crate::commands::{Create, Delete, Show, check::Check, contexts::Contexts, copy::Copy, watch::Watch};
+use crate::commands::{
+    Create, Delete, Show, check::Check, contexts::Contexts, copy::Copy, new::New, watch::Watch,
+};
 use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
 use crate::duration;
 use crate::error::Error;
@@ -47,6 +49,8 @@ const LEVELS: [&str; 5] = ["off", "error", "warn", "info", "debug"];
 pub enum Command {
     /// Run the service.
     Serve(Box<Serve>),
+    /// Make a cluster: a pin, a secret, the contexts of master and slaves, and what to run next.
+    New(New),
     /// Create a pin and write the contexts of a master and of its slaves.
     Contexts(Contexts),
     /// Look contexts over before a VM boots them, as the agent's `check` does.

@@ -6,6 +6,7 @@ pub mod check;
 pub mod connect;
 pub mod contexts;
 pub mod copy;
+pub mod new;
 pub mod watch;
 
 use std::io::{self, BufRead as _};

@@ -41,6 +41,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Pin(args) => args.run()?,
+        Command::New(args) => args.run()?,
         Command::Show(args) => args.run()?,
         Command::Watch(args) => args.run()?,
         Command::Delete(args) => args.run()?,

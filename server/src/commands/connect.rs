@@ -68,6 +68,14 @@ impl Access {
         })
     }
 
+    /// The flags that say the same to another command, each with a blank before it.
+    pub(super) fn flags(&self) -> String {
+        let ca = self.ca.as_ref().map(|path| format!(" --ca {}", path.display()));
+        let fingerprint =
+            self.fingerprint.as_ref().map(|fingerprint| format!(" --fingerprint {fingerprint}"));
+        ca.or(fingerprint).unwrap_or_default()
+    }
+
     /// The service at a URL.
     pub(super) fn service(&self, url: ServiceUrl) -> Result<Pins, Error> {
         let trust = match (&self.ca, self.fingerprint) {

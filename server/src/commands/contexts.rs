@@ -21,6 +21,24 @@ use crate::slave_contexts::SLAVE_CONTEXT;
 /// Where to write contexts.
 #[derive(Debug, Args)]
 pub struct Contexts {
+    /// What they are made from.
+    #[command(flatten)]
+    cluster: NewCluster,
+    /// File for the master's context.
+    #[arg(long, value_name = "FILE", default_value = "master-context.txt")]
+    master: PathBuf,
+    /// File for the slaves' context.
+    #[arg(long, value_name = "FILE", default_value = "slave-context.txt")]
+    slave: PathBuf,
+    /// For images without cernvm-cluster-agent: the slaves' cloud-init gets its context (--from, a cloud-config) from the
+    /// service once the master is ready. Such a cluster cannot be sealed.
+    #[arg(long, conflicts_with_all = ["template", "no_seal", "ca", "fingerprint"])]
+    agentless: bool,
+}
+
+/// What a new cluster is made from.
+#[derive(Debug, Args)]
+pub struct NewCluster {
     /// URL of the service, as the VMs reach it; without a scheme http://, or https:// with --ca or --fingerprint.
     #[arg(long, value_name = "URL", env = "CERNVM_PAIRING_URL")]
     url: String,
@@ -29,27 +47,29 @@ pub struct Contexts {
     public_url: Option<String>,
     /// How the service is known; goes into the contexts.
     #[command(flatten)]
-    access: Access,
+    pub(super) access: Access,
     /// A context of yours, which both contexts are made from.
     #[arg(long, value_name = "FILE", conflicts_with = "template")]
     from: Option<PathBuf>,
     /// A shipped example that the contexts are made from.
     #[arg(long, value_enum)]
     template: Option<Template>,
-    /// File for the master's context.
-    #[arg(long, value_name = "FILE", default_value = "master-context.txt")]
-    master: PathBuf,
-    /// File for the slaves' context.
-    #[arg(long, value_name = "FILE", default_value = "slave-context.txt")]
-    slave: PathBuf,
     /// Write contexts without a secret. With one, which is the default, the service cannot read or change the cluster's
     /// values, and every node needs cernvm-cluster-agent: the original agent puts sealed text into the context.
     #[arg(long)]
     no_seal: bool,
-    /// For images without cernvm-cluster-agent: the slaves' cloud-init gets its context (--from, a cloud-config) from the
-    /// service once the master is ready. Such a cluster cannot be sealed.
-    #[arg(long, conflicts_with_all = ["template", "no_seal", "ca", "fingerprint"])]
-    agentless: bool,
+}
+
+/// A cluster that the service knows now.
+pub(super) struct MadeCluster {
+    pub(super) pin: Pin,
+    pub(super) secret: Option<Secret>,
+    /// The service as this machine reaches it.
+    pub(super) url: ServiceUrl,
+    /// The service as the VMs reach it.
+    pub(super) public: ServiceUrl,
+    /// The contexts of master and slaves.
+    pub(super) contexts: [String; 2],
 }
 
 /// The examples of `cloud-init/examples`.
@@ -84,11 +104,61 @@ impl Contexts {
     /// # Errors
     /// No VM could use the URL, no pin or secret can be made, or a file cannot be read or written.
     pub fn run(&self) -> Result<String, Error> {
-        for path in [&self.master, &self.slave] {
-            if path.exists() {
-                return Err(Error::Exists { path: path.clone() });
-            }
+        refuse_existing([&self.master, &self.slave])?;
+        if self.agentless {
+            return self.run_agentless();
         }
+        let made = self.cluster.make()?;
+        let [master, slave] = &made.contexts;
+        write_new(&self.master, master)?;
+        write_new(&self.slave, slave)?;
+        let wrote = format!("wrote {} and {}", self.master.display(), self.slave.display());
+        Ok(match made.secret {
+            Some(_) => format!("{wrote}; the cluster is sealed: every node needs cernvm-cluster-agent"),
+            None => wrote,
+        })
+    }
+
+    /// The contexts of VMs without the agent. The service keeps that of the slaves, and their user-data names it.
+    fn run_agentless(&self) -> Result<String, Error> {
+        let (url, public) = self.cluster.urls()?;
+        let from = &self.cluster.from;
+        let context = match from {
+            Some(path) => fs::read_to_string(path).map_err(|err| Error::file("read", path, err))?,
+            None => agentless::SAMPLE.to_owned(),
+        };
+        let name = from.as_ref().map_or("the sample".to_owned(), |path| path.display().to_string());
+        agentless::check(&name, &context).map_err(Error::Request)?;
+        let mut service = self.cluster.access.service(url)?;
+        let pin = service.create()?;
+        service.create_key(&pin, SLAVE_CONTEXT, &context)?;
+        write_new(&self.master, &agentless::master(&pin, &public))?;
+        write_new(&self.slave, &agentless::slave(&pin, &public))?;
+        Ok(format!(
+            "wrote {} and {}; the service has the slaves' context and can read it",
+            self.master.display(),
+            self.slave.display()
+        ))
+    }
+}
+
+impl NewCluster {
+    /// Makes a pin and a secret, and the contexts around them.
+    ///
+    /// # Errors
+    /// No VM could use the URL, no pin or secret can be made, or a file cannot be read.
+    pub(super) fn make(&self) -> Result<MadeCluster, Error> {
+        let (url, public) = self.urls()?;
+        let trust = self.trust()?;
+        let templates = self.templates()?;
+        let secret = if self.no_seal { None } else { Some(make_secret()?) };
+        let pin = self.access.service(url.clone())?.create()?;
+        let contexts = made_of(&templates, &pin, secret.as_ref(), &public, &trust)?;
+        Ok(MadeCluster { pin, secret, url, public, contexts })
+    }
+
+    /// The service as this machine reaches it, and as the VMs do.
+    fn urls(&self) -> Result<(ServiceUrl, ServiceUrl), Error> {
         let url = self.access.read_url("--url", &self.url)?;
         let public = match &self.public_url {
             Some(text) => self.access.read_url("--public-url", text)?,
@@ -97,41 +167,7 @@ impl Contexts {
         if public.is_loopback() {
             return Err(Error::Loopback { url: public.to_string() });
         }
-        if self.agentless {
-            return self.run_agentless(url, &public);
-        }
-        let trust = self.trust()?;
-        let contexts = self.templates()?;
-        let secret = if self.no_seal { None } else { Some(make_secret()?) };
-        let pin = self.access.service(url)?.create()?;
-        let [master, slave] = made_of(&contexts, &pin, secret.as_ref(), &public, &trust)?;
-        write_new(&self.master, &master)?;
-        write_new(&self.slave, &slave)?;
-        let wrote = format!("wrote {} and {}", self.master.display(), self.slave.display());
-        Ok(match secret {
-            Some(_) => format!("{wrote}; the cluster is sealed: every node needs cernvm-cluster-agent"),
-            None => wrote,
-        })
-    }
-
-    /// The contexts of VMs without the agent. The service keeps that of the slaves, and their user-data names it.
-    fn run_agentless(&self, url: ServiceUrl, public: &ServiceUrl) -> Result<String, Error> {
-        let context = match &self.from {
-            Some(path) => fs::read_to_string(path).map_err(|err| Error::file("read", path, err))?,
-            None => agentless::SAMPLE.to_owned(),
-        };
-        let name = self.from.as_ref().map_or("the sample".to_owned(), |path| path.display().to_string());
-        agentless::check(&name, &context).map_err(Error::Request)?;
-        let mut service = self.access.service(url)?;
-        let pin = service.create()?;
-        service.create_key(&pin, SLAVE_CONTEXT, &context)?;
-        write_new(&self.master, &agentless::master(&pin, public))?;
-        write_new(&self.slave, &agentless::slave(&pin, public))?;
-        Ok(format!(
-            "wrote {} and {}; the service has the slaves' context and can read it",
-            self.master.display(),
-            self.slave.display()
-        ))
+        Ok((url, public))
     }
 
     /// How the agents are to know the service.
@@ -158,6 +194,15 @@ impl Contexts {
     }
 }
 
+/// # Errors
+/// One of the files is there already.
+pub(super) fn refuse_existing<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Error> {
+    match paths.into_iter().find(|path| path.exists()) {
+        Some(path) => Err(Error::Exists { path: path.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// A secret that has never been outside this program.
 fn make_secret() -> Result<Secret, Error> {
     crate::secret::make().map_err(Error::NoRandomness)
@@ -177,7 +222,8 @@ fn made_of(
     Ok([write(&master.0, &master.1, Role::Master)?, write(&slave.0, &slave.1, Role::Slave)?])
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), Error> {
+/// Writes a file that only this user can read, and never over another.
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), Error> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(text.as_bytes())

@@ -1,8 +1,10 @@
 //! `watch`: real agents come up while a person looks on, and what is shown goes by the service.
 
+use std::fs;
 use std::process::Command;
 
 use worlds::binaries;
+use worlds::fixtures;
 use worlds::process::Process;
 use worlds::service::Service;
 use worlds::wait::until;
@@ -94,7 +96,7 @@ fn reads_a_sealed_cluster_with_its_secret() {
     let secret = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     bring_up(&service, &pin, &[&format!("cvm_cluster_secret={secret}")]);
     let file = tempfile::NamedTempFile::new().expect("there is room");
-    std::fs::write(file.path(), secret).expect("there is room");
+    fs::write(file.path(), secret).expect("there is room");
     let path = file.path().display().to_string();
     let shown =
         watch(&service, &pin, &["--nodes", "2", "--json", "--secret-file", &path]).output().expect("it runs");
@@ -121,4 +123,48 @@ fn draws_a_table_over_itself_on_a_terminal() {
     assert!(shown.contains("\u{1b}[0J") && shown.contains("\u{1b}[32m"), "{shown:?}");
     let last = shown.rsplit("\u{1b}[0J").next().unwrap_or_default();
     assert!(last.contains("ready: 2 of 2") && last.contains("NODE") && last.contains(MASTER), "{last}");
+}
+
+/// What `new` writes and prints is all that it takes.
+#[test]
+fn a_new_cluster_comes_up_from_its_files_and_is_watched_by_the_printed_command() {
+    const PUBLIC_URL: &str = "http://pair.example.org";
+    let service = Service::start();
+    let dir = tempfile::tempdir().expect("there is room");
+    let run = || {
+        let mut command = Command::new(binaries::server());
+        command.current_dir(dir.path()).args([
+            "new",
+            "lab",
+            "--url",
+            &service.url(),
+            "--public-url",
+            PUBLIC_URL,
+        ]);
+        command.output().expect("it runs")
+    };
+    let made = run();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let said = String::from_utf8_lossy(&made.stdout).into_owned();
+    let here = |file: &str| {
+        let text = fs::read_to_string(dir.path().join(file)).expect("it was written");
+        text.replace(PUBLIC_URL, &service.url())
+    };
+    let watch = said.lines().find(|line| line.contains(" watch ")).expect("it is printed");
+    let program = binaries::server();
+    let mut command = Command::new("sh");
+    command.current_dir(dir.path());
+    command.args(["-c", &watch.replace("cernvm-pairing-server", &program.display().to_string())]);
+    let mut watch = Process::start("watch", &mut command);
+    until("it watches", || watch.stdout().contains("live").then_some(()));
+    let address = format!("cvm_cluster_master_ip={MASTER}");
+    let master = fixtures::with_settings(&here("lab-master.txt"), &[&address]);
+    for machine in [Machine::new(master, "master"), Machine::new(here("lab-slave.txt"), "n1")] {
+        machine.contextualize().expect(0);
+        machine.is_up().expect(0);
+    }
+    assert!(watch.wait().success(), "{} {}", watch.stdout(), watch.stderr());
+
+    let again = run();
+    assert_eq!(again.status.code(), Some(73), "nothing is written over");
 }
