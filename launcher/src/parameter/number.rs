@@ -65,6 +65,18 @@ impl Number {
         }
     }
 
+    /// Without the fraction; what is less than 0 is 0, what is more than 64 bits the most that they hold.
+    pub(crate) fn to_u64(self) -> u64 {
+        match self {
+            Self::Integer(integer) => u64::try_from(integer.max(0)).unwrap_or(u64::MAX),
+            Self::Float(float) => {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+                let whole = float as u64;
+                whole
+            }
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "compared with a float, which has no more digits")]
     fn as_f64(self) -> f64 {
         match self {

@@ -1,18 +1,50 @@
-//! How much of a project's quota a stack needs.
+//! How much of a project's quota a stack needs, before it is created.
+//!
+//! The original counts servers, volumes and what is in resource groups, and fails where a value is not a number or the
+//! parameter of the outermost template. Here nested templates see their own parameters, a group of none counts as none,
+//! and what cannot be told is left to Heat and named. Also counted are autoscaling groups as they begin, nested templates
+//! outside of groups, and volumes that servers boot from.
+
+mod count;
+mod expression;
+mod limits;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-/// What a stack needs before it is created: its servers and volumes, with those of its resource groups.
+pub use limits::{FlavourSize, Limit, Limits, Total};
+
+use crate::stack::Stack;
+
+/// What a stack needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
     /// How many servers.
     pub instances: u64,
-    /// How many of them have which flavour, by name or id.
-    pub flavours: BTreeMap<String, u64>,
+    /// The flavours of the servers, by the name or id that the template has.
+    pub flavours: BTreeMap<String, FlavourUse>,
     /// How many volumes.
     pub volumes: u64,
     /// How large they are together, in GB.
     pub volume_gb: u64,
-    /// What cannot be counted, in words: a flavour, a size or a count that only Heat knows.
+    /// What cannot be told before Heat has done its work, in words. It is not in the figures.
     pub uncounted: Vec<String>,
+}
+
+/// How a stack uses a flavour.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FlavourUse {
+    /// How many servers have it.
+    pub servers: u64,
+    /// The parameter of the stack that names it, if a parameter does.
+    pub parameter: Option<String>,
+}
+
+impl Stack {
+    /// What it needs.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        count::needs(self)
+    }
 }
