@@ -1,11 +1,13 @@
 //! Exchanges with one service: proxies, redirects, time limits. What is asked, and what an answer means, is elsewhere.
 
 use std::env;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use protocol::error::Error;
 use protocol::url::ServiceUrl;
 use protocol::{Trust, wait};
+use rustls::ClientConfig;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, IF_NONE_MATCH, LOCATION};
 use ureq::http::{self, HeaderMap, Method};
 
@@ -99,30 +101,7 @@ impl Connection {
             Error::context(ca, problem, "give the PEM of the CA that signed the service's certificate")
         })?;
         let shared = Shared::default();
-        let config = || {
-            ureq::Agent::config_builder()
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .max_redirects_will_error(false)
-                .user_agent(user_agent)
-        };
-        // Plain http first, since a redirect may lead from there to https, which may have another proxy.
-        let plain = url.with_scheme(false);
-        let proxy = if url.is_secure() { None } else { proxy::of(&plain, &variable) };
-        let http = Route {
-            agent: connector::agent(
-                config().proxy(None),
-                tls.clone(),
-                proxy.as_ref().map(|proxy| (proxy.uri().clone(), Forward::new(&plain, proxy))),
-                shared.clone(),
-            ),
-            proxy: proxy.as_ref().map(shown),
-        };
-        let proxy = proxy::of(&url.with_scheme(true), &variable);
-        let https = Route {
-            proxy: proxy.as_ref().map(shown),
-            agent: connector::agent(config().proxy(proxy), tls, None, shared.clone()),
-        };
+        let (http, https) = routes(&variable, &url, &tls, user_agent, &shared);
         Ok(Self { base: url.clone(), url, http, https, shared, answered_at: None })
     }
 
@@ -256,6 +235,52 @@ impl Connection {
     }
 }
 
+/// The ways to a service by http and by https, through the proxies that the environment names.
+fn routes(
+    variable: &impl Fn(&str) -> Option<String>,
+    url: &ServiceUrl,
+    tls: &Arc<ClientConfig>,
+    user_agent: &'static str,
+    shared: &Shared,
+) -> (Route, Route) {
+    let config = || {
+        ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(user_agent)
+    };
+    // Plain http first, since a redirect may lead from there to https, which may have another proxy.
+    let plain = url.with_scheme(false);
+    let proxy = if url.is_secure() { None } else { proxy::of(&plain, variable) };
+    let http = Route {
+        agent: connector::agent(
+            config().proxy(None),
+            tls.clone(),
+            proxy.as_ref().map(|proxy| (proxy.uri().clone(), Forward::new(&plain, proxy))),
+            shared.clone(),
+        ),
+        proxy: proxy.as_ref().map(shown),
+    };
+    let proxy = proxy::of(&url.with_scheme(true), variable);
+    let https = Route {
+        proxy: proxy.as_ref().map(shown),
+        agent: connector::agent(config().proxy(proxy), tls.clone(), None, shared.clone()),
+    };
+    (http, https)
+}
+
+/// What sends requests to one service, by the scheme of its URL, through the proxy that the environment names.
+pub(super) fn agent_of(
+    url: &ServiceUrl,
+    tls: &Arc<ClientConfig>,
+    user_agent: &'static str,
+    shared: &Shared,
+) -> ureq::Agent {
+    let (http, https) = routes(&|name: &str| env::var(name).ok(), url, tls, user_agent, shared);
+    if url.is_secure() { https.agent } else { http.agent }
+}
+
 fn is_secure(url: &str) -> bool {
     url.starts_with("https:")
 }
@@ -266,7 +291,7 @@ fn shown(proxy: &ureq::Proxy) -> String {
 }
 
 /// Sends a request with every one of ureq's time limits set: none is by default.
-fn run<B: ureq::AsSendBody>(
+pub(super) fn run<B: ureq::AsSendBody>(
     agent: &ureq::Agent,
     request: http::Request<B>,
     limit: Duration,

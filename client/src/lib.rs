@@ -26,6 +26,7 @@ pub mod seal;
 mod sealing;
 mod system_roots;
 mod tls;
+mod web;
 
 pub use connector::Reached;
 pub use crypto::{digest, digest_of};
@@ -34,6 +35,8 @@ pub use failure::{AdviceTerms, Failure, Kind, SealFault, TlsFault};
 pub use http::HttpService;
 pub use pins::{PinContents, Pins};
 pub use sealing::{Sealing, node_name};
+pub use ureq::http as types;
+pub use web::{Web, WebAnswer, WebRequest};
 
 /// A request of API v1, about the pin that the service was made with.
 ///

@@ -1,0 +1,138 @@
+//! Why a call of the cloud brought nothing.
+
+use std::fmt;
+
+use client::{Failure, Kind};
+
+/// A service of a cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// Who may do what, and where the others are.
+    Keystone,
+    /// Servers.
+    Nova,
+    /// Volumes.
+    Cinder,
+    /// Stacks.
+    Heat,
+}
+
+impl Service {
+    /// Its type in Keystone's catalogue; of several the first that is there counts.
+    pub(super) fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::Keystone => &["identity"],
+            Self::Nova => &["compute"],
+            Self::Cinder => &["volumev3", "block-storage", "volume"],
+            Self::Heat => &["orchestration"],
+        }
+    }
+}
+
+/// As a person knows it.
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keystone => "Keystone",
+            Self::Nova => "Nova",
+            Self::Cinder => "Cinder",
+            Self::Heat => "Heat",
+        })
+    }
+}
+
+/// What a failed call means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// There is no connection to it, or none that can be trusted.
+    Unreachable,
+    /// There was no answer in time: what was asked for may still come to be.
+    NoAnswer,
+    /// It refuses with this status.
+    Status(u16),
+    /// The cloud's catalogue does not have it.
+    NotOffered,
+    /// It answers something that cannot be right.
+    Nonsense,
+    /// Its address cannot be used.
+    Address,
+}
+
+/// A call that failed. Holds no password, no token and no address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudError {
+    /// Which service was asked.
+    pub service: Service,
+    /// What it means.
+    pub cause: Cause,
+    /// What the service calls the error, where it says so: `Bad Request`.
+    pub title: Option<String>,
+    /// What was said, by the service or of the connection.
+    pub said: String,
+}
+
+impl CloudError {
+    pub(super) fn new(service: Service, cause: Cause, said: impl Into<String>) -> Self {
+        Self { service, cause, title: None, said: said.into() }
+    }
+
+    pub(super) fn of_failure(service: Service, failure: &Failure) -> Self {
+        match failure.kind {
+            Kind::Timeout | Kind::NoAnswer => {
+                let said = "there was no whole answer in time";
+                Self::new(service, Cause::NoAnswer, said)
+            }
+            Kind::Nonsense | Kind::TooLarge | Kind::NeedsTls => {
+                Self::new(service, Cause::Nonsense, failure.cause.clone())
+            }
+            _ => Self::new(service, Cause::Unreachable, failure.cause.clone()),
+        }
+    }
+
+    pub(super) fn nonsense(service: Service, said: impl Into<String>) -> Self {
+        Self::new(service, Cause::Nonsense, said)
+    }
+
+    /// Whether what was asked for is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.cause == Cause::Status(404)
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        match (self.service, self.cause) {
+            (Service::Keystone, Cause::Status(401)) => {
+                "check user, password, project and their domains; Keystone does not say which of them is wrong"
+            }
+            (Service::Keystone, Cause::Unreachable | Cause::NoAnswer) => {
+                "check auth_url, and whether the cloud is up"
+            }
+            (Service::Keystone, Cause::Address) => "give auth_url as http:// or https:// with host and path",
+            (_, Cause::NotOffered) => "check the region, or ask the cloud's operator for the service",
+            (_, Cause::Status(401 | 403)) => "ask the cloud's operator for a role in the project",
+            (_, Cause::Status(400 | 404 | 409)) => "read what the service says",
+            _ => "try again later, or ask the cloud's operator",
+        }
+    }
+}
+
+impl fmt::Display for CloudError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, said, .. } = self;
+        match self.cause {
+            Cause::Status(401) if *service == Service::Keystone => {
+                write!(f, "{service} refuses the credentials: {said}")
+            }
+            Cause::Status(status) => write!(f, "{service} answers {status}: {said}"),
+            Cause::Unreachable => write!(f, "{service} cannot be reached: {said}"),
+            Cause::NoAnswer => write!(f, "{service} does not answer: {said}"),
+            Cause::NotOffered => write!(f, "the cloud offers no {service}: {said}"),
+            Cause::Nonsense => write!(f, "{service} answers what makes no sense: {said}"),
+            Cause::Address => write!(f, "the address of {service} cannot be used: {said}"),
+        }
+    }
+}
+
+impl std::error::Error for CloudError {}

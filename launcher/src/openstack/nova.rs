@@ -1,0 +1,143 @@
+//! Nova: flavours, limits, servers.
+
+use serde_json::Value;
+
+use super::error::{CloudError, Service};
+use super::session::{Call, Session};
+
+/// A size of servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flavour {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Memory in MB.
+    pub ram: u64,
+    /// Processors.
+    pub vcpus: u64,
+}
+
+/// What a project may have of servers, and has. A limit below 0 is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ComputeLimits {
+    /// Most servers, and how many there are.
+    pub instances: (i64, i64),
+    /// Most processors, and how many are used.
+    pub cores: (i64, i64),
+    /// Most memory, and how much is used, in MB.
+    pub ram: (i64, i64),
+}
+
+/// A server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `ACTIVE`, `BUILD`, `ERROR`, `DELETED`, …
+    pub status: String,
+    /// What Nova does with it just now.
+    pub task: Option<String>,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Why it failed.
+    pub fault: Option<String>,
+}
+
+/// So many pages are read of a list: a thousand entries each.
+const MAX_PAGES: usize = 20;
+
+impl Session {
+    /// The flavours that the project can use.
+    ///
+    /// # Errors
+    /// Nova does not tell them.
+    pub fn flavours(&mut self) -> Result<Vec<Flavour>, CloudError> {
+        let mut flavours: Vec<Flavour> = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let path = match flavours.last() {
+                None => "flavors/detail".to_owned(),
+                Some(last) => format!("flavors/detail?marker={}", last.id),
+            };
+            let page = self.json(Service::Nova, &Call::get(&path))?;
+            let Some(found) = page["flavors"].as_array() else {
+                return Err(CloudError::nonsense(Service::Nova, "no list of flavours"));
+            };
+            flavours.extend(found.iter().filter_map(flavour));
+            if !has_next(&page, "flavors_links") {
+                break;
+            }
+        }
+        Ok(flavours)
+    }
+
+    /// What the project may have of servers.
+    ///
+    /// # Errors
+    /// Nova does not tell it.
+    pub fn compute_limits(&mut self) -> Result<ComputeLimits, CloudError> {
+        let answer = self.json(Service::Nova, &Call::get("limits"))?;
+        let limits = &answer["limits"]["absolute"];
+        let pair = |most: &str, used: &str| Some((limits[most].as_i64()?, limits[used].as_i64()?));
+        let read = || {
+            Some(ComputeLimits {
+                instances: pair("maxTotalInstances", "totalInstancesUsed")?,
+                cores: pair("maxTotalCores", "totalCoresUsed")?,
+                ram: pair("maxTotalRAMSize", "totalRAMUsed")?,
+            })
+        };
+        read().ok_or_else(|| CloudError::nonsense(Service::Nova, "limits that lack one"))
+    }
+
+    /// The servers of the project. With `since` (RFC 3339), those that have changed since then, deleted ones too.
+    ///
+    /// # Errors
+    /// Nova does not tell them.
+    pub fn servers(&mut self, since: Option<&str>) -> Result<Vec<Server>, CloudError> {
+        let mut servers: Vec<Server> = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let mut query: Vec<String> = Vec::new();
+            query.extend(since.map(|since| format!("changes-since={since}")));
+            query.extend(servers.last().map(|last| format!("marker={}", last.id)));
+            let path = format!("servers/detail?{}", query.join("&"));
+            let page = self.json(Service::Nova, &Call::get(path.trim_end_matches('?')))?;
+            let Some(found) = page["servers"].as_array() else {
+                return Err(CloudError::nonsense(Service::Nova, "no list of servers"));
+            };
+            servers.extend(found.iter().filter_map(server));
+            if !has_next(&page, "servers_links") {
+                break;
+            }
+        }
+        Ok(servers)
+    }
+}
+
+fn has_next(page: &Value, links: &str) -> bool {
+    page[links].as_array().is_some_and(|links| links.iter().any(|link| link["rel"] == "next"))
+}
+
+fn flavour(value: &Value) -> Option<Flavour> {
+    Some(Flavour {
+        id: value["id"].as_str()?.to_owned(),
+        name: value["name"].as_str()?.to_owned(),
+        ram: value["ram"].as_u64()?,
+        vcpus: value["vcpus"].as_u64()?,
+    })
+}
+
+fn server(value: &Value) -> Option<Server> {
+    let networks = value["addresses"].as_object();
+    let entries = networks.into_iter().flat_map(|networks| networks.values()).filter_map(Value::as_array);
+    let addresses = entries.flatten().filter_map(|entry| entry["addr"].as_str()).map(str::to_owned);
+    Some(Server {
+        id: value["id"].as_str()?.to_owned(),
+        name: value["name"].as_str().unwrap_or_default().to_owned(),
+        status: value["status"].as_str()?.to_owned(),
+        task: value["OS-EXT-STS:task_state"].as_str().map(str::to_owned),
+        addresses: addresses.collect(),
+        fault: value["fault"]["message"].as_str().map(str::to_owned),
+    })
+}
