@@ -24,9 +24,9 @@ const OPERATIONS: usize = 100;
 /// Bytes of one transaction: etcd takes 1.5 MiB.
 const BYTES: usize = 1 << 20;
 /// Transactions that are under way at a time.
-const AT_ONCE: usize = 8;
+const CONCURRENCY: usize = 8;
 /// How long a transaction may take, with all members that are asked.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Pins that expire within this time of each other share a lease.
 const LEASE_SHARED: u64 = 60 * 60;
 /// A pin is deleted by etcd itself so long after it has expired.
@@ -83,7 +83,7 @@ impl Import {
         let layout = Layout::new(&config.prefix);
         let (first, end) = layout.clusters();
         let any = GetOptions::new().with_range(end).with_limit(1).with_keys_only();
-        let found = members.get(Instant::now() + PATIENCE, &first, Some(any)).await.map_err(failed)?;
+        let found = members.get(Instant::now() + TIMEOUT, &first, Some(any)).await.map_err(failed)?;
         if !found.kvs().is_empty() {
             return Err(Error::NotEmpty { prefix: config.prefix.clone() });
         }
@@ -146,14 +146,14 @@ impl Import {
         if self.operations.is_empty() {
             return Ok(());
         }
-        if self.under_way.len() == AT_ONCE {
+        if self.under_way.len() == CONCURRENCY {
             self.wait().await?;
         }
         // Each key is written once, so sending a transaction again changes nothing.
         let txn = Txn::new().and_then(std::mem::take(&mut self.operations));
         self.bytes = 0;
         let members = self.members.clone();
-        self.under_way.spawn(async move { members.txn(Instant::now() + PATIENCE, &txn).await.map(drop) });
+        self.under_way.spawn(async move { members.txn(Instant::now() + TIMEOUT, &txn).await.map(drop) });
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl Import {
         }
         let end = Timestamp(((hour + 1) * LEASE_SHARED + LEASE_MARGIN) * 1_000_000);
         let lease =
-            self.members.lease(Instant::now() + PATIENCE, end.since(self.now)).await.map_err(failed)?;
+            self.members.lease(Instant::now() + TIMEOUT, end.since(self.now)).await.map_err(failed)?;
         self.leases.insert(hour, lease);
         Ok(lease)
     }

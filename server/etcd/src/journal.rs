@@ -15,9 +15,9 @@ use tokio::time::{Instant, Sleep};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::layout::{Layout, TransactionId};
-use crate::load::Seen;
+use crate::load::ClusterVersion;
 use crate::members::Members;
-use crate::read_index::{Index, Indexer};
+use crate::read_index::{ReadIndexHandle, ReadIndexTask};
 use crate::stats::Counters;
 use crate::transaction::transaction;
 use crate::watch::{Delivery, Watch};
@@ -41,7 +41,7 @@ pub struct Etcd {
     lifetime: Duration,
     deliveries: mpsc::Receiver<Delivery>,
     /// The clusters in etcd, as far as they were delivered.
-    seen: HashMap<PinKey, Seen>,
+    versions: HashMap<PinKey, ClusterVersion>,
     /// The clusters of the load that is under way.
     loading: HashSet<PinKey>,
     /// Everything up to here was delivered.
@@ -52,7 +52,7 @@ pub struct Etcd {
     pending: Option<(TransactionId, bool)>,
     lease: Option<(Instant, i64)>,
     taken_in: watch::Sender<i64>,
-    reads: Arc<Index>,
+    reads: Arc<ReadIndexHandle>,
     reload: Arc<Notify>,
     cut_off: watch::Receiver<bool>,
     /// Comparisons in a row that failed though nothing was delivered.
@@ -65,7 +65,7 @@ impl Etcd {
         let runtime = Handle::current();
         let layout = Layout::new(&config.prefix);
         let (sender, deliveries) = mpsc::channel(DELIVERIES);
-        let (askers, asked) = mpsc::unbounded_channel();
+        let (pending, asked) = mpsc::unbounded_channel();
         // Below every revision: until the store is loaded, nothing can be read.
         let (taken_in, wanted, cut_off) =
             (watch::Sender::new(-1), watch::Sender::new(0), watch::Sender::new(false));
@@ -78,10 +78,10 @@ impl Etcd {
             reload: reload.clone(),
         };
         let cut_off_seen = cut_off.subscribe();
-        let indexer = Indexer {
+        let indexer = ReadIndexTask {
             members: members.clone(),
             layout: layout.clone(),
-            askers: asked,
+            pending: asked,
             wanted,
             taken_in: taken_in.subscribe(),
             cut_off,
@@ -94,14 +94,14 @@ impl Etcd {
             layout,
             lifetime: config.lifetime,
             deliveries,
-            seen: HashMap::new(),
+            versions: HashMap::new(),
             loading: HashSet::new(),
             delivered: -1,
             backlog: Vec::new(),
             pending: None,
             lease: None,
             taken_in,
-            reads: Arc::new(Index { askers }),
+            reads: Arc::new(ReadIndexHandle { pending }),
             reload,
             cut_off: cut_off_seen,
             unexplained: 0,
@@ -127,11 +127,11 @@ impl Etcd {
     }
 
     /// Runs a request in the runtime, since the store's thread is none of it.
-    async fn ask<T: Send + 'static>(
+    async fn run_request<T: Send + 'static>(
         &self,
-        asked: impl Future<Output = Result<T, Failure>> + Send + 'static,
+        request: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
-        let answer = self.runtime.spawn(asked).await;
+        let answer = self.runtime.spawn(request).await;
         answer.unwrap_or_else(|err| Err(Failure::Final(format!("a request to etcd broke off: {err}"))))
     }
 
@@ -141,7 +141,7 @@ impl Etcd {
             Delivery::Page(clusters) => {
                 let note = |cluster: crate::load::Loaded| {
                     self.loading.insert(cluster.pin);
-                    self.seen.insert(cluster.pin, cluster.seen);
+                    self.versions.insert(cluster.pin, cluster.version);
                     cluster.into_foreign()
                 };
                 clusters.into_iter().flat_map(note).collect()
@@ -149,7 +149,7 @@ impl Etcd {
             Delivery::Loaded(revision) => {
                 let loaded = std::mem::take(&mut self.loading);
                 self.delivered = self.delivered.max(revision);
-                let gone = self.seen.extract_if(|pin, _| !loaded.contains(pin));
+                let gone = self.versions.extract_if(|pin, _| !loaded.contains(pin));
                 gone.map(|(pin, _)| Foreign::Cluster { pin, entry: None, expired: false }).collect()
             }
             Delivery::Revision(revision) => {
@@ -157,10 +157,10 @@ impl Etcd {
                 if let (Some((pending, delivered)), Some(id)) = (&mut self.pending, &revision.transaction) {
                     *delivered |= pending == id;
                 }
-                for (pin, seen) in revision.seen {
-                    match seen {
-                        Some(seen) => drop(self.seen.insert(pin, seen)),
-                        None => drop(self.seen.remove(&pin)),
+                for (pin, version) in revision.versions {
+                    match version {
+                        Some(version) => drop(self.versions.insert(pin, version)),
+                        None => drop(self.versions.remove(&pin)),
                     }
                 }
                 revision.foreign
@@ -187,8 +187,8 @@ impl Etcd {
 
     /// Whether a cluster is in etcd, as far as was delivered.
     #[cfg(test)]
-    pub(crate) fn has_seen(&self, pin: PinKey) -> bool {
-        self.seen.contains_key(&pin)
+    pub(crate) fn has_cluster(&self, pin: PinKey) -> bool {
+        self.versions.contains_key(&pin)
     }
 
     /// The lease for pins that are made now.
@@ -199,7 +199,7 @@ impl Etcd {
             return Ok(lease);
         }
         let (members, lasts) = (self.members.clone(), self.lifetime + LEASE_MARGIN + LEASE_SHARED);
-        let lease = self.ask(async move { members.lease(deadline, lasts).await }).await?;
+        let lease = self.run_request(async move { members.lease(deadline, lasts).await }).await?;
         self.lease = Some((Instant::now(), lease));
         Ok(lease)
     }
@@ -208,7 +208,7 @@ impl Etcd {
         let begun = Instant::now();
         let deadline = begun + COMMIT_TIME;
         let undone = |failure: Failure| CommitError::Undone(failure.refused());
-        let is_new = |pin: PinKey| !self.seen.contains_key(&pin);
+        let is_new = |pin: PinKey| !self.versions.contains_key(&pin);
         let makes = changes.of_clusters().any(|(pin, change)| {
             is_new(pin) && matches!(change, pairing_core::store::ClusterChange::Put { .. })
         });
@@ -216,11 +216,11 @@ impl Etcd {
         let mut id = TransactionId::default();
         getrandom::fill(&mut id)
             .map_err(|err| CommitError::Undone(Refused::Failed(format!("no random numbers: {err}"))))?;
-        let txn = transaction(&self.layout, &self.seen, changes, &id, lease);
+        let txn = transaction(&self.layout, &self.versions, changes, &id, lease);
         self.pending = Some((id, false));
         let members = self.members.clone();
         // It may be sent more than once, when an answer is lost. It happens once, since it changes what it compares.
-        let answer = self.ask(async move { members.txn(deadline, &txn).await }).await;
+        let answer = self.run_request(async move { members.txn(deadline, &txn).await }).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(Failure::LeaseGone) => {
@@ -240,7 +240,7 @@ impl Etcd {
                 )));
             }
             if wrote {
-                self.members.counters.committed(begun.elapsed());
+                self.members.counters.update(|stats| stats.add_commit(begun.elapsed()));
             }
             return Ok(());
         }
@@ -254,10 +254,10 @@ impl Etcd {
         self.deliver(head.unwrap_or(0), deadline).await;
         if self.pending.is_some_and(|(_, delivered)| delivered) {
             // An answer was lost: it had happened when it was sent before.
-            self.members.counters.committed(begun.elapsed());
+            self.members.counters.update(|stats| stats.add_commit(begun.elapsed()));
             return Ok(());
         }
-        self.members.counters.conflicted();
+        self.members.counters.update(|stats| stats.conflicts += 1);
         if self.delivered == before {
             // What has changed was not written by this service: a lease has ended, or an admin has been at work.
             self.unexplained += 1;

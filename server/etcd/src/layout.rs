@@ -31,7 +31,7 @@ pub(crate) struct Layout {
 
 /// What a key stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RecordKey {
     Format,
     Head,
     Cluster(PinKey),
@@ -89,30 +89,30 @@ impl Layout {
     }
 
     /// What a key stands for; `None`: it is none of ours.
-    pub(crate) fn place(&self, key: &[u8]) -> Option<Place> {
+    pub(crate) fn parse(&self, key: &[u8]) -> Option<RecordKey> {
         let rest = str::from_utf8(key).ok()?.strip_prefix(&*self.prefix)?;
         match rest {
-            "format" => return Some(Place::Format),
-            "head" => return Some(Place::Head),
+            "format" => return Some(RecordKey::Format),
+            "head" => return Some(RecordKey::Head),
             _ => {}
         }
         let rest = rest.strip_prefix("p/")?;
         let (pin, rest) = rest.split_once('/').map_or((rest, None), |(pin, rest)| (pin, Some(rest)));
         let pin = PinKey::from_bytes(pin.as_bytes().try_into().ok()?)?;
-        let Some(rest) = rest else { return Some(Place::Cluster(pin)) };
+        let Some(rest) = rest else { return Some(RecordKey::Cluster(pin)) };
         match rest.split_once('/')? {
-            ("k", id) if id.len() == 16 => Some(Place::Key(pin, Id::from_str_radix(id, 16).ok()?)),
-            ("n", id) if !id.is_empty() => Some(Place::Node(pin, id.into())),
+            ("k", id) if id.len() == 16 => Some(RecordKey::Key(pin, Id::from_str_radix(id, 16).ok()?)),
+            ("n", id) if !id.is_empty() => Some(RecordKey::Node(pin, id.into())),
             _ => None,
         }
     }
 
     /// What a key stands for, without the pin: for messages.
     pub(crate) fn shown(&self, key: &[u8]) -> String {
-        match self.place(key) {
-            Some(Place::Key(pin, id)) => format!("{}p/{:?}/k/{id:016x}", self.prefix, pin),
-            Some(Place::Node(pin, _)) => format!("{}p/{:?}/n/…", self.prefix, pin),
-            Some(Place::Cluster(pin)) => format!("{}p/{:?}", self.prefix, pin),
+        match self.parse(key) {
+            Some(RecordKey::Key(pin, id)) => format!("{}p/{:?}/k/{id:016x}", self.prefix, pin),
+            Some(RecordKey::Node(pin, _)) => format!("{}p/{:?}/n/…", self.prefix, pin),
+            Some(RecordKey::Cluster(pin)) => format!("{}p/{:?}", self.prefix, pin),
             _ => self.prefix.to_string(),
         }
     }
@@ -207,13 +207,13 @@ mod tests {
         let layout = Layout::new("/x/");
         let pin = pin(b"enico1qq0oey");
         for (key, place) in [
-            (layout.format(), Place::Format),
-            (layout.head(), Place::Head),
-            (layout.cluster(pin), Place::Cluster(pin)),
-            (layout.key(pin, 0x2a), Place::Key(pin, 0x2a)),
-            (layout.node(pin, "n.1"), Place::Node(pin, "n.1".into())),
+            (layout.format(), RecordKey::Format),
+            (layout.head(), RecordKey::Head),
+            (layout.cluster(pin), RecordKey::Cluster(pin)),
+            (layout.key(pin, 0x2a), RecordKey::Key(pin, 0x2a)),
+            (layout.node(pin, "n.1"), RecordKey::Node(pin, "n.1".into())),
         ] {
-            assert_eq!(layout.place(key.as_bytes()), Some(place), "{key}");
+            assert_eq!(layout.parse(key.as_bytes()), Some(place), "{key}");
         }
         for other in [
             "/x",
@@ -225,7 +225,7 @@ mod tests {
             "/x/p/enico1qq0oey/",
             "/x/p/enico1qq0oey/k/1",
         ] {
-            assert_eq!(layout.place(other.as_bytes()), None, "{other}");
+            assert_eq!(layout.parse(other.as_bytes()), None, "{other}");
         }
     }
 

@@ -24,4 +24,4 @@ pub use copy::{Import, export};
 pub use error::Error;
 pub use journal::Etcd;
 pub use start::connect;
-pub use stats::{BOUNDS, Counters, Figures};
+pub use stats::{BOUNDS, Counters, JournalStats};

@@ -8,7 +8,7 @@ use pairing_core::store::{Entry, Foreign, Node, NumberedKey, PinKey};
 use tokio::time::Instant;
 
 use crate::error::{Error, Failure};
-use crate::layout::{ClusterRecord, Layout, Place, decode_key, decode_node};
+use crate::layout::{ClusterRecord, Layout, RecordKey, decode_key, decode_node};
 use crate::members::Members;
 
 /// Keys of the first page. For each page etcd counts all keys that are left, so pages grow while they are small.
@@ -20,7 +20,7 @@ const PAGE_TIME: Duration = Duration::from_secs(10);
 
 /// What is known of a cluster in etcd, besides what the store keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct ClusterVersion {
     /// The revision of its record.
     pub(crate) revision: i64,
     /// The lease of its records; 0: none.
@@ -31,7 +31,7 @@ pub(crate) struct Seen {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) pin: PinKey,
-    pub(crate) seen: Seen,
+    pub(crate) version: ClusterVersion,
     pub(crate) record: ClusterRecord,
     pub(crate) keys: Vec<NumberedKey>,
     pub(crate) nodes: Vec<Arc<Node>>,
@@ -128,21 +128,21 @@ impl<'a> Pages<'a> {
 
     /// Adds a record, which comes in the order of the keys, to its cluster; `None`: it cannot be read.
     fn add(&mut self, record: &KeyValue, whole: &mut Vec<Loaded>) -> Option<()> {
-        match self.layout.place(record.key())? {
-            Place::Cluster(pin) => {
-                let seen = Seen { revision: record.mod_revision(), lease: record.lease() };
+        match self.layout.parse(record.key())? {
+            RecordKey::Cluster(pin) => {
+                let version = ClusterVersion { revision: record.mod_revision(), lease: record.lease() };
                 let (decoded, keys, nodes) = (ClusterRecord::decode(record.value())?, Vec::new(), Vec::new());
-                whole.extend(self.cluster.replace(Loaded { pin, seen, record: decoded, keys, nodes }));
+                whole.extend(self.cluster.replace(Loaded { pin, version, record: decoded, keys, nodes }));
             }
-            Place::Key(pin, id) => {
+            RecordKey::Key(pin, id) => {
                 let key = decode_key(record.value())?;
                 self.open(pin)?.keys.push(NumberedKey { id, key, charge: None });
             }
-            Place::Node(pin, id) => {
+            RecordKey::Node(pin, id) => {
                 let node = decode_node(&id, record.value())?;
                 self.open(pin)?.nodes.push(node);
             }
-            Place::Format | Place::Head => return None,
+            RecordKey::Format | RecordKey::Head => return None,
         }
         Some(())
     }

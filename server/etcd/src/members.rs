@@ -106,33 +106,33 @@ impl Members {
     ///
     /// # Errors
     /// What it answers instead, or that it does not answer.
-    pub(crate) async fn ask<T, F>(&self, member: usize, ask: impl FnOnce(Client) -> F) -> Result<T, Failure>
+    pub(crate) async fn call<T, F>(&self, member: usize, call: impl FnOnce(Client) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
-        let asked = timeout(ATTEMPT, async { Ok(ask(self.members[member].client().await?).await?) });
-        asked.await.unwrap_or_else(|_| Err(no_answer()))
+        let called = timeout(ATTEMPT, async { Ok(call(self.members[member].client().await?).await?) });
+        called.await.unwrap_or_else(|_| Err(no_answer()))
     }
 
     /// Asks one member after the other until `deadline`.
     ///
     /// # Errors
     /// What the last one answers instead.
-    pub(crate) async fn ask_any<T, F>(
+    pub(crate) async fn call_any<T, F>(
         &self,
         deadline: Instant,
-        ask: impl Fn(Client) -> F,
+        call: impl Fn(Client) -> F,
     ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         loop {
             let member = self.current();
-            let answer = timeout_at(deadline, self.ask(member, &ask)).await;
+            let answer = timeout_at(deadline, self.call(member, &call)).await;
             match answer.unwrap_or_else(|_| Err(no_answer())) {
                 Err(Failure::Unreachable(problem)) => {
                     self.leave(member);
-                    self.counters.retried();
+                    self.counters.update(|stats| stats.retries += 1);
                     log::debug!("{}: {problem}", self.members[member].url);
                     if Instant::now() + PAUSE >= deadline {
                         return Err(Failure::Unreachable(format!("{}: {problem}", self.members[member].url)));
@@ -150,15 +150,15 @@ impl Members {
         key: &str,
         options: Option<GetOptions>,
     ) -> Result<GetResponse, Failure> {
-        let ask = |client: Client| {
+        let get = |client: Client| {
             let (key, options) = (key.to_owned(), options.clone());
             async move { client.kv_client().max_decoding_message_size(MESSAGE).get(key, options).await }
         };
-        self.ask_any(deadline, ask).await
+        self.call_any(deadline, get).await
     }
 
     pub(crate) async fn txn(&self, deadline: Instant, txn: &Txn) -> Result<TxnResponse, Failure> {
-        self.ask_any(deadline, |client: Client| {
+        self.call_any(deadline, |client: Client| {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         })
@@ -172,7 +172,7 @@ impl Members {
             let mut leases: LeaseClient = client.lease_client();
             leases.grant(seconds, None).await
         };
-        self.ask_any(deadline, grant).await.map(|granted| granted.id())
+        self.call_any(deadline, grant).await.map(|granted| granted.id())
     }
 
     /// What a failure with a member means for the start; `None`: it may go away.

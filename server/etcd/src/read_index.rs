@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::error::Failure;
 use crate::layout::Layout;
 use crate::members::Members;
+use crate::stats::micros;
 
 /// How long a read may wait. With what one attempt may take it is less than the five seconds that are promised.
 const LONGEST: Duration = Duration::from_millis(3500);
@@ -26,19 +27,19 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// One that waits, and since when.
-type Asker = (Instant, oneshot::Sender<Result<(), Refused>>);
+/// A read that waits, and since when.
+type PendingRead = (Instant, oneshot::Sender<Result<(), Refused>>);
 
 /// The store's side.
-pub(crate) struct Index {
-    pub(crate) askers: mpsc::UnboundedSender<Asker>,
+pub(crate) struct ReadIndexHandle {
+    pub(crate) pending: mpsc::UnboundedSender<PendingRead>,
 }
 
-impl ReadIndex for Index {
+impl ReadIndex for ReadIndexHandle {
     fn reached(&self) -> Pin<Box<dyn Future<Output = Result<(), Refused>> + Send + '_>> {
-        let (asker, answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         let closed = || Refused::Unreachable("the journal is closed".to_owned());
-        let asked = self.askers.send((Instant::now(), asker)).map_err(|_| closed());
+        let asked = self.pending.send((Instant::now(), sender)).map_err(|_| closed());
         Box::pin(async move {
             asked?;
             answer.await.unwrap_or_else(|_| Err(closed()))
@@ -47,10 +48,10 @@ impl ReadIndex for Index {
 }
 
 /// The task's side.
-pub(crate) struct Indexer {
+pub(crate) struct ReadIndexTask {
     pub(crate) members: Arc<Members>,
     pub(crate) layout: Layout,
-    pub(crate) askers: mpsc::UnboundedReceiver<Asker>,
+    pub(crate) pending: mpsc::UnboundedReceiver<PendingRead>,
     /// The newest revision that etcd is known to have.
     pub(crate) wanted: watch::Sender<i64>,
     /// What readers can see.
@@ -59,30 +60,33 @@ pub(crate) struct Indexer {
     pub(crate) cut_off: watch::Sender<bool>,
 }
 
-impl Indexer {
+impl ReadIndexTask {
     /// Answers until the store is closed.
     pub(crate) async fn run(mut self) {
-        let mut waiting: Vec<Asker> = Vec::new();
+        let mut waiting: Vec<PendingRead> = Vec::new();
         let mut reached = Instant::now();
         loop {
             if waiting.is_empty() {
-                match timeout(HEARTBEAT, self.askers.recv()).await {
-                    Ok(Some(asker)) => waiting.push(asker),
+                match timeout(HEARTBEAT, self.pending.recv()).await {
+                    Ok(Some(read)) => waiting.push(read),
                     Ok(None) => return,
                     Err(_) => {}
                 }
             }
-            while let Ok(asker) = self.askers.try_recv() {
-                waiting.push(asker);
+            while let Ok(read) = self.pending.try_recv() {
+                waiting.push(read);
             }
             match self.attempt().await {
                 Ok(()) => {
                     reached = Instant::now();
                     self.set_cut_off(false);
-                    self.members.counters.read(waiting.len());
-                    for (_, asker) in waiting.drain(..) {
+                    self.members.counters.update(|stats| {
+                        stats.read_indexes += 1;
+                        stats.reads += waiting.len() as u64;
+                    });
+                    for (_, read) in waiting.drain(..) {
                         // One that is gone does not want to know.
-                        let _ = asker.send(Ok(()));
+                        let _ = read.send(Ok(()));
                     }
                 }
                 Err(failure) => {
@@ -90,8 +94,8 @@ impl Indexer {
                         self.set_cut_off(true);
                     }
                     let refused = failure.refused();
-                    for (_, asker) in waiting.extract_if(.., |(since, _)| since.elapsed() > LONGEST) {
-                        let _ = asker.send(Err(refused.clone()));
+                    for (_, read) in waiting.extract_if(.., |(since, _)| since.elapsed() > LONGEST) {
+                        let _ = read.send(Err(refused.clone()));
                     }
                     sleep(PAUSE).await;
                 }
@@ -110,7 +114,7 @@ impl Indexer {
             newer
         });
         let seen = timeout(ATTEMPT, self.taken_in.wait_for(|taken_in| *taken_in >= revision)).await;
-        self.members.counters.lagged(begun.elapsed());
+        self.members.counters.update(|stats| stats.lag_micros = micros(begun.elapsed()));
         match seen {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(Failure::Unreachable("the journal is closed".to_owned())),
@@ -119,7 +123,7 @@ impl Indexer {
     }
 
     fn set_cut_off(&self, cut_off: bool) {
-        self.members.counters.set_cut_off(cut_off);
+        self.members.counters.update(|stats| stats.cut_off = cut_off);
         self.cut_off.send_if_modified(|before| std::mem::replace(before, cut_off) != cut_off);
     }
 }

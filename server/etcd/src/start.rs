@@ -31,13 +31,13 @@ pub(crate) async fn find(config: &Config) -> Result<Arc<Members>, Error> {
     let deadline = Instant::now() + config.timeout;
     let mut said = false;
     loop {
-        let problems = match look(&members).await {
+        let problems = match check_members(&members).await {
             Ok(()) => match claim(&members, config).await? {
                 None => return Ok(members),
                 Some(failure) => failure.text().to_owned(),
             },
-            Err(Look::Final(err)) => return Err(err),
-            Err(Look::Later(problems)) => problems,
+            Err(CheckError::Final(err)) => return Err(err),
+            Err(CheckError::Retry(problems)) => problems,
         };
         if Instant::now() + PAUSE >= deadline {
             return Err(Error::Unreachable { seconds: config.timeout.as_secs(), problems });
@@ -50,24 +50,24 @@ pub(crate) async fn find(config: &Config) -> Result<Arc<Members>, Error> {
 }
 
 /// What keeps the members from being used.
-enum Look {
+enum CheckError {
     Final(Error),
-    Later(String),
+    Retry(String),
 }
 
 /// Asks each member which cluster it belongs to. One that answers is enough, since the others may be gone for now.
-async fn look(members: &Members) -> Result<(), Look> {
+async fn check_members(members: &Members) -> Result<(), CheckError> {
     let (mut problems, mut found, mut err) = (Vec::new(), None::<(u64, usize)>, None);
     for member in 0..members.count() {
         let status =
-            members.ask(member, |client| async move { client.maintenance_client().status().await }).await;
+            members.call(member, |client| async move { client.maintenance_client().status().await }).await;
         match status {
             Ok(status) => {
                 let cluster = status.header().map_or(0, ResponseHeader::cluster_id);
                 match found {
                     Some((other, first)) if other != cluster => {
                         let (one, other) = (members.url(first).to_owned(), members.url(member).to_owned());
-                        return Err(Look::Final(Error::TwoClusters { one, other }));
+                        return Err(CheckError::Final(Error::TwoClusters { one, other }));
                     }
                     Some(_) => {}
                     None => {
@@ -89,8 +89,8 @@ async fn look(members: &Members) -> Result<(), Look> {
             }
             Ok(())
         }
-        (_, Some(err)) => Err(Look::Final(err)),
-        (None, None) => Err(Look::Later(problems.join("; "))),
+        (_, Some(err)) => Err(CheckError::Final(err)),
+        (None, None) => Err(CheckError::Retry(problems.join("; "))),
     }
 }
 
@@ -106,20 +106,20 @@ async fn claim(members: &Members, config: &Config) -> Result<Option<Failure>, Er
     let format = layout.format();
     let free = || Compare::version(format.clone(), CompareOp::Equal, 0);
     let any = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
-    let look = Txn::new()
+    let check = Txn::new()
         .when([free()])
         .and_then([TxnOp::get(layout.prefix(), Some(any))])
         .or_else([TxnOp::get(format.clone(), None)]);
-    let looked = match members.txn(deadline, &look).await {
-        Ok(looked) => looked,
+    let checked = match members.txn(deadline, &check).await {
+        Ok(checked) => checked,
         Err(failure) => return failed(failure),
     };
-    let found = looked.op_responses().into_iter().find_map(|response| match response {
+    let found = checked.op_responses().into_iter().find_map(|response| match response {
         TxnOpResponse::Get(mut found) => found.take_kvs().pop(),
         _ => None,
     });
     match found {
-        Some(_) if looked.succeeded() => return Err(Error::Foreign { prefix: config.prefix.clone() }),
+        Some(_) if checked.succeeded() => return Err(Error::Foreign { prefix: config.prefix.clone() }),
         Some(found) if found.value() == FORMAT.as_bytes() => return Ok(None),
         Some(found) => {
             let found = String::from_utf8_lossy(found.value()).chars().take(20).collect();
@@ -127,7 +127,7 @@ async fn claim(members: &Members, config: &Config) -> Result<Option<Failure>, Er
         }
         None => {}
     }
-    // If another server is faster, the next look finds its format.
+    // If another server is faster, the next check finds its format.
     let claim = Txn::new().when([free()]).and_then([TxnOp::put(format, FORMAT, None)]);
     match members.txn(deadline, &claim).await {
         Ok(claimed) if claimed.succeeded() => Ok(None),

@@ -6,7 +6,7 @@ use etcd_client::{Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp};
 use pairing_core::store::{Changes, ClusterChange, Id, NumberedKey, PinKey};
 
 use crate::layout::{ClusterRecord, Layout, TransactionId, encode_head, encode_key, encode_node};
-use crate::load::Seen;
+use crate::load::ClusterVersion;
 
 /// Builds the transaction of a batch.
 ///
@@ -14,17 +14,17 @@ use crate::load::Seen;
 /// changed what was answered. Without changes it is a linearizable read.
 pub(crate) fn transaction(
     layout: &Layout,
-    seen: &HashMap<PinKey, Seen>,
+    versions: &HashMap<PinKey, ClusterVersion>,
     changes: &Changes,
     id: &TransactionId,
     new_lease: i64,
 ) -> Txn {
     let (mut compares, mut operations, mut expired) = (Vec::new(), Vec::new(), Vec::new());
     let mut compared = HashSet::new();
-    let lease_of = |pin| seen.get(&pin).map_or(new_lease, |seen| seen.lease);
+    let lease_of = |pin| versions.get(&pin).map_or(new_lease, |version| version.lease);
     for (pin, change) in changes.of_clusters() {
         compared.insert(pin);
-        let revision = seen.get(&pin).map_or(0, |seen| seen.revision);
+        let revision = versions.get(&pin).map_or(0, |version| version.revision);
         // One that is not there has revision 0.
         compares.push(Compare::mod_revision(layout.cluster(pin), CompareOp::Equal, revision));
         match change {

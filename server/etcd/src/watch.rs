@@ -11,14 +11,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::error::Failure;
-use crate::layout::{ClusterRecord, Layout, Place, TransactionId, decode_head, decode_key, decode_node};
-use crate::load::{LoadError, Loaded, Pages, Seen};
+use crate::layout::{ClusterRecord, Layout, RecordKey, TransactionId, decode_head, decode_key, decode_node};
+use crate::load::{ClusterVersion, LoadError, Loaded, Pages};
 use crate::members::Members;
 
 /// How long a watch may take to deliver what etcd is known to have.
-const PATIENCE: Duration = Duration::from_secs(1);
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a member may take to begin a watch.
-const BEGIN: Duration = Duration::from_secs(2);
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Largest message of a watch, in bytes.
@@ -40,7 +40,7 @@ pub(crate) enum Delivery {
 pub(crate) struct Revision {
     pub(crate) revision: i64,
     pub(crate) transaction: Option<TransactionId>,
-    pub(crate) seen: Vec<(PinKey, Option<Seen>)>,
+    pub(crate) versions: Vec<(PinKey, Option<ClusterVersion>)>,
     pub(crate) foreign: Vec<Foreign>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Watch {
 }
 
 /// Why a watch ended.
-enum End {
+enum WatchEnd {
     /// It goes on at another member.
     Lost(String),
     /// What comes next was compacted, or is not what this service writes.
@@ -87,19 +87,19 @@ impl Watch {
             };
             let mut reached = from;
             let member = self.members.current();
-            let begun = self.members.counters.figures().watches;
+            let begun = self.members.counters.stats().watches;
             match self.watch(member, &mut reached).await {
-                End::Closed => return,
-                End::Lost(why) => {
+                WatchEnd::Closed => return,
+                WatchEnd::Lost(why) => {
                     // Until one has begun again, the log says it once.
-                    let had_begun = self.members.counters.figures().watches > begun;
+                    let had_begun = self.members.counters.stats().watches > begun;
                     let level = if had_begun || !lost { log::Level::Warn } else { log::Level::Debug };
                     log::log!(level, "{}: the watch was lost: {why}", self.members.url(member));
                     lost = true;
                     self.members.leave(member);
                     delivered = Some(reached);
                 }
-                End::Reload(why) => {
+                WatchEnd::Reload(why) => {
                     log::warn!("{}: the store is loaded again: {why}", self.members.url(member));
                     delivered = None;
                 }
@@ -112,7 +112,7 @@ impl Watch {
     }
 
     async fn load(&mut self) -> Result<i64, LoadError> {
-        self.members.counters.reloaded();
+        self.members.counters.update(|stats| stats.reloads += 1);
         let mut pages = Pages::new(&self.members, &self.layout);
         while let Some(page) = pages.next().await? {
             // A journal that is closed is noticed later.
@@ -123,46 +123,46 @@ impl Watch {
     }
 
     /// Watches one member from the revision after `reached` on.
-    async fn watch(&mut self, member: usize, reached: &mut i64) -> End {
+    async fn watch(&mut self, member: usize, reached: &mut i64) -> WatchEnd {
         let mut stream = match self.begin(member, *reached + 1).await {
             Ok(stream) => stream,
-            Err(failure) => return End::Lost(failure.text().to_owned()),
+            Err(failure) => return WatchEnd::Lost(failure.text().to_owned()),
         };
-        self.members.counters.watched();
-        let mut looks = interval(PATIENCE / 4);
+        self.members.counters.update(|stats| stats.watches += 1);
+        let mut checks = interval(STALL_TIMEOUT / 4);
         let mut progress = Instant::now();
         loop {
             tokio::select! {
                 message = stream.message() => match message {
                     Ok(Some(response)) if response.canceled() => {
                         return if response.compact_revision() > 0 {
-                            End::Reload(format!("revisions up to {} were compacted", response.compact_revision()))
+                            WatchEnd::Reload(format!("revisions up to {} were compacted", response.compact_revision()))
                         } else {
-                            End::Lost(response.cancel_reason().to_owned())
+                            WatchEnd::Lost(response.cancel_reason().to_owned())
                         };
                     }
                     Ok(Some(response)) => {
                         progress = Instant::now();
                         match self.deliver(&response, reached).await {
                             Ok(true) => {}
-                            Ok(false) => return End::Closed,
-                            Err(why) => return End::Reload(why),
+                            Ok(false) => return WatchEnd::Closed,
+                            Err(why) => return WatchEnd::Reload(why),
                         }
                     }
-                    Ok(None) => return End::Lost("the member has ended it".to_owned()),
-                    Err(err) => return End::Lost(Failure::from(err).text().to_owned()),
+                    Ok(None) => return WatchEnd::Lost("the member has ended it".to_owned()),
+                    Err(err) => return WatchEnd::Lost(Failure::from(err).text().to_owned()),
                 },
-                _ = looks.tick() => {
+                _ = checks.tick() => {
                     if self.deliveries.is_closed() {
-                        return End::Closed;
+                        return WatchEnd::Closed;
                     }
                     if *self.wanted.borrow() <= *reached {
                         progress = Instant::now();
-                    } else if progress.elapsed() > PATIENCE {
-                        return End::Lost("it does not deliver what etcd has".to_owned());
+                    } else if progress.elapsed() > STALL_TIMEOUT {
+                        return WatchEnd::Lost("it does not deliver what etcd has".to_owned());
                     }
                 }
-                () = self.reload.notified() => return End::Reload("a record does not agree with it".to_owned()),
+                () = self.reload.notified() => return WatchEnd::Reload("a record does not agree with it".to_owned()),
             }
         }
     }
@@ -171,7 +171,7 @@ impl Watch {
         let client = self.members.client(member).await?;
         let options = WatchOptions::new().with_prefix().with_start_revision(from);
         let mut watches = client.watch_client().max_decoding_message_size(MESSAGE);
-        let begun = timeout(BEGIN, watches.watch(self.layout.prefix(), Some(options))).await;
+        let begun = timeout(BEGIN_TIMEOUT, watches.watch(self.layout.prefix(), Some(options))).await;
         Ok(begun.unwrap_or_else(|_| Err(etcd_client::Error::WatchError("no answer".to_owned())))?)
     }
 
@@ -200,26 +200,26 @@ impl Watch {
         let mut clusters: HashMap<PinKey, ClusterEvents> = HashMap::new();
         for event in events {
             let Some(kv) = event.kv() else { continue };
-            let place = self.layout.place(kv.key());
+            let place = self.layout.parse(kv.key());
             let damaged = || format!("the record {} is damaged", self.layout.shown(kv.key()));
             let put = event.event_type() == EventType::Put;
             match place {
-                Some(Place::Head) if put => {
+                Some(RecordKey::Head) if put => {
                     let (transaction, gone) = decode_head(kv.value()).ok_or_else(damaged)?;
                     revision.transaction = Some(transaction);
                     expired = gone;
                 }
-                Some(Place::Cluster(pin)) => {
+                Some(RecordKey::Cluster(pin)) => {
                     let record = match put {
                         true => Some((
                             ClusterRecord::decode(kv.value()).ok_or_else(damaged)?,
-                            Seen { revision: kv.mod_revision(), lease: kv.lease() },
+                            ClusterVersion { revision: kv.mod_revision(), lease: kv.lease() },
                         )),
                         false => None,
                     };
                     clusters.entry(pin).or_default().record = Some(record);
                 }
-                Some(Place::Key(pin, id)) => {
+                Some(RecordKey::Key(pin, id)) => {
                     let cluster = clusters.entry(pin).or_default();
                     if put {
                         let key = decode_key(kv.value()).ok_or_else(damaged)?;
@@ -228,14 +228,14 @@ impl Watch {
                         cluster.deleted.push(id);
                     }
                 }
-                Some(Place::Node(pin, id)) => {
+                Some(RecordKey::Node(pin, id)) => {
                     let node = match put {
                         true => Some(decode_node(&id, kv.value()).ok_or_else(damaged)?),
                         false => None,
                     };
                     clusters.entry(pin).or_default().nodes.push((id, node));
                 }
-                Some(Place::Head | Place::Format) => {}
+                Some(RecordKey::Head | RecordKey::Format) => {}
                 None => return Err(damaged()),
             }
         }
@@ -250,7 +250,7 @@ impl Watch {
 #[derive(Default)]
 struct ClusterEvents {
     /// Its record, if that has changed; in it `None` if the cluster is gone.
-    record: Option<Option<(ClusterRecord, Seen)>>,
+    record: Option<Option<(ClusterRecord, ClusterVersion)>>,
     set: Vec<NumberedKey>,
     deleted: Vec<Id>,
     nodes: Vec<(Box<str>, Option<Arc<Node>>)>,
@@ -260,13 +260,13 @@ impl ClusterEvents {
     fn add_to(self, revision: &mut Revision, pin: PinKey, expired: &[PinKey]) -> Result<(), String> {
         match self.record {
             Some(None) => {
-                revision.seen.push((pin, None));
+                revision.versions.push((pin, None));
                 let expired = expired.contains(&pin);
                 revision.foreign.push(Foreign::Cluster { pin, entry: None, expired });
                 return Ok(());
             }
-            Some(Some((ClusterRecord { created, expires, next_id }, seen))) => {
-                revision.seen.push((pin, Some(seen)));
+            Some(Some((ClusterRecord { created, expires, next_id }, version))) => {
+                revision.versions.push((pin, Some(version)));
                 revision.foreign.push(Foreign::NextId(next_id));
                 let (set, deleted) = (self.set, self.deleted);
                 revision.foreign.push(Foreign::Keys { pin, created, expires, set, deleted });

@@ -143,7 +143,7 @@ impl Collector for Counted {
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
-        journal::encode(encoder, &self.service.journal.figures())
+        journal::encode(encoder, &self.service.journal.stats())
     }
 }
 

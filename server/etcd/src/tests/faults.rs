@@ -194,7 +194,7 @@ fn what_a_commit_has_heard_before_it_failed_is_not_lost() {
     let pin = PinKey::of(&pin).unwrap();
     let foreign = RUNTIME.block_on(async {
         // As a commit waits for its revision, which does not come in time.
-        while !journal.has_seen(pin) {
+        while !journal.has_cluster(pin) {
             assert!(!journal.deliver(i64::MAX, Instant::now() + Duration::from_millis(20)).await);
         }
         journal.foreign().await
