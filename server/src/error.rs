@@ -175,6 +175,9 @@ impl Error {
     #[must_use]
     pub fn next_step(&self) -> &str {
         match self {
+            Self::Store(Refused::LaterFormat(_)) => {
+                "run the release that wrote it, or move the file away to begin with an empty store"
+            }
             Self::Store(_) => "look at the data directory: its owner, its free space, who else uses it",
             Self::Etcd(err) => etcd_next_step(err),
             Self::Listen { source, .. } => match source.kind() {

@@ -46,6 +46,9 @@ pub enum Refused {
     /// The journal cannot be reached now. The text is for the log, not for a client.
     #[error("the journal is unreachable: {0}")]
     Unreachable(String),
+    /// A later release has written the store's file, in a format that this one does not read. The text is for the log.
+    #[error("{0}")]
+    LaterFormat(String),
     /// The store itself failed. The text is for the log, not for a client.
     #[error("the store failed: {0}")]
     Failed(String),

@@ -225,7 +225,7 @@ impl From<Refused> for Refusal {
             Refused::OutOfMemory => Self::OutOfMemory,
             Refused::TooManyWaiters => Self::TooManyWaiters,
             Refused::ShuttingDown => Self::ShuttingDown,
-            Refused::NoSpace(_) | Refused::Unreachable(_) | Refused::Failed(_) => {
+            Refused::NoSpace(_) | Refused::Unreachable(_) | Refused::LaterFormat(_) | Refused::Failed(_) => {
                 log::error!("{refused}");
                 match refused {
                     Refused::NoSpace(_) => Self::NoSpace,

@@ -153,6 +153,7 @@ fn a_store_of_a_newer_release_is_refused_in_words(lab: &Lab, machine: &Machine<'
     let said = machine.sh("journalctl --no-pager --unit cernvm-pairing-server.service");
     assert!(said.contains("the file has format 999, this release reads formats up to"), "{said}");
     assert!(said.contains("run the release that wrote it"), "{said}");
+    assert!(!said.contains("look at the data directory"), "{said}");
     nothing_is_half_installed(machine.root());
     machine.sh(&format!("test -s {STORE}; rm {STORE}"));
 }

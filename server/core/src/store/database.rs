@@ -248,9 +248,8 @@ impl Records {
             Ok(None) => {
                 self.try_commit(&BTreeMap::new(), None, self.format).map_err(|err| self.explain(&err))
             }
-            Ok(Some(version)) => Err(Refused::Failed(format!(
-                "{}: the file has format {version}, this release reads formats up to {FORMAT}; \
-                 run the release that wrote it, or move the file away to begin with an empty store",
+            Ok(Some(version)) => Err(Refused::LaterFormat(format!(
+                "{}: the file has format {version}, this release reads formats up to {FORMAT}",
                 self.name
             ))),
             Err(Error::TableDoesNotExist(_) | Error::TableTypeMismatch { .. }) => Err(self.foreign()),
