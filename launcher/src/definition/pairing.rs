@@ -14,22 +14,29 @@ pub struct Pairing {
     pub url: Vec<String>,
     /// Tagged `pairing.secret`: the secret that seals the cluster's values.
     pub secret: Vec<String>,
+    /// Tagged `pairing.trust`: the line of the section by which the agents know the service,
+    /// `cvm_service_fingerprint=…` or `cvm_service_ca=…`; empty for a public certificate.
+    pub trust: Vec<String>,
 }
 
 impl Pairing {
     /// The tags that have a meaning.
-    pub const TAGS: [&str; 3] = ["pairing.pin", "pairing.url", "pairing.secret"];
+    pub const TAGS: [&str; 4] = ["pairing.pin", "pairing.url", "pairing.secret", "pairing.trust"];
+
+    fn all(&self) -> [&Vec<String>; 4] {
+        [&self.pin, &self.url, &self.secret, &self.trust]
+    }
 
     /// Whether a parameter is one of them.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        [&self.pin, &self.url, &self.secret].into_iter().flatten().any(|known| known == name)
+        self.all().into_iter().flatten().any(|known| known == name)
     }
 
     /// Whether a cluster of the type pairs at all.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        !(self.pin.is_empty() && self.url.is_empty() && self.secret.is_empty())
+        self.all().into_iter().any(|names| !names.is_empty())
     }
 
     fn add(&mut self, name: &str, tag: &str) {
@@ -37,6 +44,7 @@ impl Pairing {
             "pairing.pin" => &mut self.pin,
             "pairing.url" => &mut self.url,
             "pairing.secret" => &mut self.secret,
+            "pairing.trust" => &mut self.trust,
             _ => return,
         };
         if !names.iter().any(|known| known == name) {

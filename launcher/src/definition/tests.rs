@@ -213,7 +213,7 @@ resources:
             (Some(7), "Heat refuses the hard-coded value of size: could not convert string to float: 'many'"),
             (
                 Some(4),
-                "the tag pairing.pni of pin has no effect; there are pairing.pin, pairing.url, pairing.secret"
+                "the tag pairing.pni of pin has no effect; there are pairing.pin, pairing.url, pairing.secret, pairing.trust"
             ),
             (Some(5), "Heat refuses the parameter net: Range constraint invalid for string"),
         ]

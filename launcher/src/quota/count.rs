@@ -3,17 +3,13 @@
 use serde_json::Value;
 
 use super::Needs;
-use super::expression::{Given, Known, Scope};
 use crate::parameter::Number;
 use crate::stack::Stack;
+use crate::stack::expression::Scope;
 
 pub(super) fn needs(stack: &Stack) -> Needs {
     let mut count = Count { stack, needs: Needs::default() };
-    let scope = Scope::new(&stack.template, |name| match stack.parameters.get(name) {
-        Some(value) => Given::Known(Known { value: value.clone(), parameter: Some(name.to_owned()) }),
-        None => Given::Nothing,
-    });
-    count.resources(&scope, 1);
+    count.resources(&Scope::of_stack(stack), 1);
     count.needs
 }
 
@@ -72,11 +68,7 @@ impl Count<'_> {
             self.needs.uncounted.push(format!("what {name} consists of"));
             return;
         };
-        let inner = Scope::new(&template, |parameter| match properties.get(parameter) {
-            None => Given::Nothing,
-            Some(expression) => scope.value(expression).map_or(Given::Unknown, Given::Known),
-        });
-        self.resources(&inner, times);
+        self.resources(&scope.of_nested(&template, properties), times);
     }
 
     fn server(&mut self, name: &str, properties: &Value, scope: &Scope<'_>, times: u64) {

@@ -6,7 +6,6 @@
 //! outside of groups, and volumes that servers boot from.
 
 mod count;
-mod expression;
 mod limits;
 #[cfg(test)]
 mod tests;

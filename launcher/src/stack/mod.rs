@@ -1,6 +1,10 @@
 //! What Heat is asked for: the template of the components that are included, the files that it names, and the values of
 //! its parameters.
 
+mod contexts;
+#[cfg(test)]
+mod examples;
+pub(crate) mod expression;
 mod merge;
 #[cfg(test)]
 mod tests;
@@ -9,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+pub use contexts::Context;
 pub(crate) use merge::{parameters, template};
 
 use crate::component::Component;

@@ -1,33 +1,52 @@
 //! The values of a template's expressions, as far as they can be told before Heat creates anything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
+use super::Stack;
 use crate::parameter::{Type, python};
 
 /// A value that is known.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Known {
-    pub(super) value: Value,
+pub(crate) struct Known {
+    pub(crate) value: Value,
     /// The parameter of the outermost template that it is.
-    pub(super) parameter: Option<String>,
+    pub(crate) parameter: Option<String>,
 }
 
 /// What the expressions of a template see.
 #[derive(Debug)]
-pub(super) struct Scope<'a> {
-    pub(super) template: &'a Value,
+pub(crate) struct Scope<'a> {
+    pub(crate) template: &'a Value,
+    /// The contents of files by their addresses.
+    files: &'a BTreeMap<String, String>,
     /// Those that are not known are not in it.
-    pub(super) parameters: HashMap<&'a str, Known>,
+    pub(crate) parameters: HashMap<&'a str, Known>,
 }
 
 /// How deep expressions may lie in one another.
 const MAX_DEPTH: usize = 50;
 
 impl<'a> Scope<'a> {
-    /// The scope of a template: each parameter has what is given for it, or its default.
-    pub(super) fn new(template: &'a Value, given: impl Fn(&str) -> Given) -> Self {
+    /// What the template of a stack sees: the values of its parameters.
+    pub(crate) fn of_stack(stack: &'a Stack) -> Self {
+        Self::new(&stack.template, &stack.files, |name| match stack.parameters.get(name) {
+            Some(value) => Given::Known(Known { value: value.clone(), parameter: Some(name.to_owned()) }),
+            None => Given::Nothing,
+        })
+    }
+
+    /// What a template sees that is the type of a resource: the resource's properties are its parameters.
+    pub(crate) fn of_nested(&self, template: &'a Value, properties: &Value) -> Self {
+        Self::new(template, self.files, |name| match properties.get(name) {
+            None => Given::Nothing,
+            Some(expression) => self.value(expression).map_or(Given::Unknown, Given::Known),
+        })
+    }
+
+    /// Each parameter has what is given for it, or its default.
+    fn new(template: &'a Value, files: &'a BTreeMap<String, String>, given: impl Fn(&str) -> Given) -> Self {
         let mut parameters = HashMap::new();
         for (name, schema) in template["parameters"].as_object().into_iter().flatten() {
             let known = match given(name) {
@@ -47,16 +66,16 @@ impl<'a> Scope<'a> {
                 parameters.insert(name.as_str(), known);
             }
         }
-        Self { template, parameters }
+        Self { template, files, parameters }
     }
 
     /// The value of an expression; `None` when only Heat can tell.
-    pub(super) fn value(&self, expression: &Value) -> Option<Known> {
+    pub(crate) fn value(&self, expression: &Value) -> Option<Known> {
         self.at_depth(expression, 0)
     }
 
     /// Whether a resource is created, by its `condition`; one that cannot be told counts as true.
-    pub(super) fn condition(&self, resource: &Value) -> bool {
+    pub(crate) fn condition(&self, resource: &Value) -> bool {
         let condition = resource.get("condition");
         condition.and_then(|condition| self.is_true(condition, 0)) != Some(false)
     }
@@ -82,6 +101,7 @@ impl<'a> Scope<'a> {
         let plain = |value| Some(Known { value, parameter: None });
         match name {
             "get_param" => self.get_param(argument, depth),
+            "get_file" => plain(self.files.get(argument.as_str()?)?.as_str().into()),
             "list_join" => self.list_join(argument, depth).and_then(plain),
             "str_replace" => self.str_replace(argument, depth).and_then(plain),
             "if" => {
@@ -176,7 +196,7 @@ impl<'a> Scope<'a> {
 }
 
 /// What is given for a parameter.
-pub(super) enum Given {
+enum Given {
     Known(Known),
     /// Something that only Heat knows.
     Unknown,
