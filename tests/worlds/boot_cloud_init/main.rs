@@ -7,6 +7,7 @@
 //!     SEED=7 CONTEXTS=5000 cargo test -p cernvm-cluster-tests --test boot_cloud_init -- --ignored --nocapture
 
 mod boot;
+mod schema;
 mod shapes;
 
 use std::collections::BTreeMap;
