@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::url::ServiceUrl;
 use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
@@ -66,7 +65,7 @@ impl Server {
         let self_signed = matches!(config.tls, Some(Tls::SelfSigned { .. }));
         let certificate = config.tls.map(Certificate::load).transpose()?;
         let fingerprint = certificate.as_ref().filter(|_| self_signed).and_then(Certificate::fingerprint);
-        let page = Page::new(&settings(config.public_url.as_ref(), fingerprint.clone()));
+        let page = Page::new(config.public_url.as_ref());
         let announced = Announced { url: config.public_url.clone(), fingerprint };
         let budget = MemoryBudget::new(config.memory_budget);
         let limit = config.connections.min(connections_within(config.memory_budget));
@@ -229,14 +228,6 @@ fn budget_bytes(budget: &MemoryBudget, purpose: Purpose) -> usize {
     usize::try_from(budget.limit(purpose)).unwrap_or(usize::MAX)
 }
 
-/// What contexts say of this service: the lines of the ucernvm section for its URL and its key.
-fn settings(public_url: Option<&ServiceUrl>, fingerprint: Option<String>) -> Vec<String> {
-    let url = public_url.map(|url| format!("cvm_service_url={url}"));
-    // With plain http the TLS that the fingerprint is for ends elsewhere.
-    let fingerprint = fingerprint.filter(|_| public_url.is_none_or(ServiceUrl::is_secure));
-    url.into_iter().chain(fingerprint.map(|key| format!("cvm_service_fingerprint={key}"))).collect()
-}
-
 /// What is to be said of a store that was larger than the budget when it was loaded. All of it is loaded: a key that is
 /// there has to be found.
 fn over_budget(bytes: usize, limit: usize) -> Option<String> {
@@ -287,6 +278,8 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::task::{JoinHandle, yield_now};
     use tokio::time::Instant;
+
+    use protocol::url::ServiceUrl;
 
     use super::*;
     use client::Pins;

@@ -4,7 +4,7 @@
 //! service under test.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use base64::Engine as _;
@@ -21,6 +21,7 @@ use crate::wait::until;
 pub const TAB: &str = "\u{e004}";
 /// The key that presses a button.
 pub const ENTER: &str = "\u{e007}";
+const CONTROL: &str = "\u{e009}";
 
 /// More presses of the tabulator than any page here has stops.
 const STOPS: usize = 60;
@@ -76,6 +77,8 @@ impl Browser {
         }}});
         let session = browser.ask("POST", "/session", &wanted);
         browser.session = session["sessionId"].as_str().expect("a session has a name").to_owned();
+        let downloads = json!({"behavior": "allow", "downloadPath": browser.downloads()});
+        browser.devtools("Browser.setDownloadBehavior", &downloads);
         browser
     }
 
@@ -98,7 +101,7 @@ impl Browser {
     #[must_use]
     pub fn text(&self, id: &str) -> String {
         let shown = format!(
-            "const it = document.getElementById('{id}'); return it.checkVisibility() ? it.innerText : ''"
+            "const it = document.getElementById('{id}'); return it.checkVisibility() ? it.innerText ?? it.textContent : ''"
         );
         let text = self.script(&shown);
         text.as_str().unwrap_or_default().to_owned()
@@ -140,9 +143,63 @@ impl Browser {
         panic!("the keyboard does not lead to {stop}");
     }
 
-    /// Says yes to the question that the page asks.
-    pub fn accept(&self) {
-        self.command("alert/accept", &json!({}));
+    /// Waits until a piece of script returns true; `what` completes "gave up waiting until".
+    pub fn wait_until(&self, what: &str, script: &str) {
+        until(what, || (self.script(script) == true).then_some(()));
+    }
+
+    /// Gives the field that has an id the focus, with what stands in it selected.
+    pub fn enter(&self, id: &str) {
+        self.script(&format!("const it = document.getElementById('{id}'); it.focus(); it.select()"));
+    }
+
+    /// Presses a key while Control is held.
+    pub fn press_with_control(&self, key: &str) {
+        let act = |act: &str, key: &str| json!({"type": act, "value": key});
+        let actions =
+            [act("keyDown", CONTROL), act("keyDown", key), act("keyUp", key), act("keyUp", CONTROL)];
+        self.command("actions", &json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}));
+    }
+
+    /// Gives a field for files, which may be hidden, the path of one.
+    ///
+    /// # Panics
+    /// When there is no such field.
+    pub fn choose(&self, id: &str, file: &Path) {
+        let element = self.element(&format!("#{id}"));
+        self.command(&format!("element/{element}/value"), &json!({ "text": file.display().to_string() }));
+    }
+
+    /// What was downloaded under this name, once it is there whole.
+    #[must_use]
+    pub fn downloaded(&self, name: &str) -> String {
+        let path = self.downloads().join(name);
+        until(&format!("{name} is downloaded"), || {
+            std::fs::read_to_string(&path).ok().filter(|text| !text.is_empty())
+        })
+    }
+
+    fn downloads(&self) -> PathBuf {
+        self.profile.path().join("downloads")
+    }
+
+    /// Runs no script of pages from now on.
+    pub fn disable_scripts(&self) {
+        self.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
+    }
+
+    /// Presses an element as a mouse does; `selector` is a CSS selector.
+    ///
+    /// # Panics
+    /// When there is no such element.
+    pub fn click(&self, selector: &str) {
+        self.command(&format!("element/{}/click", self.element(selector)), &json!({}));
+    }
+
+    fn element(&self, selector: &str) -> String {
+        let found = self.command("element", &json!({"using": "css selector", "value": selector}));
+        let element = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
+        element.unwrap_or_else(|| panic!("there is no {selector}")).to_owned()
     }
 
     /// Gives the page a screen of this width and height, in CSS pixels, as a phone has it.
@@ -153,7 +210,12 @@ impl Browser {
 
     /// Prefers `dark` or `light`.
     pub fn prefer(&self, scheme: &str) {
-        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.emulate("", "prefers-color-scheme", scheme);
+    }
+
+    /// Shows the page as a medium does, `print` for one, to a person who prefers something.
+    pub fn emulate(&self, medium: &str, feature: &str, value: &str) {
+        let media = json!({"media": medium, "features": [{"name": feature, "value": value}]});
         self.devtools("Emulation.setEmulatedMedia", &media);
     }
 

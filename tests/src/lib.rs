@@ -14,6 +14,7 @@ pub mod guest;
 pub mod history;
 pub mod http;
 pub mod interrupt;
+pub mod machine;
 pub mod mock_server;
 pub mod process;
 pub mod relay;

@@ -1,4 +1,4 @@
-//! The pairing page: three files that are part of the program, for people with a browser. It uses nothing but API v1.
+//! The pairing page: files that are part of the program, for people with a browser. It uses nothing but API v1.
 
 use hyper::Response;
 use hyper::body::Bytes;
@@ -6,57 +6,85 @@ use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use protocol::url::ServiceUrl;
 
 use super::answer_body::AnswerBody;
 
 /// The page of one service.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
-    document: Bytes,
+    /// In the order of [`SOURCES`].
+    files: [Bytes; SOURCES.len()],
 }
 
-/// Where the document takes the lines for the ucernvm section.
-const SETTINGS: &str = r#"<meta name="cvm-settings" content="">"#;
-
-impl Page {
-    /// The page that gives these settings of the ucernvm section to every context: where the service is and how to know
-    /// it. Without the former, the page goes by its own URL.
-    pub(crate) fn new(settings: &[String]) -> Self {
-        // A URL or fingerprint has none of these characters; a document must stay one whatever comes.
-        let safe = |line: &String| !line.contains(['"', '&', '<', '>']);
-        let content: Vec<_> = settings.iter().filter(|line| safe(line)).map(String::as_str).collect();
-        let filled = format!(r#"<meta name="cvm-settings" content="{}">"#, content.join(" "));
-        Self { document: include_str!("../page/index.html").replacen(SETTINGS, &filled, 1).into() }
-    }
-
-    fn bytes(&self, file: File) -> AnswerBody {
-        match file {
-            File::Document => AnswerBody::from(self.document.clone()),
-            File::Style => AnswerBody::from(&include_bytes!("../page/pairing.css")[..]),
-            File::Script => AnswerBody::from(&include_bytes!("../page/pairing.js")[..]),
-        }
-    }
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self::new(&[])
-    }
-}
-
-/// A file of the page.
+/// A file of the page. Those after the script are its modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum File {
     Document,
     Style,
     Script,
+    Cluster,
+    Contexts,
+    Follow,
+    Launch,
+    Picture,
+    Seal,
+    Service,
+    Status,
+    View,
+    Watch,
+}
+
+/// What the files are made from, in the order of [`File`].
+const SOURCES: [&str; 13] = [
+    include_str!("../page/index.html"),
+    include_str!("../page/pairing.css"),
+    include_str!("../page/pairing.js"),
+    include_str!("../page/cluster.js"),
+    include_str!("../page/contexts.js"),
+    include_str!("../page/follow.js"),
+    include_str!("../page/launch.js"),
+    include_str!("../page/picture.js"),
+    include_str!("../page/seal.js"),
+    include_str!("../page/service.js"),
+    include_str!("../page/status.js"),
+    include_str!("../page/view.js"),
+    include_str!("../page/watch.js"),
+];
+
+/// Where the document takes the URL by which VMs reach the service.
+const PUBLIC_URL: &str = r#"<meta name="public-url" content="">"#;
+
+impl Page {
+    /// The page of a service with this public URL. Without one, the page goes by its own URL.
+    pub(crate) fn new(public_url: Option<&ServiceUrl>) -> Self {
+        let url = public_url.map(ServiceUrl::to_string).unwrap_or_default();
+        // A URL has none of these characters; a document must stay one whatever comes.
+        let url = if url.contains(['"', '&', '<', '>']) { "" } else { &url };
+        let filled = format!(r#"<meta name="public-url" content="{url}">"#);
+        // Only the document has it.
+        Self { files: SOURCES.map(|source| compact(&source.replacen(PUBLIC_URL, &filled, 1)).into()) }
+    }
+}
+
+/// A file without its comments and indentation, which are for those who read the source.
+fn compact(source: &str) -> String {
+    let lines =
+        source.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self::new(None)
+    }
 }
 
 /// SECURITY: the page shows a secret, so nothing foreign may run in it, be loaded by it, or be put around it. Its icon
 /// is an empty `data:` URL, which keeps browsers from asking for one.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; \
-     form-action 'none'; frame-ancestors 'none'",
+     form-action 'self'; frame-ancestors 'none'",
 );
 
 impl File {
@@ -64,27 +92,41 @@ impl File {
         match self {
             Self::Document => "text/html; charset=utf-8",
             Self::Style => "text/css; charset=utf-8",
-            Self::Script => "text/javascript; charset=utf-8",
+            _ => "text/javascript; charset=utf-8",
         }
     }
 }
 
 /// A file of the page.
 pub(super) fn show(page: &Page, file: File) -> Response<AnswerBody> {
-    let mut response = Response::new(page.bytes(file));
+    let mut response = Response::new(AnswerBody::from(page.files[file as usize].clone()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type()));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // The three belong together, so a browser asks anew after an update of the service.
+    // They belong together, so a browser asks anew after an update of the service.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::url::ServiceUrl;
+
+    use super::*;
+    use crate::http::routes;
     use crate::testing::Harness;
+
+    /// What is served, by path.
+    async fn files() -> Vec<(&'static str, String)> {
+        let world = Harness::new().await;
+        let mut files = Vec::new();
+        for (route, _) in routes::all().filter(|(route, _)| route.path.starts_with("/cluster_pairing")) {
+            files.push((route.path, world.ask("GET", route.path, &[], "").await.body));
+        }
+        files
+    }
 
     #[tokio::test]
     async fn shows_its_files_and_lets_nothing_foreign_in() {
@@ -92,7 +134,8 @@ mod tests {
         for (path, content_type, begins) in [
             ("/cluster_pairing", "text/html; charset=utf-8", "<!doctype html>"),
             ("/cluster_pairing.css", "text/css; charset=utf-8", ":root"),
-            ("/cluster_pairing.js", "text/javascript; charset=utf-8", "\"use strict\""),
+            ("/cluster_pairing.js", "text/javascript; charset=utf-8", "import "),
+            ("/cluster_pairing/cluster.js", "text/javascript; charset=utf-8", "import "),
         ] {
             let asked = world.ask("GET", path, &[("accept", "image/png")], "").await;
             assert_eq!(asked.status, 200, "{path}");
@@ -113,28 +156,56 @@ mod tests {
     }
 
     #[test]
-    fn gives_its_settings_to_the_document() {
-        let shown = |settings: &[&str]| {
-            let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
-            String::from_utf8(super::Page::new(&settings).document.to_vec()).unwrap()
+    fn gives_its_public_url_to_the_document() {
+        let shown = |url: Option<&ServiceUrl>| {
+            String::from_utf8(Page::new(url).files[File::Document as usize].to_vec()).unwrap()
         };
-        assert!(shown(&[]).contains(super::SETTINGS));
-        let document =
-            shown(&["cvm_service_url=https://pair/x", "cvm_service_fingerprint=sha256:00", "\"><script>"]);
-        let meta = r#"content="cvm_service_url=https://pair/x cvm_service_fingerprint=sha256:00">"#;
-        assert!(document.contains(meta) && !document.contains("\"><script>"), "{document}");
+        assert!(shown(None).contains(PUBLIC_URL));
+        let url = ServiceUrl::parse("https://pair.example.org/x", false).unwrap();
+        assert!(shown(Some(&url)).contains(r#"content="https://pair.example.org/x">"#));
     }
 
-    #[test]
-    fn names_no_other_host_and_has_no_script_or_style_in_line() {
-        let document = include_str!("../page/index.html");
-        let everything = [document, include_str!("../page/pairing.css"), include_str!("../page/pairing.js")];
-        for foreign in ["http://", "https://", "url(", "@import"] {
-            assert!(!everything.iter().any(|file| file.contains(foreign)), "{foreign}");
+    #[tokio::test]
+    async fn names_no_other_host_and_has_no_script_or_style_in_line() {
+        let files = files().await;
+        for (path, text) in &files {
+            for foreign in ["http://", "https://", "url(", "@import", "innerHTML", "eval("] {
+                assert!(!text.contains(foreign), "{path}: {foreign}");
+            }
         }
+        let document = &files[0].1;
         for in_line in ["<style", "style=", " onclick", "javascript:"] {
             assert!(!document.contains(in_line), "{in_line}");
         }
-        assert_eq!(document.matches("<script").count(), document.matches("<script src=").count());
+        assert_eq!(document.matches("<script").count(), 1);
+        assert!(document.contains(r#"<script type="module" src="cluster_pairing.js">"#));
+    }
+
+    #[tokio::test]
+    async fn serves_each_module_that_a_script_imports_and_no_other() {
+        let mut imported = std::collections::BTreeSet::new();
+        let files = files().await;
+        let scripts = files.iter().filter(|(path, _)| path.ends_with(".js"));
+        for (path, text) in scripts.clone() {
+            for name in text.split("from \"./").skip(1).chain(text.split("import \"./").skip(1)) {
+                let name = name.split('"').next().unwrap();
+                imported.insert(if *path == "/cluster_pairing.js" {
+                    format!("/{name}")
+                } else {
+                    format!("/cluster_pairing/{name}")
+                });
+            }
+        }
+        let served: std::collections::BTreeSet<_> = scripts
+            .map(|(path, _)| (*path).to_owned())
+            .filter(|path| path != "/cluster_pairing.js")
+            .collect();
+        assert_eq!(imported, served);
+    }
+
+    #[tokio::test]
+    async fn is_light() {
+        let bytes: usize = files().await.iter().map(|(_, text)| text.len()).sum();
+        assert!(bytes < 60_000, "{bytes}");
     }
 }

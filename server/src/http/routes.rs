@@ -65,7 +65,7 @@ pub(super) struct Route {
 }
 
 #[rustfmt::skip]
-static ROUTES: [Route; 16] = {
+static ROUTES: [Route; 26] = {
     use Handler::*;
     const JSON: &[Format] = &[Format::Json];
     [
@@ -85,6 +85,16 @@ static ROUTES: [Route; 16] = {
         Route { path: "/cluster_pairing", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Document))] },
         Route { path: "/cluster_pairing.css", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Style))] },
         Route { path: "/cluster_pairing.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Script))] },
+        Route { path: "/cluster_pairing/cluster.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Cluster))] },
+        Route { path: "/cluster_pairing/contexts.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Contexts))] },
+        Route { path: "/cluster_pairing/follow.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Follow))] },
+        Route { path: "/cluster_pairing/launch.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Launch))] },
+        Route { path: "/cluster_pairing/picture.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Picture))] },
+        Route { path: "/cluster_pairing/seal.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Seal))] },
+        Route { path: "/cluster_pairing/service.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Service))] },
+        Route { path: "/cluster_pairing/status.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Status))] },
+        Route { path: "/cluster_pairing/view.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::View))] },
+        Route { path: "/cluster_pairing/watch.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Watch))] },
         Route { path: "/healthz", label: RouteLabel::Health, formats: &[], methods: &[(Method::GET, Alive)] },
         Route { path: "/readyz", label: RouteLabel::Health, formats: &[], methods: &[(Method::GET, Ready)] },
     ]

@@ -4,7 +4,8 @@ mod bad_input;
 mod barriers;
 mod files;
 mod follow;
-mod machine;
 mod old_service;
 mod reports;
 mod watch;
+
+use worlds::machine;

@@ -4,25 +4,33 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use worlds::api::Api;
-use worlds::fixtures;
-use worlds::guest::{Agent, Finished, Guest};
-use worlds::http::Request;
-use worlds::process::Process;
+
+use crate::api::Api;
+use crate::fixtures;
+use crate::guest::{Agent, Finished, Guest};
+use crate::http::Request;
+use crate::process::Process;
 
 /// Where documentation keeps its addresses (RFC 5737).
-pub(crate) const MASTER: &str = "192.0.2.1";
+pub const MASTER: &str = "192.0.2.1";
 
 /// A VM with a host name.
-pub(crate) struct Machine {
-    pub(crate) guest: Guest,
+#[derive(Debug)]
+pub struct Machine {
+    /// Its files.
+    pub guest: Guest,
     context: String,
     name: &'static str,
     boots: u32,
 }
 
 impl Machine {
-    pub(crate) fn new(context: String, name: &'static str) -> Self {
+    /// A VM with this context and host name, before its first boot.
+    ///
+    /// # Panics
+    /// When its files cannot be written.
+    #[must_use]
+    pub fn new(context: String, name: &'static str) -> Self {
         let guest = Guest::with_files(name, &[("/etc/hostname", name.as_bytes())]);
         let link = guest.path("/var/lib/cloud/instance");
         guest.write(&format!("/var/lib/cloud/instances/iid-{name}/boot-finished"), "");
@@ -32,18 +40,22 @@ impl Machine {
         machine
     }
 
-    pub(crate) fn master(pin: &str, url: &str, settings: &[&str]) -> Self {
+    /// A master at [`MASTER`], with further settings.
+    #[must_use]
+    pub fn master(pin: &str, url: &str, settings: &[&str]) -> Self {
         let address = format!("cvm_cluster_master_ip={MASTER}");
         let context = fixtures::with_settings(&fixtures::master(pin, url), &[&address]);
         Self::new(fixtures::with_settings(&context, settings), "master")
     }
 
-    pub(crate) fn slave(pin: &str, url: &str, name: &'static str, settings: &[&str]) -> Self {
+    /// A slave, with further settings.
+    #[must_use]
+    pub fn slave(pin: &str, url: &str, name: &'static str, settings: &[&str]) -> Self {
         Self::new(fixtures::with_settings(&fixtures::slave(pin, url), settings), name)
     }
 
     /// What cloud-init does at every boot before the agent runs.
-    pub(crate) fn lay_down(&mut self) {
+    pub fn lay_down(&mut self) {
         self.boots += 1;
         for file in ["user-data.txt", "user-data.txt.i"] {
             self.guest.write(&format!("/var/lib/cloud/instances/iid-{}/{file}", self.name), &self.context);
@@ -54,57 +66,74 @@ impl Machine {
         self.guest.write("/run/cernvm-cluster/boot-id", format!("boot-{}", self.boots));
     }
 
-    pub(crate) fn start(&self) -> Agent {
+    /// Starts the agent as a boot does.
+    #[must_use]
+    pub fn start(&self) -> Agent {
         self.guest.start(&["contextualize", "--cloud-init"])
     }
 
-    pub(crate) fn contextualize(&self) -> Finished {
+    /// Runs the agent as a boot does, to its end.
+    #[must_use]
+    pub fn contextualize(&self) -> Finished {
         self.guest.run(&["contextualize", "--cloud-init"])
     }
 
     /// What the unit after the boot does.
-    pub(crate) fn is_up(&self) -> Finished {
+    #[must_use]
+    pub fn is_up(&self) -> Finished {
         self.guest.run(&["master-ready"])
     }
 
     /// What that unit does at shutdown.
-    pub(crate) fn shuts_down(&self) {
+    pub fn shuts_down(&self) {
         self.guest.run(&["master-ready", "--withdraw"]).expect(0);
     }
 }
 
 /// The nodes of a pin as the service lists them.
-pub(crate) fn listed(api: Api, pin: &str) -> Vec<Value> {
+///
+/// # Panics
+/// When it lists none.
+#[must_use]
+pub fn listed(api: Api, pin: &str) -> Vec<Value> {
     let answer = api.get(&nodes(pin));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["nodes"].as_array().expect("there is a list").clone()
 }
 
 /// What a node of this name has reported, if any.
-pub(crate) fn report(api: Api, pin: &str, name: &str) -> Option<Value> {
+#[must_use]
+pub fn report(api: Api, pin: &str, name: &str) -> Option<Value> {
     listed(api, pin).into_iter().map(|node| node["report"].clone()).find(|report| report["name"] == name)
 }
 
 /// The state of a node; empty where there is none.
-pub(crate) fn state(api: Api, pin: &str, name: &str) -> String {
+#[must_use]
+pub fn state(api: Api, pin: &str, name: &str) -> String {
     report(api, pin, name)
         .map(|report| report["state"].as_str().unwrap_or_default().to_owned())
         .unwrap_or_default()
 }
 
-pub(crate) fn nodes(pin: &str) -> String {
+/// The path of a pin's nodes.
+#[must_use]
+pub fn nodes(pin: &str) -> String {
     format!("/api/v1/clusters/{pin}/nodes")
 }
 
 /// Reports a node as its agent would.
-pub(crate) fn put(api: Api, pin: &str, id: &str, report: &Value) {
+///
+/// # Panics
+/// When the service refuses.
+pub fn put(api: Api, pin: &str, id: &str, report: &Value) {
     let answer = api.ask(&Request::new("PUT", &format!("{}/{id}", nodes(pin))).json(report));
     assert_eq!(answer.status, 204, "{}", answer.text());
 }
 
 /// A user's command on a machine that belongs to no cluster.
-pub(crate) fn outside(args: &[&str]) -> Process {
-    let mut command = Command::new(worlds::binaries::agent());
+#[must_use]
+pub fn outside(args: &[&str]) -> Process {
+    let mut command = Command::new(crate::binaries::agent());
     command.env_clear().args(args).stdin(Stdio::null());
     Process::start("outside", &mut command)
 }

@@ -1,0 +1,67 @@
+// Small helpers for the document and for times.
+
+export const $ = (id) => document.getElementById(id);
+
+// An element with attributes and what is in it. Text is always text, never markup.
+export function el(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+// Sets a text where it is another one, so that a screen reader is not told the same twice.
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function show(id, visible) { $(id).hidden = !visible; }
+
+// Tells those who use a screen reader.
+export function say(text) { $("said").textContent = text; }
+
+// A time of day, with the date where it is another day.
+export function clock(milliseconds) {
+  const time = new Date(milliseconds);
+  const isToday = time.toDateString() === new Date().toDateString();
+  return isToday ? time.toLocaleTimeString() : time.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+}
+
+// A span of milliseconds in its two largest units.
+export function span(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  const [days, hours, minutes] = [86400, 3600, 60].map((unit) => Math.floor(seconds / unit));
+  if (days) return `${days} d ${hours % 24} h`;
+  if (hours) return `${hours} h ${minutes % 60} min`;
+  if (minutes >= 10) return `${minutes} min`;
+  return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+}
+
+export function plural(count, one, many) { return `${count.toLocaleString()} ${count === 1 ? one : many}`; }
+
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Plain http has no clipboard; the old way needs a selection.
+    const focused = document.activeElement;
+    const area = el("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    focused?.focus();
+  }
+}
+
+// A button that copies what `read` gives when it is pressed.
+export function copyButton(button, read) {
+  const label = button.textContent;
+  button.addEventListener("click", async () => {
+    await copy(read());
+    say("Copied.");
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = label; }, 1500);
+  });
+}

@@ -1,0 +1,247 @@
+//! The contexts that the page makes of a person's own, and what it keeps from the service.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use tempfile::TempDir;
+use worlds::binaries;
+use worlds::browser::{Browser, ENTER};
+use worlds::relay;
+use worlds::service::Service;
+use worlds::wait::until;
+
+use crate::{make_pin, open_pin};
+
+fn secret_of(context: &str) -> Option<String> {
+    let line =
+        context.lines().find_map(|line| line.trim_start_matches('#').strip_prefix("cvm_cluster_secret="))?;
+    Some(line.to_owned())
+}
+
+/// Gives a role a context as someone does who pastes it.
+fn paste(browser: &Browser, role: &str, context: &str) {
+    browser.script(&format!(
+        "const data = new DataTransfer(); data.setData('text', {}); const area = document.getElementById('{role}');
+         area.focus(); area.select();
+         const event = new ClipboardEvent('paste', {{ clipboardData: data, bubbles: true, cancelable: true }});
+         if (area.dispatchEvent(event)) document.execCommand('insertText', false, data.getData('text'))",
+        json!(context)
+    ));
+}
+
+/// Waits until a role's context is as it should be, and gives it.
+fn context_when(browser: &Browser, role: &str, what: &str, is: impl Fn(&str) -> bool) -> String {
+    until(&format!("the {role}'s context {what}"), || Some(browser.value(role)).filter(|text| is(text)))
+}
+
+#[test]
+fn what_a_person_has_written_stays_and_old_values_go() {
+    let service = Service::start();
+    let browser = Browser::start();
+    let pin = make_pin(&browser, &service);
+    let secret = secret_of(&browser.value("master")).expect("the contexts are sealed");
+    let context = "#cloud-config\n#[ucernvm-begin]\n#cvm_cluster_pin=enico1qq0oey\n#cvm_cluster_secret=of-another-cluster\n\
+                   #cvm_cluster_timeout=60\n#[ucernvm-end]\nruncmd:\n- [join, '###MASTER_IP_PLACEHOLDER###']\n";
+    paste(&browser, "slave", context);
+    let filled = context_when(&browser, "slave", "has this pin", |text| {
+        text.contains(&pin) && text.contains("runcmd")
+    });
+    assert_eq!(
+        filled,
+        format!(
+            "#cloud-config\n#[ucernvm-begin]\n#cvm_cluster_pin={pin}\n#cvm_cluster_secret={secret}\n\
+             #cvm_service_url={}\n#cvm_cluster_timeout=60\n#[ucernvm-end]\nruncmd:\n- [join, '###MASTER_IP_PLACEHOLDER###']\n",
+            service.url()
+        )
+    );
+    // A second paste, over a part of it.
+    paste(&browser, "slave", "#!/bin/sh\njoin ###MASTER_IP_PLACEHOLDER###\n");
+    let script = context_when(&browser, "slave", "is the script", |text| {
+        text.starts_with("#!/bin/sh\n#[ucernvm-begin]\n")
+    });
+    assert!(script.ends_with("#[ucernvm-end]\njoin ###MASTER_IP_PLACEHOLDER###\n"), "{script}");
+    // An emptied field gets the starter again.
+    browser.enter("slave");
+    browser.press("\u{e017}");
+    browser.click("#copy-slave");
+    context_when(&browser, "slave", "is the starter", |text| text.starts_with("[example_section]\n"));
+}
+
+#[test]
+fn findings_name_their_lines_and_lead_there() {
+    let service = Service::start();
+    let browser = Browser::start();
+    make_pin(&browser, &service);
+    paste(&browser, "slave", "#!/bin/sh\njoin ###MASTER-IP_PLACEHOLDER###\n");
+    browser.wait_for("slave-findings", "###MASTER-IP_PLACEHOLDER### is no placeholder");
+    let line = 1 + context_when(&browser, "slave", "is filled in", |text| text.contains("ucernvm-end"))
+        .lines()
+        .position(|line| line.starts_with("join"))
+        .expect("the line is there");
+    let marked = format!("#slave-lines span:nth-child({line})");
+    browser.wait_until(
+        "the line stands out",
+        &format!("return document.querySelector('{marked}').className !== ''"),
+    );
+    let button = format!(
+        "[...document.querySelectorAll('#slave-findings button')].find((it) => it.innerText === 'Line {line}')"
+    );
+    browser.script(&format!("{button}.click()"));
+    let selected = browser.script(
+        "const it = document.activeElement; return it.value.slice(it.selectionStart, it.selectionEnd)",
+    );
+    assert_eq!(selected, "join ###MASTER-IP_PLACEHOLDER###");
+    // What cannot be filled in stays as it is, and says why.
+    paste(&browser, "master", "[ucernvm-begin]\ncvm_cluster_pin=x\n");
+    browser.wait_for("master-findings", "[ucernvm-begin] has no [ucernvm-end]");
+    assert_eq!(browser.value("master"), "[ucernvm-begin]\ncvm_cluster_pin=x\n");
+    assert_eq!(browser.console(), [""; 0]);
+}
+
+#[test]
+fn a_file_is_opened_and_the_result_is_copied_and_downloaded() {
+    let service = Service::with(&["--public-url", "https://pair.example.org"]);
+    let browser = Browser::start();
+    let pin = make_pin(&browser, &service);
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    let own = dir.path().join("mine.yaml");
+    fs::write(&own, "#cloud-config\nruncmd:\n- [join, '###MASTER_IP_PLACEHOLDER###']\n")
+        .expect("it can be written");
+    browser.choose("slave-file", &own);
+    let slave = context_when(&browser, "slave", "is the file's", |text| {
+        text.contains("runcmd") && text.contains(&pin)
+    });
+    assert!(slave.starts_with("#cloud-config\n#[ucernvm-begin]\n"), "{slave}");
+    for role in ["master", "slave"] {
+        browser.click(&format!("#save-{role}"));
+        let saved = browser.downloaded(&format!("{role}-context.txt"));
+        assert_eq!(saved, browser.value(role));
+        let path = dir.path().join(role);
+        fs::write(&path, saved).expect("it can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is the test's own");
+    }
+    // What was downloaded passes the check of the agent.
+    let mut check = Command::new(binaries::agent());
+    check.env_clear().current_dir(dir.path()).args(["check", "master", "slave"]);
+    let output = check.output().expect("the agent can be started");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("2 files, 0 errors"), "{said}");
+
+    browser.tab_to("#copy-slave");
+    browser.press(ENTER);
+    browser.wait_for("copy-slave", "Copied");
+    assert_eq!(clipboard(&browser), slave);
+    browser.click("[value=qemu]");
+    browser.click("#copy-commands");
+    browser.wait_for("copy-commands", "Copied");
+    let commands = clipboard(&browser);
+    for file in ["master-context.txt", "slave-context.txt", "instance-id: %s"] {
+        assert!(commands.contains(file), "{commands}");
+    }
+}
+
+/// What a person gets who pastes now.
+fn clipboard(browser: &Browser) -> String {
+    browser.script("document.querySelector('main').append(Object.assign(document.createElement('textarea'), { id: 'probe' }))");
+    browser.enter("probe");
+    browser.press_with_control("v");
+    let text = until("something is pasted", || Some(browser.value("probe")).filter(|text| !text.is_empty()));
+    browser.script("document.getElementById('probe').remove()");
+    text
+}
+
+#[test]
+fn launch_commands_are_a_shells_and_count_the_slaves() {
+    let service = Service::start();
+    let browser = Browser::start();
+    make_pin(&browser, &service);
+    browser.enter("slaves");
+    browser.press("12");
+    for (tool, count) in [("openstack", "--max 12 "), ("libvirt", "seq 12"), ("qemu", "seq 12")] {
+        browser.click(&format!("[value={tool}]"));
+        browser.wait_for("commands", count);
+        let check = Command::new("bash").args(["-n", "-c", &browser.text("commands")]).output();
+        let check = check.expect("bash can be started");
+        assert!(check.status.success(), "{tool}: {}", String::from_utf8_lossy(&check.stderr));
+    }
+}
+
+#[test]
+fn no_secret_is_sent_to_the_service() {
+    let service = Service::start();
+    let proxy = relay::recorded(service.api());
+    let browser = Browser::start();
+    browser.open(&format!("{}/cluster_pairing", proxy.url()));
+    browser.click("#create");
+    let master = context_when(&browser, "master", "is sealed", |text| secret_of(text).is_some());
+    let secret = secret_of(&master).expect("it is sealed");
+    assert_eq!(secret.len(), 43);
+    let pin = browser.value("pin");
+
+    // A context with it, and one of another cluster with that one's.
+    paste(&browser, "master", &format!("# {secret}\n{master}"));
+    context_when(&browser, "master", "is filled in", |text| {
+        text.starts_with(&format!("# {secret}\n[ucernvm-begin]"))
+    });
+    let other = "oS3cr3tOfAnotherCluster_-AAAAAAAAAAAAAAAAAA";
+    let context = format!(
+        "x\n[ucernvm-begin]\ncvm_cluster_pin=enico1qq0oey\ncvm_cluster_secret={other}\n[ucernvm-end]\n"
+    );
+    paste(&browser, "slave", &context);
+    let slave =
+        context_when(&browser, "slave", "has this pin", |text| text.starts_with('x') && text.contains(&pin));
+    assert_eq!(secret_of(&slave), Some(secret.clone()));
+
+    // One of this cluster brings its own.
+    paste(&browser, "slave", &context.replace("enico1qq0oey", &pin));
+    context_when(&browser, "master", "has the other secret", |text| {
+        secret_of(text).as_deref() == Some(other)
+    });
+    context_when(&browser, "slave", "has the other secret", |text| secret_of(text).as_deref() == Some(other));
+
+    // Where it is encoded, nothing is sent at all.
+    let before = proxy.seen().len();
+    let encoded = STANDARD.encode(&slave);
+    paste(&browser, "slave", &format!("Content-Transfer-Encoding: base64\n\n{encoded}\n"));
+    browser.wait_for("slave-findings", "An encoded part has a cvm_cluster_secret");
+    assert!(proxy.seen()[before..].iter().all(|seen| !seen.path.ends_with("/contexts")));
+
+    // Without a seal there is none, and a new seal has a new one.
+    browser.click("#another");
+    browser.click("#create");
+    context_when(&browser, "slave", "is sealed", |text| secret_of(text).is_some());
+    browser.click("#sealed");
+    context_when(&browser, "slave", "is not sealed", |text| {
+        secret_of(text).is_none() && text.contains("ucernvm")
+    });
+    browser.click("#sealed");
+    let again = context_when(&browser, "slave", "is sealed again", |text| secret_of(text).is_some());
+    let again = secret_of(&again).expect("it is sealed");
+    assert!(again != secret && again != other);
+    for seen in proxy.seen() {
+        let body = String::from_utf8_lossy(&seen.body);
+        let all = format!("{} {:?} {body}", seen.path, seen.headers);
+        for secret in [&secret, other, &again] {
+            assert!(!all.contains(secret), "{all}");
+        }
+    }
+}
+
+#[test]
+fn a_context_that_could_not_be_filled_in_is_when_the_service_is_back() {
+    let mut service = Service::start();
+    let browser = Browser::start();
+    let pin = service.api().new_pin();
+    open_pin(&browser, &service, &pin);
+    context_when(&browser, "slave", "is filled in", |text| text.contains(&pin));
+    service.stop();
+    paste(&browser, "slave", "mine\n");
+    browser.wait_for("slave-findings", "The service cannot be reached.");
+    assert_eq!(browser.value("slave"), "mine\n");
+    service.resume();
+    context_when(&browser, "slave", "is filled in", |text| text.starts_with("mine\n") && text.contains(&pin));
+}
