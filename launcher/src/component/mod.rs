@@ -15,7 +15,8 @@ use crate::parameter;
 use crate::yaml::{Dates, Node};
 
 /// What a component may have at its top. Heat allows more; the original does not.
-const KEYS: [&str; 5] = ["heat_template_version", "parameters", "resources", "conditions", "outputs"];
+pub(crate) const KEYS: [&str; 5] =
+    ["heat_template_version", "parameters", "resources", "conditions", "outputs"];
 
 /// A component, with the files that it names.
 #[derive(Debug, Clone)]

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 pub use lookup::Lookup;
 pub(crate) use lookup::is_answerable;
+#[cfg(test)]
+pub(crate) use parse::KINDS;
 
 use crate::parameter::{Number, Type, python};
 use pattern::Pattern;

@@ -54,11 +54,19 @@ mod tests {
 
     #[test]
     fn tells_what_has_passed_from_what_has_not() {
-        for value in ["2999-01-01", "2999-01-01T00:00:00Z", " 2999-01-01 10:00+02:00", "29990101T1000", ""] {
+        for value in [
+            "2999-01-01",
+            "2999-01-01T00:00:00Z",
+            " 2999-01-01 10:00+02:00",
+            "29990101T1000",
+            "9999-12-31T23:59-23:59",
+            "",
+        ] {
             assert_eq!(expiration(value), Ok(()), "{value}");
         }
         for (value, words) in [
             ("2001-01-01T00:00:00Z", "out of date"),
+            ("0000-01-01T00:00+23:59", "out of date"),
             ("2999-13-01", "Unable to parse"),
             ("tomorrow", "Unable to parse"),
             ("2999-01-01T25:00", "Unable to parse"),

@@ -7,7 +7,7 @@ use super::{Constraint, Rule};
 use crate::parameter::{Number, mapping, python};
 
 /// The keys of a constraint. Of several kinds in one constraint Heat takes the first of this order.
-const KINDS: [&str; 6] =
+pub(crate) const KINDS: [&str; 6] =
     ["range", "length", "allowed_values", "allowed_pattern", "modulo", "custom_constraint"];
 
 impl Constraint {

@@ -17,7 +17,7 @@ use crate::yaml::{Content, Dates, Node};
 pub(crate) const FILE: &str = "cluster-type.yaml";
 
 /// What a definition of kind `heat` may have; of the others it may have any key.
-const HEAT_KEYS: [&str; 10] = [
+pub(super) const HEAT_KEYS: [&str; 10] = [
     "title",
     "description",
     "kind",

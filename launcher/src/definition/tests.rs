@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use super::Pairing;
 use crate::catalogue::{Catalogue, FindError};
+use crate::constraint::Lookup;
 use crate::stack::StackError;
 
 const DEFINITION: &str =
@@ -236,4 +238,23 @@ fn a_key_that_is_no_text_is_named() {
         .replace("kind: heat", "kind: magnum\nmagnum_cluster_template: m\nparameters: {1: {type: string}}");
     let (_dir, catalogue) = catalogue(&[("cluster-type.yaml", &definition)]);
     assert_eq!(problems(&catalogue), ["the key 1 is no text; put it in quotes"]);
+}
+
+#[test]
+fn the_document_has_every_key() {
+    let document = include_str!("../../../docs/cluster-types.md");
+    let offline = ["ip_addr", "net_cidr", "ip_or_cidr", "mac_addr", "dns_name", "rel_dns_name", "dns_domain"];
+    let keys = super::read::HEAT_KEYS
+        .iter()
+        .chain(&crate::component::KEYS)
+        .chain(&crate::parameter::KEYS)
+        .chain(&Pairing::TAGS)
+        .chain(&Lookup::KINDS)
+        .chain(&offline);
+    for key in keys {
+        assert!(document.contains(&format!("`{key}`")), "docs/cluster-types.md does not name {key}");
+    }
+    for kind in crate::constraint::KINDS {
+        assert!(document.contains(&format!("`{kind}: ")), "docs/cluster-types.md does not name {kind}");
+    }
 }

@@ -12,5 +12,7 @@ mod typed;
 pub use check::{Fault, FaultKind};
 pub(crate) use number::Number;
 pub(crate) use read::{read, read_overrides};
+#[cfg(test)]
+pub(crate) use schema::KEYS;
 pub(crate) use schema::{Schema, mapping};
 pub(crate) use typed::Type;

@@ -89,7 +89,11 @@ impl Number {
     #[expect(clippy::cast_precision_loss, reason = "a float divided by it has no more digits")]
     pub(crate) fn is_multiple(self, step: i128, offset: i128) -> bool {
         match self {
-            Self::Integer(integer) => ((integer % step) + step) % step == offset,
+            Self::Integer(integer) => {
+                let rest = integer.wrapping_rem(step);
+                let rest = if rest != 0 && (rest < 0) != (step < 0) { rest + step } else { rest };
+                rest == offset
+            }
             Self::Float(float) => {
                 let step = step as f64;
                 (float - step * (float / step).floor() - offset as f64).abs() < f64::EPSILON

@@ -10,7 +10,7 @@ use super::typed::Type;
 use crate::constraint::{Constraint, Outcome};
 
 /// The keys of a parameter in a template.
-const KEYS: [&str; 8] =
+pub(crate) const KEYS: [&str; 8] =
     ["type", "label", "description", "default", "hidden", "immutable", "constraints", "tags"];
 
 /// A parameter that Heat takes.

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -123,5 +124,60 @@ fn says_where_json_breaks_off() {
     ] {
         let said = schema.check(&json!(text)).map(|(value, _)| value);
         assert_eq!(said, Err(format!("Value must be valid JSON: {words}")));
+    }
+}
+
+/// What an answer may be.
+fn any_json() -> impl Strategy<Value = Value> {
+    let text = prop_oneof!["[-+0-9eE.,:/ a-z\\[{\"]{0,12}", "\\PC{0,6}", Just(i128::MIN.to_string())];
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        text.prop_map(Value::from),
+    ];
+    scalar.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[a-z]{1,4}", inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+const CUSTOM: [&str; 11] = [
+    "ip_addr",
+    "net_cidr",
+    "ip_or_cidr",
+    "mac_addr",
+    "dns_name",
+    "rel_dns_name",
+    "dns_domain",
+    "cron_expression",
+    "timezone",
+    "expiration",
+    "nova.flavor",
+];
+
+proptest! {
+    #[test]
+    fn takes_any_answer_and_any_schema(answer in any_json(), custom in 0..CUSTOM.len(), odd in any_json()) {
+        for name in ["string", "number", "boolean", "comma_delimited_list", "json"] {
+            for constraint in [
+                json!({"range": {"min": odd}}),
+                json!({"length": {"max": odd}}),
+                json!({"modulo": {"step": odd, "offset": 0}}),
+                json!({"modulo": {"step": -1, "offset": 0}}),
+                json!({"allowed_values": [odd]}),
+                json!({"allowed_pattern": odd}),
+                json!({"custom_constraint": CUSTOM[custom]}),
+                odd.clone(),
+            ] {
+                if let Ok(schema) = Schema::parse("p", &json!({"type": name, "constraints": [constraint]})) {
+                    let _ = schema.check(&answer);
+                }
+            }
+        }
     }
 }
