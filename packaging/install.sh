@@ -88,7 +88,7 @@ install_server() {
     if [ -n "$assets" ]; then
         put 644 "$assets/default/cernvm-pairing-server" /etc/default/cernvm-pairing-server
     fi
-    for alerts in "$here"/packaging/prometheus/*; do
+    for alerts in "$here"/packaging/prometheus/* "$here"/packaging/grafana/*; do
         put 644 "$alerts" "/usr/share/doc/cernvm-pairing-server/examples/${alerts##*/}"
     done
 }

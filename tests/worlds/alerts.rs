@@ -1,4 +1,5 @@
-//! The example alerts for Prometheus: promtool holds them to their own tests, and the service to what they ask for.
+//! The example alerts for Prometheus and the dashboard for Grafana: promtool holds the alerts and the queries to its
+//! grammar and the alerts to their own tests, and the service has what both ask for.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -41,14 +42,18 @@ fn every_alert_fires_when_it_should_and_only_then() {
     assert!(!alerts.is_empty() && fired == alerts && quiet == alerts, "{fired:?} {quiet:?} {alerts:?}");
 }
 
-#[test]
-fn the_service_has_every_metric_that_an_alert_asks_for() {
+/// What a service shows to Prometheus.
+fn metrics() -> String {
     let mut service = Service::with(&["--metrics-listen", "127.0.0.1:0", "--tls-self-signed"]);
     let metrics = service.line_after("metrics on http://");
     let metrics = metrics.strip_suffix("/metrics").and_then(|address| address.parse().ok());
     let metrics = metrics.expect("it says where they are");
-    let shown = Request::new("GET", "/metrics").send(metrics).expect("it answers").text();
+    Request::new("GET", "/metrics").send(metrics).expect("it answers").text()
+}
 
+#[test]
+fn the_service_has_every_metric_that_an_alert_asks_for() {
+    let shown = metrics();
     let rules = read("rules");
     let names = all(r"(cernvm_pairing_\w+)", &rules);
     assert!(names.contains("cernvm_pairing_ready"), "{names:?}");
@@ -63,4 +68,42 @@ fn the_service_has_every_metric_that_an_alert_asks_for() {
         }
     }
     assert!(shown.contains("\ncernvm_pairing_ready 1\n"), "{shown}");
+}
+
+/// The queries of the dashboard's panels, with values for its variables.
+fn queries() -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/grafana/cernvm-pairing.json");
+    let dashboard = std::fs::read_to_string(file).expect("it is in the repository");
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).expect("it is JSON");
+    let panels = dashboard["panels"].as_array().expect("a list");
+    let of = |panel: &serde_json::Value| panel["targets"].as_array().cloned().unwrap_or_default();
+    panels
+        .iter()
+        .flat_map(of)
+        .map(|target| target["expr"].as_str().expect("a query").replace("$__rate_interval", "5m"))
+        .collect()
+}
+
+#[test]
+fn the_dashboard_asks_for_what_the_service_has_in_promtools_grammar() {
+    let (shown, queries) = (metrics(), queries());
+    assert!(queries.len() > 20, "{}", queries.len());
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (number, query) in queries.iter().enumerate() {
+        for name in all(r"(cernvm_pairing_\w+)", query) {
+            // Those by route and status have a line once there was a request.
+            let counter = format!("# TYPE {} counter", name.trim_end_matches("_total"));
+            let has = |line: &str| {
+                line == counter || line.strip_prefix(&name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            assert!(shown.lines().any(has), "{name} is not in\n{shown}");
+        }
+        rules += &format!("  - record: panel:{number}\n    expr: '{query}'\n");
+    }
+    let file = tempfile::NamedTempFile::new().expect("there is room");
+    std::fs::write(file.path(), rules).expect("there is room");
+    let mut promtool = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/promtool"));
+    promtool.args(["check", "rules"]).arg(file.path()).stdin(Stdio::null());
+    let output = promtool.output().expect("the script starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
