@@ -6,12 +6,16 @@
 
 pub mod catalogue;
 pub mod cli;
+pub mod commands;
 mod component;
 pub mod constraint;
 pub mod definition;
+pub mod launch;
 pub mod openstack;
 pub mod parameter;
 pub mod quota;
+pub mod serve;
 pub mod stack;
 pub mod token;
+pub mod view;
 mod yaml;

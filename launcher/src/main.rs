@@ -1,44 +1,44 @@
 //! The command: reads its line, then does as the library does.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use cluster_launcher::catalogue::{self, Catalogue};
-use cluster_launcher::cli::{Cli, Command, Types};
+use cluster_launcher::cli::{Cli, Command};
+use cluster_launcher::commands;
+use log::LevelFilter;
 use protocol::error::Status;
+use protocol::log_line::{journal_prefix, word};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => return explain(&err),
     };
-    match cli.command {
-        Command::Types(args) => types(&args),
-    }
-}
-
-/// Shows the catalogue. A definition that is broken makes the exit status that of a bad context.
-fn types(args: &Types) -> ExitCode {
-    let listing = match Catalogue::new(args.types.clone()).read() {
-        Ok(listing) => listing,
-        Err(error) => {
-            eprintln!(
-                "cannot read the cluster types below {}: {error}\n  next: give the folder that holds \
-                 cluster-types-enabled with --types",
-                args.types.display()
-            );
-            return Status::File.into();
-        }
+    start_log(cli.log);
+    let done = match &cli.command {
+        Command::Types(args) => commands::types(args),
+        Command::Launch(args) => commands::launch(args),
+        Command::List(args) => commands::list(args),
+        Command::Show(args) => commands::show(args),
+        Command::Delete(args) => commands::delete(args),
+        Command::Serve(args) => commands::serve(args),
     };
-    say(&if args.json { catalogue::to_json(&listing).to_string() } else { catalogue::text(&listing) });
-    if listing.broken.is_empty() { ExitCode::SUCCESS } else { Status::BadContext.into() }
+    done.unwrap_or_else(|error| {
+        eprintln!("{error}\n  next: {}", error.next_step());
+        error.status().into()
+    })
 }
 
-/// Prints a line. An output that is closed is no reason not to work.
-fn say(line: &str) {
-    let mut out = io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+/// Log lines on standard error; the journal takes the priority from a number in front (sd-daemon(3)).
+fn start_log(level: LevelFilter) {
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).format(move |out, record| match journal {
+        true => writeln!(out, "{}{}", journal_prefix(record.level()), record.args()),
+        false => writeln!(out, "cernvm-cluster-launcher: {}{}", word(record.level()), record.args()),
+    });
+    builder.init();
 }
 
 /// Prints help, the version, or what is wrong with the command line.

@@ -163,7 +163,10 @@ pub(super) fn credentials(field: &dyn Fn(&str) -> Option<String>) -> Result<Cred
 }
 
 /// The CAs of a PEM file.
-pub(super) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
+///
+/// # Errors
+/// The file cannot be read, or has none.
+pub fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
     let unusable = |problem: String| CredentialsError::File { file: path.display().to_string(), problem };
     let pem = fs::read(expanded(path)).map_err(|error| unusable(error.to_string()))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();

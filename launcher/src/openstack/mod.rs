@@ -3,7 +3,6 @@
 //! They are written by hand over the project's own HTTP client. The SDK for Rust brings some two hundred crates for all of
 //! OpenStack, and these calls are a few hundred lines.
 
-mod cinder;
 mod clouds_yaml;
 mod credentials;
 mod environment;
@@ -15,11 +14,10 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use cinder::VolumeLimits;
 pub use clouds_yaml::auth_urls;
 pub use credentials::{Credentials, Domain, Hidden, Interface, Login, Named, Scope};
-pub use environment::{CredentialsError, from_environment};
+pub use environment::{CredentialsError, authorities, from_environment};
 pub use error::{Cause, CloudError, Service};
 pub use heat::{Resource, StackStatus, StackSummary};
-pub use nova::{ComputeLimits, Flavour, Server};
+pub use nova::{Flavour, Server};
 pub use session::Session;

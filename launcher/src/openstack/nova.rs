@@ -1,9 +1,10 @@
-//! Nova: flavours, limits, servers.
+//! Nova, and what Cinder says beside it: flavours, limits, servers.
 
 use serde_json::Value;
 
 use super::error::{CloudError, Service};
 use super::session::{Call, Session};
+use crate::quota::{Limit, Limits};
 
 /// A size of servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +17,6 @@ pub struct Flavour {
     pub ram: u64,
     /// Processors.
     pub vcpus: u64,
-}
-
-/// What a project may have of servers, and has. A limit below 0 is none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ComputeLimits {
-    /// Most servers, and how many there are.
-    pub instances: (i64, i64),
-    /// Most processors, and how many are used.
-    pub cores: (i64, i64),
-    /// Most memory, and how much is used, in MB.
-    pub ram: (i64, i64),
 }
 
 /// A server.
@@ -73,22 +63,35 @@ impl Session {
         Ok(flavours)
     }
 
-    /// What the project may have of servers.
+    /// What the project may have of servers; of volumes too, in a cloud that has them.
     ///
     /// # Errors
-    /// Nova does not tell it.
-    pub fn compute_limits(&mut self) -> Result<ComputeLimits, CloudError> {
-        let answer = self.json(Service::Nova, &Call::get("limits"))?;
-        let limits = &answer["limits"]["absolute"];
-        let pair = |most: &str, used: &str| Some((limits[most].as_i64()?, limits[used].as_i64()?));
-        let read = || {
-            Some(ComputeLimits {
-                instances: pair("maxTotalInstances", "totalInstancesUsed")?,
-                cores: pair("maxTotalCores", "totalCoresUsed")?,
-                ram: pair("maxTotalRAMSize", "totalRAMUsed")?,
-            })
+    /// Nova or Cinder does not tell it.
+    pub fn limits(&mut self) -> Result<Limits, CloudError> {
+        let nova = self.absolute_limits(Service::Nova)?;
+        let of = |limits: &Value, max: &str, used: &str| {
+            Some(Limit { max: limits[max].as_i64()?, used: limits[used].as_i64()? })
         };
-        read().ok_or_else(|| CloudError::nonsense(Service::Nova, "limits that lack one"))
+        let mut limits = Limits {
+            instances: of(&nova, "maxTotalInstances", "totalInstancesUsed"),
+            vcpus: of(&nova, "maxTotalCores", "totalCoresUsed"),
+            ram_mb: of(&nova, "maxTotalRAMSize", "totalRAMUsed"),
+            ..Limits::default()
+        };
+        if self.offers(Service::Cinder) {
+            let cinder = self.absolute_limits(Service::Cinder)?;
+            limits.volumes = of(&cinder, "maxTotalVolumes", "totalVolumesUsed");
+            limits.volume_gb = of(&cinder, "maxTotalVolumeGigabytes", "totalGigabytesUsed");
+        }
+        Ok(limits)
+    }
+
+    fn absolute_limits(&mut self, service: Service) -> Result<Value, CloudError> {
+        let mut answer = self.json(service, &Call::get("limits"))?;
+        match answer["limits"]["absolute"].take() {
+            limits @ Value::Object(_) => Ok(limits),
+            _ => Err(CloudError::nonsense(service, "no limits")),
+        }
     }
 
     /// The servers of the project. With `since` (RFC 3339), those that have changed since then, deleted ones too.

@@ -1,0 +1,71 @@
+//! `serve`: the API.
+
+use std::process::ExitCode;
+
+use protocol::Trust;
+use protocol::error::{Error, Status};
+use tokio::runtime::Runtime;
+
+use super::environment::{self, variable};
+use super::say;
+use crate::cli::Serve;
+use crate::launch::Refused;
+use crate::openstack::{auth_urls, from_environment};
+use crate::serve::{AllowedUrl, Config, serve as run};
+use crate::token::TokenKey;
+
+/// Runs the API until it is asked to stop.
+///
+/// # Errors
+/// It cannot start.
+pub fn serve(args: &Serve) -> Result<ExitCode, Error> {
+    let key = variable("JWT_SECRET").and_then(|secret| TokenKey::new(&secret));
+    if key.is_none() {
+        log::warn!("JWT_SECRET is not set: every launch is refused");
+    }
+    let auth_urls = match args.allow_auth_url.as_slice() {
+        [] => known_clouds()?,
+        given => given.to_vec(),
+    };
+    if auth_urls.is_empty() {
+        log::warn!(
+            "no cloud is allowed: every launch is refused. Next: give Keystone's address with --allow-auth-url"
+        );
+    }
+    let config = Config {
+        launcher: environment::launcher(&args.types.types, &args.data, &args.pairing)?,
+        key,
+        auth_urls,
+        middleware_urls: args.middleware_url.clone(),
+        trust: args.cloud_ca.as_deref().map_or(Ok(Trust::WebPki), environment::trust)?,
+        own: from_environment(&variable, None).ok(),
+        tls: args.tls_cert.clone().zip(args.tls_key.clone()),
+    };
+    let runtime = Runtime::new().map_err(|error| unusable(args, &error))?;
+    let served = runtime.block_on(run(config, args.listen, |address, scheme| {
+        say(&format!("listening on {scheme}://{address}"));
+    }));
+    served.map_err(|error| unusable(args, &error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unusable(args: &Serve, error: &std::io::Error) -> Error {
+    Error::new(
+        Status::File,
+        format!("cannot serve on {}: {error}", args.listen),
+        "check --listen, --tls-cert and --tls-key",
+    )
+}
+
+/// The clouds that the environment knows. An address that cannot be one is left out.
+fn known_clouds() -> Result<Vec<AllowedUrl>, Error> {
+    let urls = auth_urls(&variable).map_err(|error| Refused::Credentials(error).to_error())?;
+    let read = |url: &String| match url.parse() {
+        Ok(allowed) => Some(allowed),
+        Err(problem) => {
+            log::warn!("the cloud {url} is not allowed: it {problem}");
+            None
+        }
+    };
+    Ok(urls.iter().filter_map(read).collect())
+}

@@ -1,0 +1,21 @@
+//! From a request to a stack: what is checked, what is made, and what is taken back when something fails.
+
+mod billing;
+mod limits;
+mod pairing;
+mod records;
+mod refused;
+mod remove;
+mod request;
+mod steps;
+
+pub use billing::{Billing, Order};
+pub use limits::Left;
+pub use pairing::{Node, Nodes, PairingService};
+pub use records::{LogLine, Paired, Record, Records, RecordsError};
+pub use refused::{Complaint, Refused};
+pub use remove::{Removal, remove};
+pub use request::{Request, base_name};
+pub use steps::{Launcher, Money};
+
+pub(crate) use records::now;

@@ -1,0 +1,238 @@
+//! A launch, step by step. What costs nothing comes first, and what was made before a failure is taken back.
+
+use context::check::Severity;
+use serde_json::{Map, Value};
+
+use super::billing::Billing;
+use super::limits::Left;
+use super::pairing::PairingService;
+use super::records::{Paired, Record, Records, now};
+use super::refused::Refused;
+use super::request::Request;
+use crate::catalogue::Catalogue;
+use crate::definition::{ClusterType, Kind, Pairing};
+use crate::openstack::{Cause, Session};
+use crate::stack::{Stack, StackError};
+
+/// A pin that no service makes, for what is tried before there is one.
+const STAND_IN_PIN: &str = "aaaaaaaaaaaa";
+/// The same for a secret.
+const STAND_IN_SECRET: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// What launches clusters.
+pub struct Launcher {
+    /// The types that there are.
+    pub catalogue: Catalogue,
+    /// What is known of launches.
+    pub records: Records,
+    /// What clusters pair with; without, types that pair cannot be launched.
+    pub pairing: Option<PairingService>,
+}
+
+/// Who pays, if it costs.
+pub type Money<'a> = Option<&'a mut Billing>;
+
+impl Launcher {
+    /// Looks at all of a request that needs no cloud, and gives its type.
+    ///
+    /// # Errors
+    /// Something is wrong with it.
+    pub fn check(&self, request: &Request) -> Result<ClusterType, Refused> {
+        let found = self.catalogue.find(&request.cluster_type).map_err(Refused::UnknownType)?;
+        let faults = found.check(&request.answers, &request.selections);
+        if !faults.is_empty() {
+            return Err(Refused::Answers(faults));
+        }
+        if found.kind != Kind::Heat {
+            return Err(Refused::Stack(StackError::Kind(found.kind.name())));
+        }
+        if let Some(problem) = request.problem_of_name() {
+            return Err(Refused::Name(problem));
+        }
+        if found.pairing().is_wanted() && self.pairing.is_none() {
+            return Err(Refused::NoPairing);
+        }
+        Ok(found)
+    }
+
+    /// Launches a cluster: gives its record when Heat has taken the stack.
+    ///
+    /// # Errors
+    /// What was made is taken back. Only where Heat did not answer may a stack come all the same: then the record stays,
+    /// and [`super::remove`] finds the stack by its name.
+    pub fn launch(
+        &self,
+        found: &ClusterType,
+        request: &Request,
+        session: &mut Session,
+        mut money: Money<'_>,
+    ) -> Result<Record, Refused> {
+        let left = Left::read(session).map_err(Refused::Cloud)?;
+        let order = money.as_mut().map(|billing| billing.order()).transpose()?;
+        let result = self.make(found, request, session, &left);
+        if let (Some(billing), Some(order)) = (money, &order) {
+            match &result {
+                Ok(record) => billing.tag(order, record),
+                Err(_) => billing.delete(order),
+            }
+        }
+        result
+    }
+
+    fn make(
+        &self,
+        found: &ClusterType,
+        request: &Request,
+        session: &mut Session,
+        left: &Left,
+    ) -> Result<Record, Refused> {
+        self.try_out(found, request, left)?;
+        let paired = self.pair(&found.pairing())?;
+        let begun = self.begin(found, request, session, paired.as_ref());
+        let made = begun.and_then(|mut record| match self.create(found, request, session, &mut record) {
+            Ok(()) => Ok(record),
+            Err(refused @ Refused::Cloud(_)) if may_come(&refused) => {
+                record.note(refused.to_error().to_string());
+                // The record stays, with the pin in it.
+                self.records.save(&record).map_err(Refused::Records)?;
+                Err(refused)
+            }
+            Err(refused) => {
+                self.records.remove(&record).map_err(Refused::Records)?;
+                Err(refused)
+            }
+        });
+        if let (Err(refused), Some(paired)) = (&made, &paired)
+            && !may_come(refused)
+        {
+            self.forget(paired);
+        }
+        made
+    }
+
+    /// Goes on with a launch that ended before Heat gave the id of the stack: takes the stack that is there, or asks for it
+    /// again, under the same name and with the same pin.
+    ///
+    /// # Errors
+    /// As [`Launcher::launch`].
+    pub fn resume(
+        &self,
+        found: &ClusterType,
+        request: &Request,
+        session: &mut Session,
+        record: &mut Record,
+    ) -> Result<(), Refused> {
+        let stacks = session.stacks().map_err(Refused::Cloud)?;
+        match stacks.into_iter().find(|stack| stack.name == record.stack_name) {
+            Some(stack) => {
+                record.stack_id = Some(stack.id);
+                record.note("found the stack that an earlier launch asked for");
+                self.records.save(record).map_err(Refused::Records)
+            }
+            None => {
+                let left = Left::read(session).map_err(Refused::Cloud)?;
+                self.try_out(found, request, &left)?;
+                self.create(found, request, session, record)
+            }
+        }
+    }
+
+    /// What the stack of a request would be, with a pin that is none: whether it can be made, fits, and works.
+    fn try_out(&self, found: &ClusterType, request: &Request, left: &Left) -> Result<(), Refused> {
+        let filled = self.filled(&found.pairing(), STAND_IN_PIN, STAND_IN_SECRET);
+        let stack = stack(found, request, &filled)?;
+        let problems = problems_of_contexts(&stack);
+        if !problems.is_empty() {
+            return Err(Refused::Contexts(problems));
+        }
+        left.check(&stack)
+    }
+
+    fn pair(&self, pairing: &Pairing) -> Result<Option<Paired>, Refused> {
+        if !pairing.is_wanted() {
+            return Ok(None);
+        }
+        let service = self.pairing.as_ref().ok_or(Refused::NoPairing)?;
+        let (pin, secret) = service.create(!pairing.secret.is_empty()).map_err(Refused::Pairing)?;
+        Ok(Some(Paired::new(service.url.to_string(), &pin, secret.as_ref())))
+    }
+
+    fn begin(
+        &self,
+        found: &ClusterType,
+        request: &Request,
+        session: &Session,
+        paired: Option<&Paired>,
+    ) -> Result<Record, Refused> {
+        let mut record = Record {
+            name: request.name.clone(),
+            stack_name: request.stack_name().map_err(Refused::Random)?,
+            stack_id: None,
+            cluster_type: found.id.clone(),
+            auth_url: session.auth_url().to_owned(),
+            project_id: session.project_id().to_owned(),
+            created: now(),
+            paired: paired.cloned(),
+            last_view: Value::Null,
+            log: Vec::new(),
+        };
+        record.note("asks Heat for the stack");
+        self.records.save(&record).map_err(Refused::Records)?;
+        Ok(record)
+    }
+
+    /// Asks Heat for the stack of a record, and keeps its id.
+    fn create(
+        &self,
+        found: &ClusterType,
+        request: &Request,
+        session: &mut Session,
+        record: &mut Record,
+    ) -> Result<(), Refused> {
+        let paired = record.paired.as_ref();
+        let pin = paired.and_then(Paired::pin);
+        let secret = paired.and_then(Paired::secret).map(|secret| secret.reveal()).unwrap_or_default();
+        let filled =
+            self.filled(&found.pairing(), pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default(), &secret);
+        let stack = stack(found, request, &filled)?;
+        let id = session.create_stack(&record.stack_name, &stack).map_err(Refused::Cloud)?;
+        record.note(format!("Heat has taken the stack {}", record.stack_name));
+        record.stack_id = Some(id);
+        self.records.save(record).map_err(Refused::Records)
+    }
+
+    /// What pairing fills into parameters.
+    fn filled(&self, pairing: &Pairing, pin: &str, secret: &str) -> Map<String, Value> {
+        let url = self.pairing.as_ref().map(|service| service.node_url.as_str()).unwrap_or_default();
+        let kinds = [(&pairing.pin, pin), (&pairing.url, url), (&pairing.secret, secret)];
+        let values = kinds.into_iter().flat_map(|(names, value)| names.iter().map(move |name| (name, value)));
+        values.map(|(name, value)| (name.clone(), Value::from(value))).collect()
+    }
+
+    /// Has the pairing service forget a pin that no cluster has. A failure is logged: pins expire.
+    pub(crate) fn forget(&self, paired: &Paired) {
+        let (Some(service), Some(pin)) = (&self.pairing, paired.pin()) else { return };
+        if let Err(error) = service.forget(&pin) {
+            log::warn!("the pin {pin} stays at the pairing service until it expires: {error}");
+        }
+    }
+}
+
+/// Whether a stack may come although the launch failed.
+fn may_come(refused: &Refused) -> bool {
+    matches!(refused, Refused::Cloud(error) if error.cause == Cause::NoAnswer)
+}
+
+fn stack(found: &ClusterType, request: &Request, filled: &Map<String, Value>) -> Result<Stack, Refused> {
+    found.stack(&request.answers, &request.selections, filled).map_err(Refused::Stack)
+}
+
+/// What does not work in those contexts of a stack that pair. A machine that does not is no member of the cluster.
+fn problems_of_contexts(stack: &Stack) -> Vec<String> {
+    let mut pairing = stack.contexts();
+    pairing.retain(|context| context.user_data.contains(STAND_IN_PIN));
+    let is_of = |place: &str| pairing.iter().any(|context| place.starts_with(&context.resource));
+    let findings = stack.check_contexts().into_iter();
+    let errors = findings.filter(|found| found.severity == Severity::Error && is_of(&found.place));
+    errors.map(|found| format!("{}: {}", found.place, found.what)).collect()
+}

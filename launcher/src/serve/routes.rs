@@ -1,0 +1,156 @@
+//! The one table of what there is: path, methods, handlers.
+
+use hyper::Method;
+use percent_encoding::percent_decode_str;
+
+/// What answers a method of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handler {
+    ListTypes,
+    ShowType,
+    Launch,
+    ListClusters,
+    ShowCluster,
+    DeleteCluster,
+    Describe,
+    Alive,
+    Metrics,
+}
+
+/// What there is at a path.
+pub(super) struct Route {
+    /// With `{id}` for what may stand there.
+    pub(super) path: &'static str,
+    methods: &'static [(Method, Handler, Who)],
+}
+
+/// Who may use a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Everyone, or those that the handler lets in.
+    Everyone,
+    /// Those who show a token. To others the method is as if it were not there, as in the original, which has none such.
+    TokenHolders,
+}
+
+#[rustfmt::skip]
+pub(super) static ROUTES: [Route; 7] = {
+    use Handler::*;
+    use Who::*;
+    [
+        Route { path: "/cluster-types/", methods: &[(Method::GET, ListTypes, Everyone)] },
+        Route { path: "/cluster-types/{id}", methods: &[(Method::GET, ShowType, Everyone)] },
+        Route { path: "/clusters/", methods: &[(Method::POST, Launch, Everyone), (Method::GET, ListClusters, TokenHolders)] },
+        Route { path: "/clusters/{id}", methods: &[(Method::GET, ShowCluster, TokenHolders), (Method::DELETE, DeleteCluster, TokenHolders)] },
+        Route { path: "/openapi.json", methods: &[(Method::GET, Describe, Everyone)] },
+        Route { path: "/healthz", methods: &[(Method::GET, Alive, Everyone)] },
+        Route { path: "/metrics", methods: &[(Method::GET, Metrics, Everyone)] },
+    ]
+};
+
+/// Where a request leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// To this handler, with what stands for `{id}`.
+    Handler(Handler, String),
+    /// To this path instead.
+    Elsewhere(String),
+    /// OPTIONS: these methods are there.
+    Options(String),
+    /// Another method than these.
+    NotAllowed(String),
+    /// Nowhere.
+    Nothing,
+}
+
+/// Finds what answers a method at a path.
+pub(super) fn find(method: &Method, path: &str, has_token: bool) -> Found {
+    // Slashes at the front are one, in the middle and at the end they lead to the path with one.
+    let path = format!("/{}", path.trim_start_matches('/'));
+    if path.contains("//") {
+        return Found::Elsewhere(merged(&path));
+    }
+    let Ok(decoded) = percent_decode_str(&path).decode_utf8() else { return Found::Nothing };
+    for route in &ROUTES {
+        let Some(id) = matches(route.path, &decoded) else { continue };
+        let methods = || route.methods.iter().filter(|(_, _, who)| has_token || *who == Who::Everyone);
+        if methods().next().is_none() {
+            return Found::Nothing;
+        }
+        let is = |wanted: &&(Method, Handler, Who)| {
+            wanted.0 == *method || (*method == Method::HEAD && wanted.0 == Method::GET)
+        };
+        if let Some((_, handler, _)) = methods().find(is) {
+            return Found::Handler(*handler, id.to_owned());
+        }
+        let mut names: Vec<&str> = methods().map(|(method, ..)| method.as_str()).collect();
+        if names.contains(&"GET") {
+            names.push("HEAD");
+        }
+        names.push("OPTIONS");
+        let names = names.join(", ");
+        return if *method == Method::OPTIONS { Found::Options(names) } else { Found::NotAllowed(names) };
+    }
+    let with_slash = format!("{path}/");
+    if ROUTES.iter().any(|route| route.path == with_slash) {
+        return Found::Elsewhere(with_slash);
+    }
+    Found::Nothing
+}
+
+/// What stands for `{id}`; empty in a route without one.
+fn matches<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    match pattern.strip_suffix("{id}") {
+        Some(before) => path.strip_prefix(before).filter(|id| !id.is_empty() && !id.contains('/')),
+        None => (pattern == path).then_some(""),
+    }
+}
+
+fn merged(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !merged.ends_with('/') {
+            merged.push(character);
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_handlers_ids_and_other_paths() {
+        let get = |path: &str| find(&Method::GET, path, false);
+        let handler = |handler, id: &str| Found::Handler(handler, id.to_owned());
+        assert_eq!(get("/cluster-types/"), handler(Handler::ListTypes, ""));
+        assert_eq!(get("//cluster-types/"), handler(Handler::ListTypes, ""));
+        assert_eq!(get("/cluster-types/a%20b"), handler(Handler::ShowType, "a b"));
+        for path in ["/", "/cluster-types/a/", "/cluster-types/a%2fb", "/cluster-types/%ff", "/x"] {
+            assert_eq!(get(path), Found::Nothing, "{path}");
+        }
+        for (path, wanted) in [
+            ("/cluster-types", "/cluster-types/"),
+            ("/clusters", "/clusters/"),
+            ("/cluster-types//a", "/cluster-types/a"),
+            ("/cluster-types//", "/cluster-types/"),
+        ] {
+            assert_eq!(get(path), Found::Elsewhere(wanted.to_owned()), "{path}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_the_view_is_not_there() {
+        let find = |method: Method, path: &str, token| find(&method, path, token);
+        let not_allowed = |names: &str| Found::NotAllowed(names.to_owned());
+        assert_eq!(find(Method::GET, "/clusters/", false), not_allowed("POST, OPTIONS"));
+        assert_eq!(find(Method::OPTIONS, "/clusters/", false), Found::Options("POST, OPTIONS".to_owned()));
+        assert_eq!(find(Method::PUT, "/clusters/", true), not_allowed("POST, GET, HEAD, OPTIONS"));
+        assert_eq!(find(Method::GET, "/clusters/x", false), Found::Nothing);
+        assert_eq!(
+            find(Method::GET, "/clusters/x", true),
+            Found::Handler(Handler::ShowCluster, "x".to_owned())
+        );
+    }
+}
