@@ -33,7 +33,9 @@ pub(super) fn expression(value: &str) -> Result<(), String> {
     }
     for (index, column) in columns.iter().enumerate() {
         if !column.split(',').all(|part| is_part(index, part)) {
-            return Err(format!("Invalid CRON expression: [{value}] is not acceptable, out of range"));
+            let is_number = column.bytes().all(|byte| byte.is_ascii_digit());
+            let why = if is_number { ", out of range" } else { "" };
+            return Err(format!("Invalid CRON expression: [{value}] is not acceptable{why}"));
         }
     }
     Ok(())

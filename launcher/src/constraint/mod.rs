@@ -80,7 +80,7 @@ impl Constraint {
     pub(crate) fn check(&self, parameter_type: Type, seen: &Value) -> Outcome {
         let refused = match &self.rule {
             Rule::Range { min, max } => range(seen, *min, *max),
-            Rule::Length { min, max } => length(seen, *min, *max),
+            Rule::Length { min, max } => length(parameter_type, seen, *min, *max),
             Rule::Modulo { step, offset } => modulo(seen, *step, *offset),
             Rule::AllowedValues(allowed) => allowed_values(parameter_type, seen, allowed),
             Rule::AllowedPattern(pattern) => {
@@ -121,11 +121,13 @@ fn range(seen: &Value, min: Option<Number>, max: Option<Number>) -> Option<Strin
     (!within(value, min, max)).then(words)
 }
 
-fn length(seen: &Value, min: Option<Number>, max: Option<Number>) -> Option<String> {
+fn length(parameter_type: Type, seen: &Value, min: Option<Number>, max: Option<Number>) -> Option<String> {
     let length = match seen {
         Value::Array(items) => items.len(),
         Value::Object(map) => map.len(),
-        Value::Null => 0,
+        Value::String(text) => text.chars().count(),
+        // Heat fails, with 500.
+        _ if parameter_type == Type::Json => return Some(format!("{seen} has no length")),
         _ => python::text(seen).chars().count(),
     };
     let words = || format!("length ({length}) is out of range (min: {}, max: {})", shown(min), shown(max));
@@ -141,15 +143,27 @@ fn modulo(seen: &Value, step: i128, offset: i128) -> Option<String> {
 /// Of a list every member must be among them; anything else is compared as a value of the parameter's type.
 fn allowed_values(parameter_type: Type, seen: &Value, allowed: &[Value]) -> Option<String> {
     let same = |a: &Value, b: &Value| match (a, b) {
-        (Value::Number(_), Value::Number(_)) => Number::of(a).ok() == Number::of(b).ok(),
+        // Python's true is 1.
+        (Value::Number(_) | Value::Bool(_), Value::Number(_) | Value::Bool(_)) => {
+            Number::of(a).ok() == Number::of(b).ok()
+        }
         _ => a == b,
     };
     let is_allowed = match seen {
         Value::Array(items) => items.iter().all(|item| allowed.iter().any(|allowed| same(item, allowed))),
         _ => {
             let value = parameter_type.value(seen).ok()?;
-            let mut typed = allowed.iter().filter_map(|allowed| parameter_type.value(allowed).ok());
-            typed.any(|allowed| same(&value, &allowed))
+            let mut is_allowed = false;
+            for allowed in allowed {
+                match parameter_type.value(allowed) {
+                    Ok(allowed) => is_allowed |= same(&value, &allowed),
+                    Err(_) => {
+                        let (text, name) = (python::text(allowed), parameter_type.name());
+                        return Some(format!("Value \"{text}\" is invalid for data type \"{name}\"."));
+                    }
+                }
+            }
+            is_allowed
         }
     };
     let words = || {

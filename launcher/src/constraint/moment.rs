@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 use regex_lite::{Captures, Regex};
 use time::{Date, Month, OffsetDateTime, Time, UtcOffset};
 
-/// ISO 8601 as the library iso8601 takes it: a date, and a time with or without a zone. Without one UTC is meant.
+/// ISO 8601 as the library iso8601 takes it: a year, a month or a date, and a time with or without a zone. Without one UTC
+/// is meant.
 static MOMENT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"^(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?",
-        r"\s*(?:(Z)|([-+])(\d\d):?(\d\d)?)?)?$"
+        r"^(\d{4})(?:(?:-(\d{1,2})|(\d\d))(?:(?:-(\d{1,2})|(\d\d))",
+        r"(?:[ T](\d\d)(?::?(\d\d))?(?::?(\d{1,2})(?:[.,]\d+)?)?(?:Z|([-+])(\d\d):?(\d\d)?)?)?)?)?$"
     ))
     .expect("a constant pattern compiles")
 });
@@ -38,12 +39,16 @@ pub(super) fn expiration(value: &str) -> Result<(), String> {
 }
 
 fn moment(parts: &Captures<'_>) -> Option<OffsetDateTime> {
-    let number = |index: usize| parts.get(index).map_or(Some(0), |part| part.as_str().parse::<u8>().ok());
+    let number = |groups: &[usize], absent: u8| {
+        let part = groups.iter().find_map(|group| parts.get(*group));
+        part.map_or(Some(absent), |part| part.as_str().parse().ok())
+    };
     let year = parts.get(1)?.as_str().parse().ok()?;
-    let date = Date::from_calendar_date(year, Month::try_from(number(2)?).ok()?, number(3)?).ok()?;
-    let time = Time::from_hms(number(4)?, number(5)?, number(6)?).ok()?;
-    let (hours, minutes) = (i8::try_from(number(9)?).ok()?, i8::try_from(number(10)?).ok()?);
-    let sign = if parts.get(8).is_some_and(|sign| sign.as_str() == "-") { -1 } else { 1 };
+    let month = Month::try_from(number(&[2, 3], 1)?).ok()?;
+    let date = Date::from_calendar_date(year, month, number(&[4, 5], 1)?).ok()?;
+    let time = Time::from_hms(number(&[6], 0)?, number(&[7], 0)?, number(&[8], 0)?).ok()?;
+    let (hours, minutes) = (i8::try_from(number(&[10], 0)?).ok()?, i8::try_from(number(&[11], 0)?).ok()?);
+    let sign = if parts.get(9).is_some_and(|sign| sign.as_str() == "-") { -1 } else { 1 };
     let offset = UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok()?;
     Some(date.with_time(time).assume_offset(offset))
 }

@@ -30,11 +30,12 @@ pub(super) fn net_cidr(value: &str) -> Result<(), String> {
         |cidr: String| format!("'{value}' isn't a recognized IP subnet cidr, '{cidr}' is recommended");
     let (address, mask) =
         value.split_once('/').map_or((value, None), |(address, mask)| (address, Some(mask)));
-    let address: IpAddr = address.parse().map_err(|_| invalid())?;
+    let whole = address.parse::<IpAddr>().ok();
+    let address = whole.or_else(|| partial(address)).ok_or_else(invalid)?;
     let bits = if address.is_ipv4() { 32 } else { 128 };
     let Some(mask) = mask else { return Err(recommended(format!("{address}/{bits}"))) };
     if let Some(length) = mask.parse::<u8>().ok().filter(|length| *length <= bits) {
-        let is_plain = address.is_ipv6() || mask == length.to_string();
+        let is_plain = whole.is_some() && (address.is_ipv6() || mask == length.to_string());
         return if is_plain { Ok(()) } else { Err(recommended(format!("{address}/{length}"))) };
     }
     // A mask in the form of an address: netaddr takes it, Neutron does not.
@@ -47,6 +48,19 @@ pub(super) fn net_cidr(value: &str) -> Result<(), String> {
         }
         _ => Err(invalid()),
     }
+}
+
+/// An IPv4 address without its last octets, which netaddr takes for zeros.
+fn partial(address: &str) -> Option<IpAddr> {
+    let mut octets = [0; 4];
+    let parts: Vec<&str> = address.split('.').collect();
+    if parts.len() >= octets.len() {
+        return None;
+    }
+    for (octet, part) in octets.iter_mut().zip(parts) {
+        *octet = part.parse().ok()?;
+    }
+    Some(IpAddr::from(octets))
 }
 
 pub(super) fn ip_or_cidr(value: &str) -> Result<(), String> {
@@ -69,6 +83,8 @@ mod tests {
             ("10.0.0.0", "'10.0.0.0/32' is recommended"),
             ("10.0.0.0/255.255.255.0", "'10.0.0.0/24' is recommended"),
             ("::1", "'::1/128' is recommended"),
+            ("10/8", "'10.0.0.0/8' is recommended"),
+            ("10.1", "'10.1.0.0/32' is recommended"),
             ("10.0.0.0/33", "invalid IPNetwork"),
             ("10.0.0.0/255.0.255.0", "invalid IPNetwork"),
             ("10.0.0.0/24 ", "invalid IPNetwork"),

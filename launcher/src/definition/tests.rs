@@ -77,6 +77,13 @@ fn what_pairing_fills_in_is_neither_shown_nor_missing() {
         json!({"name": "n", "pin": "abcdefghijkl", "secret": "s"}),
         "the URL is left to the template's default"
     );
+    let answers = map(&json!({"name": 5}));
+    let stack_of_number = found.stack(&answers, &Map::new(), &map(&json!({"pin": "abcdefghijkl"}))).unwrap();
+    assert_eq!(
+        stack_of_number.parameters["name"],
+        json!("5"),
+        "Heat fails at a number for a string with constraints"
+    );
     assert_eq!(stack(json!({})).unwrap_err(), StackError::NotFilled("pin".to_owned()));
     assert!(
         matches!(stack(json!({"pin": "short"})).unwrap_err(), StackError::Unfit { name, .. } if name == "pin")

@@ -61,16 +61,29 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Heat looks at a default's constraints, without those that it has to ask for, and not at its type.
+    /// Heat looks at a default's constraints, without those that it has to ask for, and hardly at its type.
     fn default_fits(&self, default: &Value) -> Result<(), String> {
-        let Ok(seen) = self.parameter_type.seen(default) else { return Ok(()) };
-        let offline = self.constraints.iter().filter(|constraint| !constraint.is_custom());
-        for constraint in offline {
+        let invalid = |words: &str| Err(format!("Invalid default {} ({words})", python::text(default)));
+        let seen = match self.parameter_type.seen(default) {
+            Ok(seen) => seen,
+            Err(_) if self.parameter_type == Type::List => {
+                return Err("Default must be a comma-delimited list string or a list".to_owned());
+            }
+            Err(words) if self.parameter_type == Type::Number && self.offline().next().is_some() => {
+                return invalid(&words);
+            }
+            Err(_) => return Ok(()),
+        };
+        for constraint in self.offline() {
             if let Outcome::Refused(words) = constraint.check(self.parameter_type, &seen) {
-                return Err(format!("Invalid default {} ({words})", python::text(default)));
+                return invalid(&words);
             }
         }
         Ok(())
+    }
+
+    fn offline(&self) -> impl Iterator<Item = &Constraint> {
+        self.constraints.iter().filter(|constraint| !constraint.is_custom())
     }
 
     /// The value that Heat makes of an answer, and the constraints that are left to ask the cloud for.

@@ -121,6 +121,11 @@ fn says_where_json_breaks_off() {
         ("{bad", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[1,\n x]", "Expecting value: line 2 column 2 (char 5)"),
         ("{} x", "Extra data: line 1 column 4 (char 3)"),
+        ("[1,", "Expecting value: line 1 column 4 (char 3)"),
+        ("[1, \"x\\\"y", "Unterminated string starting at: line 1 column 5 (char 4)"),
+        ("{\"a\":1,}", "Expecting property name enclosed in double quotes: line 1 column 8 (char 7)"),
+        ("[1,]", "Expecting value: line 1 column 4 (char 3)"),
+        ("{\"a\" 1}", "Expecting ':' delimiter: line 1 column 6 (char 5)"),
     ] {
         let said = schema.check(&json!(text)).map(|(value, _)| value);
         assert_eq!(said, Err(format!("Value must be valid JSON: {words}")));

@@ -44,6 +44,8 @@ impl Type {
     pub(crate) fn value(self, answer: &Value) -> Result<Value, String> {
         match self {
             Self::String => Ok(Value::String(python::text(answer))),
+            // Heat counts with booleans, and hands them on as they are.
+            Self::Number if answer.is_boolean() => Ok(answer.clone()),
             Self::Number => Number::of(answer).map(Number::to_json),
             Self::Boolean => boolean(answer).map(Value::Bool),
             Self::List => list(answer).map(|items| items.into_iter().map(Value::String).collect()),
@@ -77,10 +79,7 @@ fn boolean(answer: &Value) -> Result<bool, String> {
 
 fn list(answer: &Value) -> Result<Vec<String>, String> {
     match answer {
-        Value::Array(items) => {
-            let item = |item: &Value| if item.is_null() { String::new() } else { python::text(item) };
-            Ok(items.iter().map(item).collect())
-        }
+        Value::Array(items) => Ok(items.iter().map(python::text).collect()),
         Value::String(text) if text.is_empty() => Ok(Vec::new()),
         Value::String(text) => Ok(text.split(',').map(str::to_owned).collect()),
         _ => Err("Value must be a comma-delimited list string or a list".to_owned()),
@@ -89,26 +88,58 @@ fn list(answer: &Value) -> Result<Vec<String>, String> {
 
 fn json(answer: &Value) -> Result<Value, String> {
     match answer {
-        Value::String(text) if !text.is_empty() => serde_json::from_str(text).map_err(|error| {
-            let (line, column) = (error.line(), error.column().max(1));
-            let before: usize =
-                text.split_inclusive('\n').take(line.saturating_sub(1)).map(|l| l.chars().count()).sum();
-            let at = format!("line {line} column {column} (char {})", before + column - 1);
-            format!("Value must be valid JSON: {}: {at}", words_of_json(&error.to_string()))
-        }),
+        Value::String(text) if !text.is_empty() => serde_json::from_str(text)
+            .map_err(|error| format!("Value must be valid JSON: {}", words_of_json(text, &error))),
         _ => Ok(answer.clone()),
     }
 }
 
-/// The words that Python's parser has for the commonest faults; those of serde for the others.
-fn words_of_json(serde: &str) -> &str {
-    let words = serde.split(" at line ").next().unwrap_or(serde);
-    match words {
+/// The words that Python's parser has for the commonest faults, with its positions; serde's for the others.
+fn words_of_json(text: &str, error: &serde_json::Error) -> String {
+    let serde = error.to_string();
+    let serde = serde.split(" at line ").next().unwrap_or(&serde);
+    let at = match serde {
+        "EOF while parsing a string" => last_quote(text),
+        _ if error.is_eof() => text.chars().count(),
+        _ => {
+            let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+            lines.map(|line| line.chars().count()).sum::<usize>() + error.column().saturating_sub(1)
+        }
+    };
+    let words = match serde {
         "key must be a string" => "Expecting property name enclosed in double quotes",
         "expected value" | "EOF while parsing a value" => "Expecting value",
         "expected `:`" => "Expecting ':' delimiter",
-        "expected `,` or `}`" | "expected `,` or `]`" => "Expecting ',' delimiter",
-        "trailing characters" => "Extra data",
-        _ => words,
+        "expected `,` or `}`" | "expected `,` or `]`" | "EOF while parsing a list" => {
+            "Expecting ',' delimiter"
+        }
+        "EOF while parsing a string" => "Unterminated string starting at",
+        "trailing characters" | "invalid number" => "Extra data",
+        "trailing comma" if text.chars().nth(at) == Some('}') => {
+            "Expecting property name enclosed in double quotes"
+        }
+        "trailing comma" => "Expecting value",
+        _ => serde,
+    };
+    let before: String = text.chars().take(at).collect();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("{words}: line {line} column {column} (char {at})")
+}
+
+/// Where the text that is not terminated begins.
+fn last_quote(text: &str) -> usize {
+    let (mut start, mut inside, mut escaped) = (0, false, false);
+    for (at, char) in text.chars().enumerate() {
+        match char {
+            _ if escaped => escaped = false,
+            '\\' => escaped = inside,
+            '"' => {
+                inside = !inside;
+                start = at;
+            }
+            _ => {}
+        }
     }
+    start
 }

@@ -18,7 +18,7 @@ pub(crate) use merge::{parameters, template};
 
 use crate::component::Component;
 use crate::definition::{ClusterType, Kind};
-use crate::parameter::Schema;
+use crate::parameter::{Schema, python};
 
 /// A stack that is not created yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,7 @@ pub struct Stack {
     pub template: Value,
     /// The contents of the files that the template names, by their addresses in it. Nested templates are JSON.
     pub files: BTreeMap<String, String>,
-    /// The values of the template's parameters, of the types that they came with.
+    /// The values of the template's parameters, of the types that they came with; those of strings are texts.
     pub parameters: Map<String, Value>,
 }
 
@@ -115,7 +115,7 @@ impl ClusterType {
                     if pairing.contains(name) {
                         fits(name, schema, value)?;
                     }
-                    parameters.insert(name.clone(), value.clone());
+                    parameters.insert(name.clone(), sent(schema, value));
                 }
                 None if pairing.contains(name) && schema.get("default").is_none_or(Value::is_null) => {
                     return Err(StackError::NotFilled(name.clone()));
@@ -141,6 +141,15 @@ impl ClusterType {
     ) -> Option<&'a Value> {
         let shown = self.parameters.get(name)?;
         given(answers, name).or_else(|| shown.get("default").filter(|default| !default.is_null()))
+    }
+}
+
+/// A value as it goes to Heat. A number or a boolean for a string goes as the text that Heat makes of it: as a number it
+/// would be no answer to a constraint of strings, and Heat fails with 500.
+fn sent(schema: &Value, value: &Value) -> Value {
+    match value {
+        Value::Number(_) | Value::Bool(_) if schema["type"] == "string" => python::text(value).into(),
+        _ => value.clone(),
     }
 }
 
