@@ -32,6 +32,7 @@ use crate::service::Service;
 use crate::slave_contexts::{Observers, SlaveContexts};
 use crate::store::{FILE_NAME, Limits, Store};
 use crate::tls::Certificate;
+use crate::tls::tickets::Tickets;
 use crate::token::CreateToken;
 use crate::{hub, sweeper};
 
@@ -49,6 +50,8 @@ pub struct Server {
     /// Every connection.
     tasks: TaskTracker,
     certificate: Option<Certificate>,
+    /// What seals TLS sessions, with TLS.
+    tickets: Option<Arc<Tickets>>,
     admin: Option<TcpListener>,
     /// The admin's socket in the data directory, if there is one.
     socket: Option<AdminSocket>,
@@ -123,7 +126,15 @@ impl Server {
             metrics: Metrics::default(),
             journal: etcd.as_ref().map(|etcd| etcd.counters.clone()).unwrap_or_default(),
         });
-        let acceptor = certificate.as_ref().map(Certificate::acceptor);
+        // After the store: the keys of another service that runs on this directory stay as they are.
+        let tickets = match (&certificate, &config.storage) {
+            (None, _) => None,
+            (Some(_), Storage::Directory(dir)) => Some(Tickets::open(Some(dir))),
+            (Some(_), Storage::Memory | Storage::Etcd(_)) => Some(Tickets::open(None)),
+        };
+        let tickets = tickets.transpose().map_err(Error::System)?.map(Arc::new);
+        let acceptor =
+            certificate.as_ref().zip(tickets.clone()).map(|(certificate, keys)| certificate.acceptor(keys));
         let tasks = TaskTracker::new();
         let acceptor = ConnectionServer::new(
             service.clone(),
@@ -133,7 +144,7 @@ impl Server {
             tasks.clone(),
         );
         let cut_off = etcd.map(|etcd| etcd.cut_off);
-        Ok(Self { service, deliveries, acceptor, tasks, certificate, admin: None, socket, cut_off })
+        Ok(Self { service, deliveries, acceptor, tasks, certificate, tickets, admin: None, socket, cut_off })
     }
 
     /// The certificate that connections are protected with, for its fingerprint and to reload it.
@@ -164,7 +175,8 @@ impl Server {
         listeners: Vec<TcpListener>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let Self { service, deliveries, acceptor, tasks, certificate, admin, socket, cut_off } = self;
+        let Self { service, deliveries, acceptor, tasks, certificate, tickets, admin, socket, cut_off } =
+            self;
         let connections = service.connections.clone();
         let mut accepting = Vec::new();
         for listener in listeners {
@@ -176,6 +188,9 @@ impl Server {
             tokio::spawn(connections.clone().watch()),
             tokio::spawn(sweeper::sweep(service.store.clone())),
         ];
+        if let Some(tickets) = tickets {
+            background.push(tokio::spawn(tickets.rotate()));
+        }
         if let Some(cut_off) = cut_off {
             background.push(tokio::spawn(etcd::interrupt_when_cut_off(cut_off, service.hub.clone())));
         }

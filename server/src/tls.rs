@@ -3,6 +3,8 @@
 //! One provider (ring), TLS 1.2 and 1.3 with rustls' own choice of suites, HTTP/1.1 only. Clients that have the
 //! fingerprint of the key look at nothing else, so a certificate that we sign ourselves says no more than it must.
 
+pub(crate) mod tickets;
+
 use std::fmt::{Display, Write as _};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{CertificateParams, KeyPair};
-use ring::digest::{SHA256, digest};
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring as provider};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -21,6 +23,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use self::tickets::{Ticketer, Tickets};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::error::Error;
 
@@ -60,6 +63,8 @@ struct Loaded {
     certified: Arc<CertifiedKey>,
     /// The end of the certificate's validity.
     expires: Timestamp,
+    /// The hash of the public key: whom clients of a session have spoken with.
+    identity: [u8; SHA256_OUTPUT_LEN],
 }
 
 impl Certificate {
@@ -112,14 +117,15 @@ impl Certificate {
         Some(fingerprint(self.current.get().certified.key.public_key()?.as_ref()))
     }
 
-    /// What makes TLS of a connection.
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    /// What makes TLS of a connection. Sessions are resumed by the tickets that these keys seal.
+    pub(crate) fn acceptor(&self, tickets: Arc<Tickets>) -> TlsAcceptor {
         let mut config = ServerConfig::builder_with_provider(crypto())
             .with_safe_default_protocol_versions()
             .expect("ring has suites for both versions")
             .with_no_client_auth()
             .with_cert_resolver(self.current.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.ticketer = Arc::new(Ticketer { tickets, certificate: self.current.clone() });
         TlsAcceptor::from(Arc::new(config))
     }
 }
@@ -175,17 +181,21 @@ fn load(source: &Tls, if_missing: IfMissing) -> Result<Loaded, Error> {
             (vec![self_signed(&key)?], key.into(), SELF_SIGNED.to_owned())
         }
     };
-    let expires = expiry(&chain[0]).map_err(|err| unusable(&place, &err))?;
+    let (expires, identity) = read_certificate(&chain[0]).map_err(|err| unusable(&place, &err))?;
     let certified = CertifiedKey::from_der(chain, private, &crypto());
-    Ok(Loaded { certified: Arc::new(certified.map_err(|err| unusable(place, &err))?), expires })
+    Ok(Loaded { certified: Arc::new(certified.map_err(|err| unusable(place, &err))?), expires, identity })
 }
 
-/// The end of a certificate's validity.
-fn expiry(certificate: &CertificateDer<'_>) -> Result<Timestamp, String> {
+/// The end of a certificate's validity, and the hash of its public key.
+fn read_certificate(
+    certificate: &CertificateDer<'_>,
+) -> Result<(Timestamp, [u8; SHA256_OUTPUT_LEN]), String> {
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|err| err.to_string())?;
     let seconds = certificate.validity().not_after.timestamp();
     // Before 1970 it had expired too.
-    Ok(Timestamp(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000)))
+    let expires = Timestamp(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000));
+    let identity = digest(&SHA256, certificate.public_key().raw);
+    Ok((expires, identity.as_ref().try_into().expect("it has the length of its algorithm")))
 }
 
 /// Warns of a private key that others can read.
@@ -323,7 +333,7 @@ mod tests {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(2021, 1, 2);
         let certificate = params.self_signed(&key).unwrap();
-        assert_eq!(expiry(certificate.der()).unwrap().to_string(), "2021-01-02T00:00:00Z");
+        assert_eq!(read_certificate(certificate.der()).unwrap().0.to_string(), "2021-01-02T00:00:00Z");
     }
 
     #[test]

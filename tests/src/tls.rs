@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 /// A connection over TLS.
 pub type Connection = StreamOwned<ClientConnection, TcpStream>;
@@ -48,19 +50,37 @@ impl Certified {
     /// When no server accepts.
     #[must_use]
     pub fn connect(&self, to: SocketAddr) -> Connection {
+        connect(&self.client(ALL_VERSIONS), to)
+    }
+
+    /// A client that trusts exactly this certificate, speaks these versions of TLS, and remembers its sessions.
+    ///
+    /// # Panics
+    /// When the certificate is none.
+    #[must_use]
+    pub fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("it is one");
         roots.add(certificate).expect("it is one");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("ring has suites for both versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let name = ServerName::from(to.ip());
-        let tls = ClientConnection::new(Arc::new(config), name).expect("a configuration and a name do");
-        StreamOwned::new(tls, TcpStream::connect(to).expect("it accepts"))
+        Arc::new(config)
     }
+}
+
+/// A connection of this client; the handshake comes with the first bytes.
+///
+/// # Panics
+/// When no server accepts.
+#[must_use]
+pub fn connect(client: &Arc<ClientConfig>, to: SocketAddr) -> Connection {
+    let tls = ClientConnection::new(client.clone(), ServerName::from(to.ip()))
+        .expect("a configuration and a name do");
+    StreamOwned::new(tls, TcpStream::connect(to).expect("it accepts"))
 }
 
 /// Whether a service answers on this connection.

@@ -1,9 +1,11 @@
 //! TLS as those outside see it: what openssl, a scanner and hand-made greetings get out of the real service, with its
-//! own key and with certificate files; what agents make of it whose clock is years off; and waiting.
+//! own key and with certificate files; what agents make of it whose clock is years off; waiting;
+//! and sessions that are resumed.
 
 mod greeting;
 mod guests;
 mod openssl;
+mod resumption;
 mod scanner;
 mod waiting;
 
