@@ -42,6 +42,7 @@ mod meter;
 mod metrics;
 mod origin;
 mod process;
+mod progress;
 mod rate_limits;
 mod secret;
 mod server;

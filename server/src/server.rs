@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::select;
 use tokio::sync::{mpsc, watch};
@@ -36,6 +36,8 @@ use crate::tls::tickets::Tickets;
 use crate::token::CreateToken;
 use crate::{hub, sweeper};
 
+/// An opening of the store that took longer is worth a line.
+const NOTABLE_OPENING: Duration = Duration::from_secs(1);
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
 /// and slow readers need any of it; systemd's patience with us (`TimeoutStopSec=` of our unit) is a little longer.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -84,6 +86,7 @@ impl Server {
             queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
             ..config.limits
         };
+        let opening = Instant::now();
         let mut etcd = None;
         let store = match &config.storage {
             Storage::Directory(dir) => {
@@ -102,6 +105,11 @@ impl Server {
                 Arc::new(store)
             }
         };
+        if opening.elapsed() > NOTABLE_OPENING {
+            let stats = store.stats();
+            let seconds = opening.elapsed().as_secs_f32();
+            log::info!("the store was loaded in {seconds:.1} s: pins {}, keys {}", stats.pins, stats.keys);
+        }
         let socket = match &config.storage {
             Storage::Directory(dir) => open_socket(dir),
             Storage::Memory | Storage::Etcd(_) => {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::store::AtRest;
 use crate::store::copy::{Contents, StoreCopy};
 use lines::{BackupReader, explain};
@@ -85,9 +86,10 @@ fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Conte
     let broken = |problem: String| Error::Handed { socket: socket.to_owned(), problem };
     service.set_read_timeout(Some(PATIENCE)).map_err(Error::System)?;
     let (mut reader, taken) = ask(service, "/backup").and_then(BackupReader::begin).map_err(broken)?;
-    let mut copy = copy_into(target)?;
+    let (mut copy, mut progress) = (copy_into(target)?, Progress::new("copying records"));
     while let Some((id, bytes)) = reader.next().map_err(broken)? {
         copy.add(id, &bytes).map_err(Error::Copy)?;
+        progress.step();
     }
     Ok((copy.finish().map_err(Error::Copy)?, taken))
 }
@@ -129,11 +131,12 @@ fn read(data_dir: &Path, target: &Target) -> Result<(Contents, Timestamp), Error
     }
     let store = AtRest::open(data_dir)?;
     let taken = SystemClock.now();
-    let mut copy = copy_into(target)?;
+    let (mut copy, mut progress) = (copy_into(target)?, Progress::new("copying records"));
     let mut unwritten = None;
-    let outcome = store
-        .snapshot()?
-        .each(|id, bytes| copy.add(id, bytes).inspect_err(|err| unwritten = Some(err.clone())));
+    let outcome = store.snapshot()?.each(|id, bytes| {
+        progress.step();
+        copy.add(id, bytes).inspect_err(|err| unwritten = Some(err.clone()))
+    });
     if let Some(err) = unwritten {
         return Err(Error::Copy(err));
     }

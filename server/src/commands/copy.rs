@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::etcd_args::EtcdArgs;
+use crate::progress::Progress;
 
 /// What stands for the etcd cluster of `--etcd`.
 const ETCD: &str = "etcd";
@@ -96,7 +97,9 @@ impl Copy {
                 let (config, clusters) = (named()?, read(from)?);
                 Runtime::new().map_err(Error::System)?.block_on(async {
                     let (mut import, mut copied) = (Import::begin(&config, now).await?, Copied::default());
+                    let mut progress = Progress::new("copying pins");
                     for cluster in &clusters {
+                        progress.step();
                         if copied.count(cluster, now) {
                             import.add(cluster).await?;
                         }
@@ -109,8 +112,9 @@ impl Copy {
                 let config = named()?;
                 let runtime = Runtime::new().map_err(Error::System)?;
                 Target::new(to)?.fill(|copy| {
-                    let mut copied = Copied::default();
+                    let (mut copied, mut progress) = (Copied::default(), Progress::new("copying pins"));
                     runtime.block_on(pairing_etcd::export(&config, |cluster| {
+                        progress.step();
                         if copied.count(&cluster, now) {
                             copy.add_cluster(&cluster).map_err(Error::Copy)?;
                         }
@@ -129,8 +133,9 @@ fn each(
     now: Timestamp,
     mut add: impl FnMut(&WholeCluster) -> Result<(), pairing_core::Refused>,
 ) -> Result<Copied, Error> {
-    let mut copied = Copied::default();
+    let (mut copied, mut progress) = (Copied::default(), Progress::new("copying pins"));
     for cluster in clusters {
+        progress.step();
         if copied.count(cluster, now) {
             add(cluster).map_err(Error::Copy)?;
         }
