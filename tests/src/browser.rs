@@ -183,9 +183,9 @@ impl Browser {
         self.profile.path().join("downloads")
     }
 
-    /// Runs no script of pages from now on.
-    pub fn disable_scripts(&self) {
-        self.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
+    /// Whether pages may run scripts from now on.
+    pub fn allow_scripts(&self, may_run: bool) {
+        self.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": !may_run}));
     }
 
     /// Presses an element as a mouse does; `selector` is a CSS selector.

@@ -151,7 +151,7 @@ pub(super) fn render(
 }
 
 /// Adds what a client should know of a refusal besides its words.
-fn explain(refusal: &Refusal, headers: &mut HeaderMap) {
+pub(super) fn explain(refusal: &Refusal, headers: &mut HeaderMap) {
     if let Some(seconds) = refusal.retry_after() {
         headers.insert(RETRY_AFTER, seconds.into());
     }
@@ -312,10 +312,11 @@ pub(super) fn nothing_there(path: &str) -> Response<AnswerBody> {
     response
 }
 
-/// The answer to a write of what can only be read.
-pub(super) fn read_only() -> Response<AnswerBody> {
-    let mut response = line(StatusCode::METHOD_NOT_ALLOWED, "This can only be read.");
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+/// The answer outside the API to a method that a route has not; `methods` are those that it has.
+pub(super) fn not_allowed(methods: &str) -> Response<AnswerBody> {
+    let mut response = line(StatusCode::METHOD_NOT_ALLOWED, &format!("This takes {methods}."));
+    let methods = HeaderValue::from_str(methods).expect("the names of methods make a header");
+    response.headers_mut().insert(ALLOW, methods);
     response
 }
 

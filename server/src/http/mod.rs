@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use protocol::Pin;
 
 pub(crate) use answer_body::{AnswerBody, Cut};
@@ -74,7 +74,7 @@ pub(crate) fn answer(
         let target = match target {
             Some(target) if !target.route().formats.is_empty() && names_host(&head) => target,
             target => {
-                let answer = Box::pin(beside_the_api(service, client, &head, target)).await;
+                let answer = Box::pin(beside_the_api(service, client, &head, body, target)).await;
                 service.metrics.answered(label, answer.status(), Some(begun.elapsed()));
                 return answer;
             }
@@ -169,11 +169,12 @@ fn names_host(head: &Parts) -> bool {
     hosts == 1 || (hosts == 0 && head.version == Version::HTTP_10)
 }
 
-/// Answers what is asked beside the API, which can only be read.
+/// Answers what is asked beside the API, which can only be read, but for the page's form.
 async fn beside_the_api(
     service: &Service,
     client: IpAddr,
     head: &Parts,
+    body: impl RequestBody,
     target: Option<Target<'_>>,
 ) -> Response<AnswerBody> {
     if !names_host(head) {
@@ -186,6 +187,7 @@ async fn beside_the_api(
         Some(Handler::Home) => answers::redirect("cluster_pairing"),
         Some(Handler::Describe) => openapi::show(),
         Some(Handler::Page(file)) => page::show(&service.page, file),
+        Some(Handler::CreateByForm) => page::form::create(service, client, head, body).await,
         Some(Handler::Alive) => answers::line(StatusCode::OK, "alive"),
         Some(Handler::Ready) => match service.ready().await.map_err(Refusal::from) {
             Ok(()) => answers::line(StatusCode::OK, "ready"),
@@ -197,7 +199,7 @@ async fn beside_the_api(
             let can_stream = head.version != Version::HTTP_10;
             slave_context::show(service, client, target.key, query, can_stream).await
         }
-        _ => answers::read_only(),
+        _ => answers::not_allowed(&target.route().allow()),
     }
 }
 
@@ -228,6 +230,11 @@ fn perform<'a>(
     }
 }
 
+/// SECURITY: any web page can have its visitors' browsers send a form here. Browsers say so; agents never do.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+}
+
 async fn write(
     service: &Service,
     client: IpAddr,
@@ -236,8 +243,7 @@ async fn write(
     handler: Handler,
     Target { pin, key, .. }: &Target<'_>,
 ) -> Result<Reply, Refusal> {
-    // SECURITY: any web page can have its visitors' browsers send a form here. Browsers say so; agents never do.
-    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+    if is_cross_site(headers) {
         return Err(Refusal::CrossSite);
     }
     match (handler, pin) {

@@ -1,5 +1,7 @@
 //! The pairing page: files that are part of the program, for people with a browser. It uses nothing but API v1.
 
+pub(super) mod form;
+
 use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{
@@ -87,10 +89,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      form-action 'self'; frame-ancestors 'none'",
 );
 
+/// Where the document is.
+const PATH: &str = "/cluster_pairing";
+const DOCUMENT: &str = "text/html; charset=utf-8";
+
 impl File {
     fn media_type(self) -> &'static str {
         match self {
-            Self::Document => "text/html; charset=utf-8",
+            Self::Document => DOCUMENT,
             Self::Style => "text/css; charset=utf-8",
             _ => "text/javascript; charset=utf-8",
         }
@@ -99,14 +105,21 @@ impl File {
 
 /// A file of the page.
 pub(super) fn show(page: &Page, file: File) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::from(page.files[file as usize].clone()));
+    let mut response = protected(page.files[file as usize].clone(), file.media_type());
+    // They belong together, so a browser asks anew after an update of the service.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// Something of the page, with what keeps other sites out.
+fn protected(body: Bytes, media_type: &'static str) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::from(body));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.media_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // They belong together, so a browser asks anew after an update of the service.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // The form's answer needs the URL of the page. A pin in a link is behind the #, which no request has.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
 
@@ -144,14 +157,15 @@ mod tests {
             for (name, value) in [
                 ("content-type", content_type),
                 ("x-content-type-options", "nosniff"),
-                ("referrer-policy", "no-referrer"),
+                ("referrer-policy", "same-origin"),
                 ("cache-control", "no-cache"),
             ] {
                 assert_eq!(asked.header(name), value, "{path}");
             }
             assert_eq!(world.ask("HEAD", path, &[], "").await.status, 200, "{path}");
-            let refused = world.ask("POST", path, &[], "").await;
-            assert_eq!((refused.status, refused.header("allow")), (405, "GET, HEAD"), "{path}");
+            let refused = world.ask("DELETE", path, &[], "").await;
+            let allow = if path == PATH { "GET, POST, HEAD" } else { "GET, HEAD" };
+            assert_eq!((refused.status, refused.header("allow")), (405, allow), "{path}");
         }
     }
 

@@ -51,6 +51,8 @@ pub(super) enum Handler {
     SlaveContext,
     /// A file of the page.
     Page(File),
+    /// The page's form, for browsers that run no script.
+    CreateByForm,
 }
 
 /// What there is at a path.
@@ -82,7 +84,7 @@ static ROUTES: [Route; 26] = {
         Route { path: openapi::PATH, label: RouteLabel::Description, formats: &[], methods: &[(Method::GET, Describe)] },
         Route { path: CONTEXT, label: RouteLabel::SlaveContext, formats: &[], methods: &[(Method::GET, SlaveContext)] },
         Route { path: "/", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Home)] },
-        Route { path: "/cluster_pairing", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Document))] },
+        Route { path: "/cluster_pairing", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Document)), (Method::POST, CreateByForm)] },
         Route { path: "/cluster_pairing.css", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Style))] },
         Route { path: "/cluster_pairing.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Script))] },
         Route { path: "/cluster_pairing/cluster.js", label: RouteLabel::Page, formats: &[], methods: &[(Method::GET, Page(File::Cluster))] },
@@ -125,7 +127,7 @@ impl Route {
     }
 
     /// Its methods as `Allow` lists them.
-    fn allow(&self) -> String {
+    pub(super) fn allow(&self) -> String {
         let mut names: Vec<&str> = self.methods.iter().map(|(method, _)| method.as_str()).collect();
         names.extend(names.contains(&"GET").then_some("HEAD"));
         names.extend((!self.formats.is_empty()).then_some("OPTIONS"));

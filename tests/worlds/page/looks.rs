@@ -65,3 +65,24 @@ fn nothing_moves_where_that_is_preferred() {
     browser.emulate("", "prefers-reduced-motion", "reduce");
     until("nothing moves", || (browser.script(moves) == 0).then_some(()));
 }
+
+#[test]
+fn a_pin_is_made_without_javascript() {
+    let service = Service::start();
+    let browser = Browser::start();
+    browser.allow_scripts(false);
+    browser.open(&format!("{}/", service.url()));
+    assert_eq!(browser.text("create"), "", "what needs scripts is not shown");
+    browser.click("noscript button");
+    browser.wait_for("headline", "Your pin is made");
+    let pin = browser.text("pin");
+    assert_eq!(service.api().get(&format!("/api/v1/clusters/{pin}")).status, 200);
+    let section = format!("cvm_cluster_pin={pin}\ncvm_service_url={}\n[ucernvm-end]\n", service.url());
+    let [master, slave] = ["master", "slave"].map(|role| browser.value(role));
+    assert_eq!(master, format!("[ucernvm-begin]\ncvm_cluster_master=yes\n{section}"));
+    assert!(
+        slave.ends_with(&format!("###MASTER_IP_PLACEHOLDER###\n\n[ucernvm-begin]\n{section}")),
+        "{slave}"
+    );
+    assert_eq!(browser.console(), [""; 0]);
+}

@@ -1,5 +1,6 @@
 //! The pairing page in a browser: a person makes a pin, boots a cluster with what the page says, and sees it come up.
 
+mod access;
 mod contexts;
 mod errors;
 mod live;
