@@ -202,3 +202,25 @@ pub fn help(command: Option<&CommandHelp>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fits_a_console_and_names_every_command_and_option() {
+        let all = help(None);
+        for command in COMMANDS {
+            assert!(all.contains(command.summary), "{}", command.name);
+            let own = help(Some(command));
+            assert!(own.starts_with(&format!("cernvm-cluster-agent {}\n", command.name)), "{own}");
+            for line in own.lines().chain(all.lines()) {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+        let everything: String = COMMANDS.iter().map(|command| help(Some(command))).collect();
+        for option in super::super::OPTIONS {
+            assert!(everything.contains(option), "{option}");
+        }
+    }
+}

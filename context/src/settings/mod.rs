@@ -1,5 +1,6 @@
 //! What the ucernvm section sets, read into types.
 
+mod assignments;
 mod read;
 mod ready_when;
 mod table;
