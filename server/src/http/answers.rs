@@ -68,9 +68,9 @@ pub(super) struct Headers {
     empty: HeaderMap,
     text: HeaderMap,
     json: HeaderMap,
-    /// With a place for the date: to add a header to a copy costs a quarter of rendering the answer.
-    dated_text: HeaderMap,
-    dated_json: HeaderMap,
+    /// With places for date and entity tag: to add a header to a copy costs a quarter of rendering the answer.
+    tagged_text: HeaderMap,
+    tagged_json: HeaderMap,
     events: HeaderMap,
 }
 
@@ -91,12 +91,14 @@ impl Headers {
             headers
         };
         let [text, json, events] = [TEXT, JSON, EVENTS].map(|kind| with(&bodiless, CONTENT_TYPE, kind));
-        let [dated_text, dated_json] =
-            [&text, &json].map(|headers| with(headers, LAST_MODIFIED, HeaderValue::from_static("")));
+        let [tagged_text, tagged_json] = [&text, &json].map(|headers| {
+            let empty = || HeaderValue::from_static("");
+            with(&with(headers, LAST_MODIFIED, empty()), ETAG, empty())
+        });
         let events = with(&events, ACCEL_BUFFERING, HeaderValue::from_static("no"));
         // hyper knows the length of an empty body, but leaves it out of the answer to HEAD.
         let empty = with(&bodiless, CONTENT_LENGTH, HeaderValue::from_static("0"));
-        Self { bodiless, empty, text, json, dated_text, dated_json, events }
+        Self { bodiless, empty, text, json, tagged_text, tagged_json, events }
     }
 }
 
@@ -127,8 +129,8 @@ pub(super) fn render(
         (AnswerBody::Pieces(_), Format::Events) => &headers.events,
         (body, _) if body.is_empty() && status == StatusCode::NO_CONTENT => &headers.bodiless,
         (body, _) if body.is_empty() => &headers.empty,
-        (_, Format::Text) if last_modified.is_some() => &headers.dated_text,
-        (_, Format::Json) if last_modified.is_some() => &headers.dated_json,
+        (_, Format::Text) if last_modified.is_some() && etag.is_some() => &headers.tagged_text,
+        (_, Format::Json) if last_modified.is_some() && etag.is_some() => &headers.tagged_json,
         (_, Format::Text) => &headers.text,
         (_, Format::Json | Format::Events) => &headers.json,
     };
@@ -138,11 +140,12 @@ pub(super) fn render(
     if let Some(length) = length {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    if let Some(last_modified) = last_modified {
-        response.headers_mut().insert(LAST_MODIFIED, last_modified);
-    }
-    if let Some(etag) = etag {
-        response.headers_mut().insert(ETAG, etag);
+    for (name, value) in [(LAST_MODIFIED, last_modified), (ETAG, etag)] {
+        let Some(value) = value else { continue };
+        match response.headers_mut().get_mut(&name) {
+            Some(place) => *place = value,
+            None => drop(response.headers_mut().insert(name, value)),
+        }
     }
     if let Some(refusal) = refusal {
         explain(&refusal, response.headers_mut());

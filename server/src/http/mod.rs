@@ -92,8 +92,7 @@ pub(crate) fn answer(
             .then(|| begun.elapsed().saturating_sub(waited.time()));
         if let Ok(Reply::Key(key)) = &outcome
             && handler == Some(Handler::ShowKey)
-            && let Some(etag) = wait::etag(key)
-            && wait::has(&head.headers, &etag)
+            && let Some(etag) = wait::known_etag(&head.headers, key)
         {
             outcome = Ok(Reply::Unchanged(etag));
         }

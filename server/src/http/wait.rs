@@ -85,21 +85,40 @@ const TAGGED: usize = 1 << 10;
 
 /// The entity tag of a key (RFC 9110 section 8.8.3): the same on every server that shares the store.
 pub(super) fn etag(key: &Key) -> Option<HeaderValue> {
+    if key.value.len() > TAGGED {
+        return None;
+    }
     // FNV-1a: two values of one batch of writes have one time.
-    let hash = |bytes: &[u8]| {
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-    };
-    let tag = || format!("\"{:x}-{:x}\"", key.modified.0, hash(key.value.as_bytes()));
-    (key.value.len() <= TAGGED).then(|| HeaderValue::from_str(&tag()).expect("digits make a header"))
+    let hash = key.value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // Written from its end, since `format!` costs a fifth of a GET.
+    let mut tag = [b'"'; 2 * 16 + 3];
+    let at = write_hex(&mut tag, 2 * 16 + 2, hash);
+    tag[at - 1] = b'-';
+    let at = write_hex(&mut tag, at - 1, key.modified.0);
+    HeaderValue::from_bytes(&tag[at - 1..]).ok()
 }
 
-/// Whether a request asks for a key only if it is another one than this.
-pub(super) fn has(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    let known = headers.iter().filter(|(name, _)| **name == IF_NONE_MATCH);
-    let mut known = known.filter_map(|(_, value)| value.to_str().ok());
-    known.any(|list| list.split(',').any(|one| one.trim().as_bytes() == etag.as_bytes()))
+/// Writes a number so that it ends before `end`; gives where it begins.
+fn write_hex(text: &mut [u8], mut end: usize, mut number: u64) -> usize {
+    loop {
+        end -= 1;
+        text[end] = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
+        if number == 0 {
+            return end;
+        }
+    }
+}
+
+/// The entity tag of a key, if the request asks only for another one.
+pub(super) fn known_etag(headers: &HeaderMap, key: &Key) -> Option<HeaderValue> {
+    let lists = headers.iter().filter(|(name, _)| **name == IF_NONE_MATCH);
+    let mut lists = lists.filter_map(|(_, value)| value.to_str().ok()).peekable();
+    lists.peek()?;
+    let etag = etag(key)?;
+    lists.any(|list| list.split(',').any(|one| one.trim().as_bytes() == etag.as_bytes())).then_some(etag)
 }
 
 /// Waits until a key is another one than the client has.
@@ -150,6 +169,7 @@ mod tests {
     use tokio::task::yield_now;
 
     use super::*;
+    use crate::clock::Timestamp;
     use crate::store::{Limits, Update};
     use crate::testing::{Harness, TestAnswer};
 
@@ -253,6 +273,19 @@ mod tests {
         check(&asked, 503, "");
         assert_eq!(asked.header("retry-after"), "1");
         check(&world.ask("GET", &world.key("master_ip"), WAIT, "").await, 503, "");
+    }
+
+    #[test]
+    fn tags_a_key_with_its_time_and_the_hash_of_its_value() {
+        for (value, modified, expected) in [
+            ("", 0, "\"0-cbf29ce484222325\""),
+            ("a", 0x1_0000, "\"10000-af63dc4c8601ec8c\""),
+            ("10.20.30.40", u64::MAX, "\"ffffffffffffffff-ddf67076f633a3f5\""),
+        ] {
+            let (name, value) = ("k".to_owned(), value.to_owned());
+            let (created, modified) = (Timestamp(0), Timestamp(modified));
+            assert_eq!(etag(&Key { name, value, created, modified }).unwrap(), expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]
