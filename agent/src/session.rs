@@ -2,7 +2,6 @@
 //!
 //! The rules are in docs/behaviour.md, "Requests". What master and slave ask for is not decided here.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::Pin;
@@ -10,13 +9,18 @@ use protocol::Pin;
 use crate::backoff::{Backoff, Clock, Deadline};
 use crate::nodes::report::Reporter;
 use crate::notify;
-use client::{Answer, Failure, HttpService, Kind, Outcome, Reached, Request, Sealing, Service};
+use client::{Answer, Failure, HttpService, Outcome, Reached, Request, Sealing, Service};
 use context::settings::Settings;
-use protocol::error::{Error, Status};
+use protocol::error::Error;
 use protocol::node::NodeState;
 use protocol::url::ServiceUrl;
 
 use throttle::LogThrottle;
+
+mod choose;
+mod reports;
+mod retry;
+mod throttle;
 
 /// Longest time for a request that the service answers as soon as it can.
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
@@ -29,11 +33,6 @@ const WAIT_AMONG_SEVERAL: u64 = 10;
 const GRACE_AMONG_SEVERAL: Duration = FAILOVER_AFTER;
 /// How long the kept service may be out of reach before the others are asked.
 const FAILOVER_AFTER: Duration = Duration::from_secs(5);
-/// Longest time for a request while other services of the context wait for their turn.
-const TURN: Duration = FAILOVER_AFTER;
-/// How often a service must say that the pin is unknown before it is believed: it may be a gateway's answer while the
-/// service restarts.
-const UNKNOWN_TIMES: u32 = 2;
 /// A request that took so long was held, then cut off: longer than resolving and connecting (10 s each) may take.
 pub(crate) const HELD: Duration = Duration::from_secs(21);
 
@@ -125,64 +124,6 @@ impl<S: Service, C: Clock> Session<S, C> {
         if self.candidates.len() > 1 { WAIT_AMONG_SEVERAL } else { protocol::wait::MAX_SECONDS }
     }
 
-    /// Has this VM report itself.
-    #[must_use]
-    pub fn reporting(mut self, reporter: Option<Reporter>) -> Self {
-        self.reporter = reporter;
-        self
-    }
-
-    /// Reports this VM to the kept service, if that has told that it takes reports. What comes of it is of no
-    /// consequence.
-    pub fn report(&mut self, state: NodeState, detail: &str) {
-        if let (Some(kept), Some(reporter)) = (self.kept, &mut self.reporter) {
-            let service = &mut self.candidates[kept].service;
-            if service.offers_nodes() {
-                reporter.report(service, state, detail);
-            }
-        }
-    }
-
-    /// Reports this VM to the service of this URL, which has told in an earlier run that it takes reports.
-    pub fn report_to(&mut self, url: &str, state: NodeState, detail: &str) {
-        let mut candidates = self.candidates.iter_mut();
-        let service = candidates.find(|candidate| candidate.service.url().to_string() == url);
-        if let (Some(candidate), Some(reporter)) = (service, &mut self.reporter) {
-            reporter.report(&mut candidate.service, state, detail);
-        }
-    }
-
-    /// Tells the nodes by which address others reach this VM.
-    pub fn set_address(&mut self, address: IpAddr) {
-        if let Some(reporter) = &mut self.reporter {
-            reporter.address = Some(address);
-        }
-    }
-
-    /// Makes sure that the kept service has nodes.
-    ///
-    /// # Errors
-    /// 77 when it has told of none.
-    pub fn need_nodes(&self) -> Result<(), Error> {
-        match self.taking_reports() {
-            Some(None) => Err(Error::new(
-                Status::Refused,
-                format!(
-                    "{} has no nodes: it is of an earlier release, or the original service",
-                    self.service_name()
-                ),
-                "use a service of this release; without one, look at the consoles",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the kept service takes reports of nodes, and its URL if it does; `None` where none is kept.
-    pub fn taking_reports(&self) -> Option<Option<String>> {
-        let service = &self.candidates[self.kept?].service;
-        Some(service.offers_nodes().then(|| service.url().to_string()))
-    }
-
     /// The clock by which it goes.
     pub fn clock(&self) -> &C {
         &self.clock
@@ -218,51 +159,6 @@ impl<S: Service, C: Clock> Session<S, C> {
                 urls.join(", ")
             }
         }
-    }
-
-    /// Finds the first service that knows the pin, and keeps it.
-    ///
-    /// # Errors
-    /// 77 when every service has said twice that the pin is unknown, or is not to be trusted; 69 when the deadline
-    /// passes while one of them has not answered.
-    pub fn establish(&mut self, deadline: &Deadline) -> Result<(), Error> {
-        let mut backoff = Backoff::default();
-        let mut turn = TURN;
-        while self.kept.is_none() {
-            let (mut last, mut doubtful) = (None, false);
-            for step in 0..self.candidates.len() {
-                let index = (self.first + step) % self.candidates.len();
-                if self.candidates[index].out.is_some() {
-                    continue;
-                }
-                let others = self.candidates.len() - step;
-                match self.send_to(index, &Request::Cluster, &self.share(others, turn, deadline)) {
-                    Ok(Answer { outcome: Outcome::Done, .. }) => {
-                        self.candidates[index].unknown = 0;
-                        self.kept = Some(index);
-                        return Ok(());
-                    }
-                    Ok(_) if self.is_unknown(index) || deadline.is_once() => {
-                        self.pass_over(index, PassedOver::Unknown);
-                    }
-                    Ok(_) => doubtful = true,
-                    Err(failure) if self.can_heal(index, &Request::Cluster, &failure) => {
-                        last = Some((index, failure));
-                    }
-                    Err(failure) => {
-                        let error = self.final_error(index, failure, deadline);
-                        self.pass_over(index, PassedOver::Failed(error));
-                    }
-                }
-            }
-            match last {
-                Some((index, failure)) => self.pause_or_give_up(index, failure, &mut backoff, deadline)?,
-                None if doubtful && self.pause(&mut backoff, deadline) => {}
-                None => return Err(self.verdict()),
-            }
-            turn = REQUEST_LIMIT;
-        }
-        Ok(())
     }
 
     /// Asks the kept service until it answers, or another one once that is out of reach.
@@ -321,93 +217,6 @@ impl<S: Service, C: Clock> Session<S, C> {
         }
     }
 
-    /// Counts one more answer that the pin is unknown. Whether there were enough to believe it.
-    fn is_unknown(&mut self, index: usize) -> bool {
-        let candidate = &mut self.candidates[index];
-        candidate.unknown += 1;
-        candidate.unknown >= UNKNOWN_TIMES
-    }
-
-    /// Pauses before the next try after a failure of the kept service. Gives its turn to another service of the context
-    /// once it is out of reach for [`FAILOVER_AFTER`].
-    ///
-    /// # Errors
-    /// The failure as an error, when it cannot heal or there is no time for another try.
-    pub fn pause_after(
-        &mut self,
-        request: &Request<'_>,
-        failure: Failure,
-        backoff: &mut Backoff,
-        deadline: &Deadline,
-    ) -> Result<(), Error> {
-        let kept = self.kept.expect("what failed was asked of the kept service");
-        if !self.can_heal(kept, request, &failure) {
-            return Err(self.final_error(kept, failure, deadline));
-        }
-        let until_failover = self.until_failover(kept).filter(|_| !deadline.is_once());
-        let at_least = failure.retry_after();
-        match deadline.next_pause(&self.clock, backoff, &mut self.random, at_least) {
-            Some(pause) => match until_failover.filter(|left| *left <= pause) {
-                Some(left) => {
-                    self.clock.sleep(left);
-                    self.give_up_turn(kept, &failure);
-                }
-                None => self.clock.sleep(pause),
-            },
-            None => return Err(self.final_error(kept, failure, deadline)),
-        }
-        Ok(())
-    }
-
-    /// How long the kept service may still be out of reach before another one is asked; `None` where there is none.
-    fn until_failover(&self, kept: usize) -> Option<Duration> {
-        let since = self.candidates[kept].unreachable_since?;
-        let over = (since + FAILOVER_AFTER).saturating_sub(self.clock.now());
-        (self.candidates.len() > 1).then_some(over)
-    }
-
-    /// Lets the services after this one be asked first, those too that did not know the pin before.
-    fn give_up_turn(&mut self, kept: usize, failure: &Failure) {
-        log::warn!(
-            "{} cannot be used: {failure}; asking the next service",
-            self.candidates[kept].service.url()
-        );
-        self.kept = None;
-        self.first = kept + 1;
-        for candidate in &mut self.candidates {
-            candidate.out = None;
-            candidate.unknown = 0;
-        }
-    }
-
-    /// Whether asking again may help: what a pairing service that has answered says otherwise than one does comes from
-    /// something between, except for a verdict on what was to be written, and for a value that does not open.
-    fn can_heal(&self, index: usize, request: &Request<'_>, failure: &Failure) -> bool {
-        let writes = !matches!(
-            request,
-            Request::Cluster | Request::Get { .. } | Request::Changed { .. } | Request::Nodes { .. }
-        );
-        let verdict = match failure.kind {
-            Kind::Rejected | Kind::Status(400 | 401 | 405 | 413 | 415 | 422, _) => writes,
-            // SECURITY: to ask again would leave it to the service how long a boot waits for another value.
-            Kind::Seal(_) => true,
-            _ => false,
-        };
-        failure.can_heal() || (self.candidates[index].answered && !verdict)
-    }
-
-    /// Pauses although nothing failed, because what is awaited is not there; false when there is no time for another
-    /// look.
-    pub fn pause(&mut self, backoff: &mut Backoff, deadline: &Deadline) -> bool {
-        match deadline.next_pause(&self.clock, backoff, &mut self.random, None) {
-            Some(pause) => {
-                self.clock.sleep(pause);
-                true
-            }
-            None => false,
-        }
-    }
-
     /// Says what is awaited: when that begins or changes, then once a minute.
     pub fn say_waiting(&mut self, what: &str, deadline: &Deadline) {
         if self.waiting.is_due(what, self.clock.now()) {
@@ -419,17 +228,6 @@ impl<S: Service, C: Clock> Session<S, C> {
             notify::status(&line);
             self.report(NodeState::Waiting, &line);
         }
-    }
-
-    /// A silent service must leave time for those after it, of which there are `others` with itself.
-    fn share(&self, others: usize, turn: Duration, deadline: &Deadline) -> Deadline {
-        let others = u32::try_from(others).unwrap_or(u32::MAX);
-        let share = match others {
-            _ if deadline.is_once() => deadline.left(&self.clock) / others,
-            1 => Duration::MAX,
-            _ => turn,
-        };
-        deadline.at_most(&self.clock, share)
     }
 
     fn send_to(
@@ -475,65 +273,6 @@ impl<S: Service, C: Clock> Session<S, C> {
         }
         result
     }
-
-    fn pause_or_give_up(
-        &mut self,
-        index: usize,
-        failure: Failure,
-        backoff: &mut Backoff,
-        deadline: &Deadline,
-    ) -> Result<(), Error> {
-        let at_least = failure.retry_after();
-        match deadline.next_pause(&self.clock, backoff, &mut self.random, at_least) {
-            Some(pause) => {
-                self.clock.sleep(pause);
-                Ok(())
-            }
-            None => Err(self.final_error(index, failure, deadline)),
-        }
-    }
-
-    fn final_error(&self, index: usize, failure: Failure, deadline: &Deadline) -> Error {
-        failure.into_error(self.candidates[index].service.url(), deadline.tried(&self.clock))
-    }
-
-    fn pass_over(&mut self, index: usize, out: PassedOver) {
-        let candidate = &mut self.candidates[index];
-        candidate.out = Some(out);
-        let why = candidate.in_words();
-        if self.candidates.len() > 1 {
-            log::warn!("{why}; passing it over");
-        }
-    }
-
-    /// The error when every service is out: the pin is unknown only when all have said so.
-    fn verdict(&mut self) -> Error {
-        let failed = self.candidates.iter_mut().find_map(|candidate| {
-            match candidate.out.take_if(|out| matches!(out, PassedOver::Failed(_)))? {
-                PassedOver::Failed(error) => Some((candidate.service.url().clone(), error)),
-                PassedOver::Unknown => None,
-            }
-        });
-        let others = |but: Option<&ServiceUrl>| {
-            let others = self.candidates.iter().filter(|candidate| Some(candidate.service.url()) != but);
-            others.map(Candidate::in_words).collect::<Vec<_>>().join("; ")
-        };
-        match failed {
-            Some((_, error)) if self.candidates.len() == 1 => error,
-            Some((url, error)) => {
-                let what = format!("{error} ({})", others(Some(&url)));
-                Error::new(error.status(), what, error.next_step().to_owned())
-            }
-            None if self.candidates.len() == 1 => {
-                self.unknown_pin(&format!("{} does not know", self.service_name()), "")
-            }
-            None => self.unknown_pin("no service of the context knows", &format!(" ({})", others(None))),
-        }
-    }
-
-    fn unknown_pin(&self, who: &str, details: &str) -> Error {
-        Error::unknown_pin(format!("{who} the pin {}: it is mistyped, expired or deleted{details}", self.pin))
-    }
 }
 
 impl<S: Service> Candidate<S> {
@@ -550,8 +289,6 @@ impl<S: Service> Candidate<S> {
         }
     }
 }
-
-mod throttle;
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -219,7 +219,7 @@ mod tests {
             }
         }
         let everything: String = COMMANDS.iter().map(|command| help(Some(command))).collect();
-        for option in super::super::OPTIONS {
+        for option in crate::cli::parse::OPTIONS {
             assert!(everything.contains(option), "{option}");
         }
     }

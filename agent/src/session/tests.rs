@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::fake::{FakeSession, Reply, done, failed, missing, value};
-use client::TlsFault;
+use client::{Kind, TlsFault};
 use protocol::error::Status;
 
 const ASK: Request<'static> = Request::Get { key: "a", wait: 0 };
