@@ -15,7 +15,7 @@ use protocol::limits::BYTES_PER_PIN;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
-use crate::master::{Memory, Record};
+use crate::master::{MasterRecord, RecordStore};
 use crate::root::Root;
 use client::seal::Seal;
 use context::settings::{Role, Settings};
@@ -70,7 +70,7 @@ struct CacheFile {
     #[serde(default)]
     values: BTreeMap<String, String>,
     #[serde(default)]
-    master: Record,
+    master: MasterRecord,
     #[serde(default)]
     node: Node,
 }
@@ -116,7 +116,7 @@ impl Cache {
             services: settings.services.iter().map(ToString::to_string).collect(),
             seal: settings.secret.as_ref().map(|secret| Seal::new(secret, &settings.pin).fingerprint()),
             values: BTreeMap::new(),
-            master: Record::default(),
+            master: MasterRecord::default(),
             node: Node::default(),
         };
         let found = kept.and_then(CacheFile::parse);
@@ -177,12 +177,12 @@ pub fn instance(file: &Path) -> Option<String> {
     CacheFile::parse(&read(file)?).map(|content| content.instance)
 }
 
-impl Memory for Cache {
-    fn record(&self) -> &Record {
+impl RecordStore for Cache {
+    fn record(&self) -> &MasterRecord {
         &self.content.master
     }
 
-    fn keep(&mut self, record: Record) {
+    fn keep(&mut self, record: MasterRecord) {
         self.content.master = record;
         self.write();
     }
@@ -207,7 +207,7 @@ impl CacheFile {
         let counts = role_fits && self.pin == empty.pin && same_service && same_seal;
         if counts && self.instance != empty.instance {
             // Another machine's, of which this one has the disk.
-            return Some(Self { master: Record::of_clone(), ..empty.clone() });
+            return Some(Self { master: MasterRecord::of_clone(), ..empty.clone() });
         }
         self.values.retain(|key, value| value::check(key, value, Origin::Received).is_ok());
         counts.then(|| Self { values: self.values, master: self.master, node: self.node, ..empty.clone() })
@@ -349,16 +349,16 @@ mod tests {
     fn tells_a_master_that_it_is_a_clone_of_the_clusters() {
         let disk = Disk::new();
         let master = settings(Role::Master, PIN, &[URL]);
-        disk.open("i-1", &master).keep(Record::default());
-        assert_eq!(disk.open("i-1", &master).record(), &Record::default());
-        assert_eq!(disk.open("i-2", &master).record(), &Record::of_clone());
+        disk.open("i-1", &master).keep(MasterRecord::default());
+        assert_eq!(disk.open("i-1", &master).record(), &MasterRecord::default());
+        assert_eq!(disk.open("i-2", &master).record(), &MasterRecord::of_clone());
         // It stays one when it keeps something itself.
         let mut clone = disk.open("i-2", &master);
         let record = clone.record().clone();
         clone.keep(record);
-        assert_eq!(disk.open("i-2", &master).record(), &Record::of_clone());
+        assert_eq!(disk.open("i-2", &master).record(), &MasterRecord::of_clone());
         let other = settings(Role::Master, "enico1qq0oez", &[URL]);
-        assert_eq!(disk.open("i-3", &other).record(), &Record::default(), "another cluster");
+        assert_eq!(disk.open("i-3", &other).record(), &MasterRecord::default(), "another cluster");
     }
 
     #[test]

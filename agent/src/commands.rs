@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::backoff::{Deadline, SystemClock};
 use crate::cache::Cache;
 use crate::cli::{OutputFormat, ValueSource};
-use crate::master::{Master, Memory as _};
+use crate::master::{Master, RecordStore as _};
 use crate::phase::{self, Guest, PIN_HAS_EXPIRED, warn_of_original, why_no_section};
 use crate::ready_when::LocalProbe;
 use crate::record;

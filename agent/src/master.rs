@@ -20,7 +20,7 @@ mod record;
 mod refusals;
 mod writes;
 
-pub use record::{ForgottenRecord, Memory, Record};
+pub use record::{MasterRecord, RecordStore, UnsavedRecord};
 use refusals::{clone_of_master, replaced, shown};
 pub(crate) use writes::look_again;
 use writes::{delete_unopened, put, replace, write_while};
@@ -46,7 +46,7 @@ pub struct Master<'a> {
     /// Whether it takes the cluster back from a master that has replaced it.
     pub force: bool,
     /// What it remembers of earlier boots.
-    pub memory: &'a mut dyn Memory,
+    pub memory: &'a mut dyn RecordStore,
 }
 
 /// What is under the pin once [`Master::claim`] has asked for a place there.
@@ -421,7 +421,7 @@ impl Master<'_> {
         Ok(())
     }
 
-    fn remember(&mut self, change: impl FnOnce(&mut Record)) {
+    fn remember(&mut self, change: impl FnOnce(&mut MasterRecord)) {
         let before = self.memory.record();
         let mut after = before.clone();
         change(&mut after);

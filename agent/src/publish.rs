@@ -135,14 +135,14 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::master::ForgottenRecord;
+    use crate::master::UnsavedRecord;
     use crate::session::fake::{FakeSession, done, exists, missing, value};
     use context::settings::AddressRule;
 
     #[test]
     fn leaves_the_keys_of_another_master_alone() {
         let rule = AddressRule::Literal("10.0.0.5".parse().unwrap());
-        let mut memory = ForgottenRecord::default();
+        let mut memory = UnsavedRecord::default();
         let master = Master {
             rule: &rule,
             machine: Vec::new(),

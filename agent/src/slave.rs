@@ -19,7 +19,7 @@ mod ready;
 mod tests;
 mod wait;
 
-pub use gathered::Gathered;
+pub use gathered::GatheredValues;
 pub(crate) use ready::await_master;
 pub(crate) use wait::await_key;
 
@@ -40,7 +40,10 @@ const SAME_MASTER_LIMIT: Duration = Duration::from_secs(300);
 /// When there is no `master_ip` to be had: 75 if the master did not become ready, 69 if no service could be reached, 77
 /// if the pin is unknown, 76 if what is there is not an address; and 77 if any value does not open. A key that is
 /// missing is no error here.
-pub fn gather<S: Service, C: Clock>(session: &mut Session<S, C>, keys: &[String]) -> Result<Gathered, Error> {
+pub fn gather<S: Service, C: Clock>(
+    session: &mut Session<S, C>,
+    keys: &[String],
+) -> Result<GatheredValues, Error> {
     let deadline = session.deadline();
     gather_within(session, keys, &deadline)
 }
@@ -49,7 +52,10 @@ pub fn gather<S: Service, C: Clock>(session: &mut Session<S, C>, keys: &[String]
 ///
 /// # Errors
 /// As [`gather`]; 75 when the master is not ready yet.
-pub fn look<S: Service, C: Clock>(session: &mut Session<S, C>, keys: &[String]) -> Result<Gathered, Error> {
+pub fn look<S: Service, C: Clock>(
+    session: &mut Session<S, C>,
+    keys: &[String],
+) -> Result<GatheredValues, Error> {
     let deadline = Deadline::once(session.clock(), LOOK_LIMIT);
     gather_within(session, keys, &deadline)
 }
@@ -64,7 +70,7 @@ pub fn gather_again<S: Service, C: Clock>(
     keys: &[String],
     earlier: &BTreeMap<String, String>,
     wait: bool,
-) -> (Gathered, String) {
+) -> (GatheredValues, String) {
     let before = earlier.get(MASTER_IP).map(String::as_str).unwrap_or_default();
     let result = match look_again(session, keys, before) {
         Err(error) if error.status() == Status::TimedOut && wait => {
@@ -91,7 +97,7 @@ pub fn gather_again<S: Service, C: Clock>(
             let absent = |key: &&String| !earlier.contains_key(*key);
             let missing = |key: &String| (key.clone(), unknown_now(key, &error));
             let missing = keys.iter().filter(absent).map(missing).collect();
-            (Gathered { values: earlier.clone(), missing }, how)
+            (GatheredValues { values: earlier.clone(), missing }, how)
         }
     }
 }
@@ -102,7 +108,7 @@ fn gather_after_contradiction<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     keys: &[String],
     before: &str,
-) -> Result<Gathered, Error> {
+) -> Result<GatheredValues, Error> {
     let deadline = session.deadline();
     let first = deadline.at_most(session.clock(), SAME_MASTER_LIMIT);
     match gather_within(session, keys, &first) {
@@ -131,7 +137,7 @@ fn gather_within<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     keys: &[String],
     deadline: &Deadline,
-) -> Result<Gathered, Error> {
+) -> Result<GatheredValues, Error> {
     loop {
         let address = await_master(session, deadline)?;
         let others = deadline.at_most(session.clock(), OTHER_KEYS_LIMIT);
@@ -146,7 +152,7 @@ fn look_again<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     keys: &[String],
     before: &str,
-) -> Result<Gathered, Error> {
+) -> Result<GatheredValues, Error> {
     let look = Deadline::once(session.clock(), LOOK_AGAIN_LIMIT);
     let address = await_master(session, &look)?;
     let others = if address == before {
@@ -169,8 +175,8 @@ fn gather_others<S: Service, C: Clock>(
     address: String,
     keys: &[String],
     deadline: &Deadline,
-) -> Result<Option<Gathered>, Error> {
-    let mut gathered = Gathered::default();
+) -> Result<Option<GatheredValues>, Error> {
+    let mut gathered = GatheredValues::default();
     for key in keys.iter().filter(|key| *key != MASTER_IP) {
         let result = await_key(session, key, &format!("waiting for the key '{key}'"), deadline)
             .and_then(|value| value::check(key, &value, Origin::Received).map(|()| value));

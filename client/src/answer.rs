@@ -11,7 +11,7 @@ use ureq::http::{HeaderMap, StatusCode};
 
 use super::connection::{Response, date};
 use super::connector;
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::media_type::{self, JSON, is_json};
 
 /// Most bytes of a body: the longest value in UTF-8 with its key, and room for a page that says what went wrong.
@@ -33,7 +33,8 @@ pub(super) struct Received {
 pub(super) fn receive(response: Response, max_body: usize) -> Result<Received, Failure> {
     let (head, body) = response.into_parts();
     let (status, headers) = (head.status, head.headers);
-    let refused = Failure::new(Kind::Status(status.as_u16(), retry_after(&headers)), status.to_string());
+    let refused =
+        Failure::new(FailureKind::Status(status.as_u16(), retry_after(&headers)), status.to_string());
     if refused.can_heal() {
         // Its body is a proxy's page as often as the service's own; the status says it all.
         return Err(refused);
@@ -41,14 +42,16 @@ pub(super) fn receive(response: Response, max_body: usize) -> Result<Received, F
     let limit = max_body as u64 + 1;
     let body = body.into_with_config().limit(limit).read_to_vec().map_err(connector::failure)?;
     if status == StatusCode::BAD_REQUEST && complains_of_plain_http(&body) {
-        return Err(Failure::new(Kind::NeedsTls, "that this port speaks TLS"));
+        return Err(Failure::new(FailureKind::NeedsTls, "that this port speaks TLS"));
     }
     if is_html(&headers, &body) {
         return Err(match status {
-            StatusCode::NOT_FOUND => Failure::new(Kind::NotFound, format!("{status} with an HTML page")),
+            StatusCode::NOT_FOUND => {
+                Failure::new(FailureKind::NotFound, format!("{status} with an HTML page"))
+            }
             _ => {
                 let cause = format!("with an HTML page ({status}): a captive portal, or another web site");
-                Failure::new(Kind::Html, cause)
+                Failure::new(FailureKind::Html, cause)
             }
         });
     }
@@ -95,9 +98,9 @@ impl Received {
         let said = self.with_reason(secrets);
         match self.status {
             StatusCode::NOT_FOUND => {
-                Failure::new(Kind::NotFound, format!("{said}, which is not the pairing API's own"))
+                Failure::new(FailureKind::NotFound, format!("{said}, which is not the pairing API's own"))
             }
-            status => Failure::new(Kind::Status(status.as_u16(), retry_after(&self.headers)), said),
+            status => Failure::new(FailureKind::Status(status.as_u16(), retry_after(&self.headers)), said),
         }
     }
 
@@ -158,7 +161,7 @@ fn complains_of_plain_http(body: &[u8]) -> bool {
         .any(|words| text.contains(words))
 }
 
-/// A failure of kind [`Kind::Nonsense`].
+/// A failure of kind [`FailureKind::Nonsense`].
 pub(super) fn nonsense(cause: impl Into<String>) -> Failure {
-    Failure::new(Kind::Nonsense, cause)
+    Failure::new(FailureKind::Nonsense, cause)
 }

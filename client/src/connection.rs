@@ -11,8 +11,8 @@ use rustls::ClientConfig;
 use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, IF_NONE_MATCH, LOCATION};
 use ureq::http::{self, HeaderMap, Method};
 
-use super::connector::{self, Reached, Shared};
-use super::failure::{Failure, Kind};
+use super::connector::{self, ConnectorHandle, Reached};
+use super::failure::{Failure, FailureKind};
 use super::media_type::{JSON, is_json};
 use super::proxy::{self, Forward};
 use super::{redirect, tls};
@@ -32,7 +32,7 @@ pub(super) struct Connection {
     base: ServiceUrl,
     http: Route,
     https: Route,
-    shared: Shared,
+    shared: ConnectorHandle,
     answered_at: Option<SystemTime>,
 }
 
@@ -100,7 +100,7 @@ impl Connection {
         let tls = tls::config(trust).map_err(|problem| {
             Error::context(ca, problem, "give the PEM of the CA that signed the service's certificate")
         })?;
-        let shared = Shared::default();
+        let shared = ConnectorHandle::default();
         let (http, https) = routes(&variable, &url, &tls, user_agent, &shared);
         Ok(Self { base: url.clone(), url, http, https, shared, answered_at: None })
     }
@@ -138,7 +138,7 @@ impl Connection {
             let refused = |status| {
                 let cause =
                     format!("the HTTP proxy {} answered {status}", proxy.as_deref().unwrap_or_default());
-                Err(Failure::new(Kind::Proxy(Some(http::StatusCode::as_u16(&status))), cause))
+                Err(Failure::new(FailureKind::Proxy(Some(http::StatusCode::as_u16(&status))), cause))
             };
             match response.status() {
                 // Over https, ureq sees the proxy's answer to CONNECT; passing http on, a proxy says it like this.
@@ -175,7 +175,7 @@ impl Connection {
             }
             url = next;
         }
-        Err(Failure::new(Kind::Redirect, format!("more than {MAX_REDIRECTS} redirects in a row")))
+        Err(Failure::new(FailureKind::Redirect, format!("more than {MAX_REDIRECTS} redirects in a row")))
     }
 
     /// Sends the requests after this one to https at once: what was redirected crossed the network in the clear.
@@ -197,7 +197,8 @@ impl Connection {
     fn exchange(&self, head: &Head<'_>, url: &str, end: Instant) -> Result<Response, Failure> {
         let connects = self.shared.connects();
         let result = self.exchange_once(head, url, end);
-        let stale = |failure: &Failure| failure.kind == Kind::Broken && self.shared.connects() == connects;
+        let stale =
+            |failure: &Failure| failure.kind == FailureKind::Broken && self.shared.connects() == connects;
         if head.wait == 0 && result.as_ref().is_err_and(stale) {
             return self.exchange_once(head, url, end);
         }
@@ -225,10 +226,10 @@ impl Connection {
                 .body(body.as_str())
                 .map(|request| run(agent, request, limit)),
         };
-        sent.map_err(|error| Failure::new(Kind::Nonsense, error.to_string()))?.map_err(|error| {
+        sent.map_err(|error| Failure::new(FailureKind::Nonsense, error.to_string()))?.map_err(|error| {
             let failure = connector::failure(error);
-            if !is_secure(url) && failure.kind == Kind::Nonsense && self.shared.tls_in_the_clear() {
-                return Failure::new(Kind::NeedsTls, "TLS to a request in plain HTTP");
+            if !is_secure(url) && failure.kind == FailureKind::Nonsense && self.shared.tls_in_the_clear() {
+                return Failure::new(FailureKind::NeedsTls, "TLS to a request in plain HTTP");
             }
             failure
         })
@@ -241,7 +242,7 @@ fn routes(
     url: &ServiceUrl,
     tls: &Arc<ClientConfig>,
     user_agent: &'static str,
-    shared: &Shared,
+    shared: &ConnectorHandle,
 ) -> (Route, Route) {
     let config = || {
         ureq::Agent::config_builder()
@@ -275,7 +276,7 @@ pub(super) fn agent_of(
     url: &ServiceUrl,
     tls: &Arc<ClientConfig>,
     user_agent: &'static str,
-    shared: &Shared,
+    shared: &ConnectorHandle,
 ) -> ureq::Agent {
     let (http, https) = routes(&|name: &str| env::var(name).ok(), url, tls, user_agent, shared);
     if url.is_secure() { https.agent } else { http.agent }

@@ -16,7 +16,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, NextTimeout};
 use ureq::{Agent, Error, Timeout};
 
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::proxy::Forward;
 use tcp::TcpConnector;
 use tls::TlsConnector;
@@ -35,7 +35,7 @@ pub struct Reached {
 
 /// What the connections of one service have in common, shared with the code that makes the requests.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<State>>);
+pub(super) struct ConnectorHandle(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -48,7 +48,7 @@ struct State {
     tls_in_the_clear: bool,
 }
 
-impl Shared {
+impl ConnectorHandle {
     /// How the last connection went out.
     pub(super) fn reached(&self) -> Option<Reached> {
         self.lock().reached
@@ -102,7 +102,7 @@ pub(super) fn agent(
     config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
     tls: Arc<ClientConfig>,
     forward: Option<(Uri, Forward)>,
-    shared: Shared,
+    shared: ConnectorHandle,
 ) -> Agent {
     let config = config
         .input_buffer_size(BUFFER)
@@ -123,17 +123,19 @@ pub(super) fn failure(error: Error) -> Failure {
     match error {
         Error::Other(other) => match other.downcast::<Fault>() {
             Ok(fault) => fault.0,
-            Err(other) => Failure::new(Kind::Nonsense, other.to_string()),
+            Err(other) => Failure::new(FailureKind::Nonsense, other.to_string()),
         },
-        Error::Timeout(Timeout::Resolve) => Failure::new(Kind::Timeout, "its name did not resolve in time"),
-        Error::Timeout(Timeout::Connect) => Failure::new(Kind::Timeout, "no connection in time"),
-        Error::Timeout(_) => Failure::new(Kind::NoAnswer, "no whole answer in time"),
+        Error::Timeout(Timeout::Resolve) => {
+            Failure::new(FailureKind::Timeout, "its name did not resolve in time")
+        }
+        Error::Timeout(Timeout::Connect) => Failure::new(FailureKind::Timeout, "no connection in time"),
+        Error::Timeout(_) => Failure::new(FailureKind::NoAnswer, "no whole answer in time"),
         Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(error) => super::tls::failure(error),
             None if error.kind() == ErrorKind::UnexpectedEof => {
-                Failure::new(Kind::Broken, "the connection ended before the answer was whole")
+                Failure::new(FailureKind::Broken, "the connection ended before the answer was whole")
             }
-            None => Failure::new(Kind::Broken, plain(&error)),
+            None => Failure::new(FailureKind::Broken, plain(&error)),
         },
         Error::ConnectProxyFailed(reason) => {
             // ureq's words are "proxy server responded 403/403".
@@ -142,15 +144,15 @@ pub(super) fn failure(error: Error) -> Failure {
                 Some(status) => format!("the HTTP proxy did not let it through: it answered {status}"),
                 None => "the HTTP proxy did not let it through: it did not answer".to_owned(),
             };
-            Failure::new(Kind::Proxy(status), cause)
+            Failure::new(FailureKind::Proxy(status), cause)
         }
         Error::BodyExceedsLimit(_) | Error::LargeResponseHeader(..) => {
-            Failure::new(Kind::TooLarge, "more than a pairing service ever answers")
+            Failure::new(FailureKind::TooLarge, "more than a pairing service ever answers")
         }
         Error::Protocol(error) => {
-            Failure::new(Kind::Nonsense, format!("something that is not HTTP ({error})"))
+            Failure::new(FailureKind::Nonsense, format!("something that is not HTTP ({error})"))
         }
-        other => Failure::new(Kind::Nonsense, other.to_string()),
+        other => Failure::new(FailureKind::Nonsense, other.to_string()),
     }
 }
 
@@ -166,7 +168,7 @@ impl std::fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-fn fault(kind: Kind, cause: impl Into<String>) -> Error {
+fn fault(kind: FailureKind, cause: impl Into<String>) -> Error {
     Error::Other(Box::new(Fault(Failure::new(kind, cause))))
 }
 
@@ -196,8 +198,10 @@ impl Resolver for NameResolver {
         self.system.resolve(uri, config, timeout).map_err(|error| {
             let host = uri.host().unwrap_or_default();
             match error {
-                Error::Io(error) => fault(Kind::Dns, format!("{host} does not resolve: {}", plain(&error))),
-                Error::HostNotFound => fault(Kind::Dns, format!("{host} has no address")),
+                Error::Io(error) => {
+                    fault(FailureKind::Dns, format!("{host} does not resolve: {}", plain(&error)))
+                }
+                Error::HostNotFound => fault(FailureKind::Dns, format!("{host} has no address")),
                 other => other,
             }
         })

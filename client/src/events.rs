@@ -5,7 +5,7 @@ use std::io::{BufRead, Read as _};
 use serde::Deserialize;
 
 use super::connector;
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 
 /// Longest line of the stream, in bytes: the state with every key that a pin may have.
 const MAX_LINE: u64 = 1 << 20;
@@ -121,7 +121,7 @@ impl<R: BufRead> EventReader<R> {
 }
 
 fn nonsense(what: &str) -> Failure {
-    Failure::new(Kind::Nonsense, what)
+    Failure::new(FailureKind::Nonsense, what)
 }
 
 /// An event by its name; `None` for one that a later service may send.

@@ -11,14 +11,14 @@ use protocol::url::ServiceUrl;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// What it means.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// What to tell a person, as it stands in `cannot reach … (cause)` or `… answered cause`.
     pub cause: String,
 }
 
 /// What a failure means for the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum FailureKind {
     /// The name does not resolve.
     Dns,
     /// No connection.
@@ -117,7 +117,7 @@ impl AdviceTerms {
 
 impl Failure {
     /// A failure of this kind, for this cause.
-    pub fn new(kind: Kind, cause: impl Into<String>) -> Self {
+    pub fn new(kind: FailureKind, cause: impl Into<String>) -> Self {
         Self { kind, cause: cause.into() }
     }
 
@@ -127,18 +127,22 @@ impl Failure {
         // RFC 9110 and 8470: request timeout, too early, too many requests, and any fault of the server.
         let passing = |status| matches!(status, 408 | 425 | 429 | 500..=599);
         match self.kind {
-            Kind::Dns | Kind::Connect | Kind::Timeout | Kind::NoAnswer | Kind::Broken => true,
-            Kind::Tls(fault) => fault == TlsFault::Dates,
-            Kind::Proxy(status) => status.is_none_or(passing),
-            Kind::Status(status, _) => passing(status),
-            Kind::Rejected
-            | Kind::NotFound
-            | Kind::Html
-            | Kind::Redirect
-            | Kind::TooLarge
-            | Kind::Nonsense
-            | Kind::NeedsTls
-            | Kind::Seal(_) => false,
+            FailureKind::Dns
+            | FailureKind::Connect
+            | FailureKind::Timeout
+            | FailureKind::NoAnswer
+            | FailureKind::Broken => true,
+            FailureKind::Tls(fault) => fault == TlsFault::Dates,
+            FailureKind::Proxy(status) => status.is_none_or(passing),
+            FailureKind::Status(status, _) => passing(status),
+            FailureKind::Rejected
+            | FailureKind::NotFound
+            | FailureKind::Html
+            | FailureKind::Redirect
+            | FailureKind::TooLarge
+            | FailureKind::Nonsense
+            | FailureKind::NeedsTls
+            | FailureKind::Seal(_) => false,
         }
     }
 
@@ -146,7 +150,7 @@ impl Failure {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self.kind {
-            Kind::Status(_, retry_after) => retry_after,
+            FailureKind::Status(_, retry_after) => retry_after,
             _ => None,
         }
     }
@@ -162,18 +166,20 @@ impl Failure {
     pub fn explain(self, service: &ServiceUrl, tried: Duration, terms: &AdviceTerms) -> Error {
         let next = self.next_step(service, terms);
         match self.kind {
-            Kind::Tls(_) => Error::refused(format!("TLS with {service} is refused: {}", self.cause), next),
-            Kind::Status(401, _) if terms.token.is_some() => {
+            FailureKind::Tls(_) => {
+                Error::refused(format!("TLS with {service} is refused: {}", self.cause), next)
+            }
+            FailureKind::Status(401, _) if terms.token.is_some() => {
                 let what = format!("the pairing service {service} asks for a token ({})", self.cause);
                 Error::refused(what, next)
             }
-            Kind::Seal(_) => Error::unopened(service, &self.cause, next),
-            Kind::Rejected => {
+            FailureKind::Seal(_) => Error::unopened(service, &self.cause, next),
+            FailureKind::Rejected => {
                 let what = format!("the pairing service {service} refuses this: {}", self.cause);
                 Error::new(Status::BadContext, what, next)
             }
             _ if self.can_heal() => Error::unreachable(service, &self.cause, tried, next),
-            Kind::Proxy(_) => Error::unreachable(service, &self.cause, tried, next),
+            FailureKind::Proxy(_) => Error::unreachable(service, &self.cause, tried, next),
             _ => Error::nonsense(service, &self.cause, next),
         }
     }
@@ -182,17 +188,17 @@ impl Failure {
         let AdviceTerms { url, ca, fingerprint, machine, token } = terms;
         let (host, port) = (service.host(), service.port());
         match self.kind {
-            Kind::Dns => format!("check {url}, and that {machine} can resolve {host}"),
-            Kind::Connect | Kind::Timeout => {
+            FailureKind::Dns => format!("check {url}, and that {machine} can resolve {host}"),
+            FailureKind::Connect | FailureKind::Timeout => {
                 format!("check {url}, and that TCP {host}:{port} is open from {machine}")
             }
-            Kind::NoAnswer => {
+            FailureKind::NoAnswer => {
                 format!("{host}:{port} takes connections but does not answer: check that {url} has the right port, and the log of the service there")
             }
-            Kind::Broken => {
+            FailureKind::Broken => {
                 format!("{host}:{port} takes connections but closes them: check that {url} has the right port, and the log of the service there")
             }
-            Kind::Tls(fault) => match fault {
+            FailureKind::Tls(fault) => match fault {
                 TlsFault::Dates => format!("set {machine}'s clock (NTP), or renew the service's certificate"),
                 TlsFault::Name => format!("write a name of the certificate into {url}"),
                 TlsFault::Issuer => format!("give the CA with {ca}, or the service's key with {fingerprint}"),
@@ -207,29 +213,29 @@ impl Failure {
                 }
                 TlsFault::Other => format!("check {url}, {ca} and {fingerprint} against the service"),
             },
-            Kind::Proxy(Some(407)) => {
+            FailureKind::Proxy(Some(407)) => {
                 "put the proxy's user name and password into its URL, as in http_proxy=http://USER:PASSWORD@HOST:PORT"
                     .to_owned()
             }
-            Kind::Proxy(_) => {
+            FailureKind::Proxy(_) => {
                 format!("have the proxy let {host}:{port} through, or go past it with no_proxy={host}")
             }
-            Kind::Status(401, _) if let Some(token) = token => {
+            FailureKind::Status(401, _) if let Some(token) = token => {
                 format!("give the file with the service's token with {token}")
             }
-            Kind::Status(429, _) => "wait, then try again; the service limits how many pins one address makes \
+            FailureKind::Status(429, _) => "wait, then try again; the service limits how many pins one address makes \
                                      (--max-creations-per-hour)"
                 .to_owned(),
-            Kind::Status(..) if self.can_heal() => {
+            FailureKind::Status(..) if self.can_heal() => {
                 "look at the log of the pairing service, or of the proxy before it; it answers, but cannot serve"
                     .to_owned()
             }
-            Kind::Rejected => "correct the key or the value, or raise the service's limit (--max-value-length)".to_owned(),
-            Kind::NotFound => format!("check the path in {url}: the API must be at {service}/api/v1/clusters"),
-            Kind::Html => format!("log in to the network's portal, or correct {url}"),
-            Kind::Redirect => format!("put the URL where the service really is into {url}"),
-            Kind::NeedsTls => format!("write https:// in {url}"),
-            Kind::Seal(fault) => match fault {
+            FailureKind::Rejected => "correct the key or the value, or raise the service's limit (--max-value-length)".to_owned(),
+            FailureKind::NotFound => format!("check the path in {url}: the API must be at {service}/api/v1/clusters"),
+            FailureKind::Html => format!("log in to the network's portal, or correct {url}"),
+            FailureKind::Redirect => format!("put the URL where the service really is into {url}"),
+            FailureKind::NeedsTls => format!("write https:// in {url}"),
+            FailureKind::Seal(fault) => match fault {
                 SealFault::NoSecret => {
                     "put the cluster's cvm_cluster_secret into this context; every context of a cluster has the same"
                         .to_owned()
@@ -249,7 +255,7 @@ impl Failure {
                              new pin and secret, and look at {url}")
                 }
             },
-            Kind::Status(..) | Kind::TooLarge | Kind::Nonsense => {
+            FailureKind::Status(..) | FailureKind::TooLarge | FailureKind::Nonsense => {
                 format!("check that {url} names a pairing service, with its path if it has one")
             }
         }
@@ -267,7 +273,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(kind: Kind, heals: bool, exit: Status) {
+    fn check(kind: FailureKind, heals: bool, exit: Status) {
         let failure = Failure::new(kind, "cause");
         assert_eq!(failure.can_heal(), heals, "{kind:?}");
         let service = ServiceUrl::parse("https://pair:8443", false).unwrap();
@@ -280,29 +286,40 @@ mod tests {
 
     #[test]
     fn retries_only_what_can_heal() {
-        for kind in [Kind::Dns, Kind::Connect, Kind::Timeout, Kind::NoAnswer, Kind::Broken] {
+        for kind in [
+            FailureKind::Dns,
+            FailureKind::Connect,
+            FailureKind::Timeout,
+            FailureKind::NoAnswer,
+            FailureKind::Broken,
+        ] {
             check(kind, true, Status::Unreachable);
         }
-        check(Kind::Tls(TlsFault::Dates), true, Status::Refused);
-        check(Kind::Tls(TlsFault::Other), false, Status::Refused);
-        for kind in
-            [Kind::Html, Kind::Redirect, Kind::TooLarge, Kind::Nonsense, Kind::NotFound, Kind::NeedsTls]
-        {
+        check(FailureKind::Tls(TlsFault::Dates), true, Status::Refused);
+        check(FailureKind::Tls(TlsFault::Other), false, Status::Refused);
+        for kind in [
+            FailureKind::Html,
+            FailureKind::Redirect,
+            FailureKind::TooLarge,
+            FailureKind::Nonsense,
+            FailureKind::NotFound,
+            FailureKind::NeedsTls,
+        ] {
             check(kind, false, Status::Nonsense);
         }
         for fault in [SealFault::NoSecret, SealFault::NotSealed, SealFault::Foreign, SealFault::Forged] {
-            check(Kind::Seal(fault), false, Status::Refused);
+            check(FailureKind::Seal(fault), false, Status::Refused);
         }
-        check(Kind::Rejected, false, Status::BadContext);
-        check(Kind::Proxy(None), true, Status::Unreachable);
+        check(FailureKind::Rejected, false, Status::BadContext);
+        check(FailureKind::Proxy(None), true, Status::Unreachable);
         for status in 100..=999 {
             let heals = [408, 425, 429].contains(&status) || (500..600).contains(&status);
             let exit = match status {
                 _ if heals => Status::Unreachable,
                 _ => Status::Nonsense,
             };
-            check(Kind::Status(status, None), heals, exit);
-            check(Kind::Proxy(Some(status)), heals, Status::Unreachable);
+            check(FailureKind::Status(status, None), heals, exit);
+            check(FailureKind::Proxy(Some(status)), heals, Status::Unreachable);
         }
     }
 
@@ -310,7 +327,7 @@ mod tests {
     fn advises_in_the_terms_of_the_reader() {
         let service = ServiceUrl::parse("https://pair:8443", false).unwrap();
         let advice = |terms| {
-            let failure = Failure::new(Kind::Tls(TlsFault::Issuer), "cause");
+            let failure = Failure::new(FailureKind::Tls(TlsFault::Issuer), "cause");
             failure.explain(&service, Duration::ZERO, &terms).next_step().to_owned()
         };
         assert!(advice(AdviceTerms::CONTEXT).contains("cvm_service_ca"));

@@ -12,7 +12,7 @@ use ureq::http::header::ETAG;
 use super::answer::{self, Received, nonsense};
 use super::connection::{Connection, Head};
 use super::connector::Reached;
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use super::media_type::JSON;
 use super::{Answer, Outcome, Request, Service};
 
@@ -132,7 +132,7 @@ fn read(pin: &Pin, request: &Request<'_>, received: Received) -> Result<Answer, 
         }
         (Request::Create { .. }, 409) => Outcome::Exists,
         (Request::Create { .. } | Request::Replace { .. }, 400 | 413 | 422) => {
-            return Err(Failure::new(Kind::Rejected, received.with_reason(&secrets)));
+            return Err(Failure::new(FailureKind::Rejected, received.with_reason(&secrets)));
         }
         (Request::Cluster, _) => return Err(received.refusal(&secrets)),
         (_, 404) => Outcome::Missing,

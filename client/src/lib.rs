@@ -31,7 +31,7 @@ mod web;
 pub use connector::Reached;
 pub use crypto::{digest, digest_of};
 pub use events::{ClusterEvent, ClusterState, KeyEvent, WatchedKey};
-pub use failure::{AdviceTerms, Failure, Kind, SealFault, TlsFault};
+pub use failure::{AdviceTerms, Failure, FailureKind, SealFault, TlsFault};
 pub use http::HttpService;
 pub use pins::{PinContents, Pins};
 pub use sealing::{Sealing, node_name};

@@ -1,6 +1,6 @@
 //! Where a redirect may lead: to the same host alone, and never out of TLS.
 
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, FailureKind};
 use protocol::url::ServiceUrl;
 
 /// Whether the status asks for another place (RFC 9110 section 15.4; the others of 3xx do not).
@@ -15,14 +15,14 @@ pub(super) fn is_redirect(status: u16) -> bool {
 /// answers 301 to everything, and has passed nothing on.
 ///
 /// # Errors
-/// [`Kind::Redirect`], which names the host that it led to, but not the path: that has the pin in it.
+/// [`FailureKind::Redirect`], which names the host that it led to, but not the path: that has the pin in it.
 pub(super) fn follow(
     from: &str,
     status: u16,
     location: Option<&str>,
     write: bool,
 ) -> Result<String, Failure> {
-    let refuse = |why: String| Failure::new(Kind::Redirect, format!("a redirect ({status}) {why}"));
+    let refuse = |why: String| Failure::new(FailureKind::Redirect, format!("a redirect ({status}) {why}"));
     let (base, _) = split(from).ok_or_else(|| refuse("to a request without a URL".to_owned()))?;
     let location = location.ok_or_else(|| refuse("that does not say where to".to_owned()))?;
     let target = if location.starts_with("//") {

@@ -7,7 +7,7 @@ use protocol::key::{MASTER_IP, MASTER_READY};
 use protocol::url::ServiceUrl;
 use protocol::{Pin, Secret};
 
-use crate::failure::{Failure, Kind, SealFault};
+use crate::failure::{Failure, FailureKind, SealFault};
 use crate::seal::{OpenError, Seal, is_sealed};
 use crate::{Answer, HttpService, Outcome, Reached, Request, Service};
 
@@ -133,13 +133,13 @@ pub fn node_name(id: &str) -> String {
 }
 
 fn fault(fault: SealFault, key: &str, what: &str) -> Failure {
-    Failure::new(Kind::Seal(fault), format!("a value of '{key}' that {what}"))
+    Failure::new(FailureKind::Seal(fault), format!("a value of '{key}' that {what}"))
 }
 
 /// A service that refuses a value counts the characters of the sealed one.
 fn with_length(failure: Failure, sealed: &str) -> Failure {
     match failure.kind {
-        Kind::Rejected => {
+        FailureKind::Rejected => {
             let cause = format!("{} (sealed, the value has {} characters)", failure.cause, sealed.len());
             Failure { cause, ..failure }
         }
@@ -176,7 +176,7 @@ mod tests {
                 }
                 Request::Create { key, value } | Request::Replace { key, value } => {
                     if value.len() > self.longest {
-                        return Err(Failure::new(Kind::Rejected, "400 Bad Request: value: too long"));
+                        return Err(Failure::new(FailureKind::Rejected, "400 Bad Request: value: too long"));
                     }
                     self.values.insert(key.to_owned(), value.to_owned());
                     Outcome::Done

@@ -18,7 +18,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::crypto;
-use super::failure::{Failure, Kind, TlsFault};
+use super::failure::{Failure, FailureKind, TlsFault};
 use super::system_roots;
 use protocol::Trust;
 
@@ -212,7 +212,7 @@ impl ServerCertVerifier for Verifier {
 
 /// What a TLS error means, in words.
 pub(super) fn failure(error: &Error) -> Failure {
-    let refused = |fault: TlsFault, cause: String| Failure::new(Kind::Tls(fault), cause);
+    let refused = |fault: TlsFault, cause: String| Failure::new(FailureKind::Tls(fault), cause);
     match error {
         Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::ExpiredContext { time, not_after } => refused(

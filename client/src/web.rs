@@ -9,8 +9,8 @@ use protocol::url::ServiceUrl;
 use ureq::http::{self, HeaderMap, Method};
 
 use super::connection;
-use super::connector::{self, Shared};
-use super::failure::{Failure, Kind};
+use super::connector::{self, ConnectorHandle};
+use super::failure::{Failure, FailureKind};
 use super::tls;
 
 /// Most bytes of an answer. The longest that is asked for is a cloud's list of a thousand servers.
@@ -20,7 +20,7 @@ const MAX_BODY: u64 = 32 << 20;
 pub struct Web {
     base: ServiceUrl,
     agent: ureq::Agent,
-    shared: Shared,
+    shared: ConnectorHandle,
 }
 
 /// A request.
@@ -56,7 +56,7 @@ impl Web {
         let tls = tls::config(trust).map_err(|problem| {
             Error::context(ca, problem, "give the PEM of the CA that signed the service's certificate")
         })?;
-        let shared = Shared::default();
+        let shared = ConnectorHandle::default();
         let agent = connection::agent_of(&base, &tls, user_agent, &shared);
         Ok(Self { base, agent, shared })
     }
@@ -94,7 +94,7 @@ impl Web {
                 .map(|request| connection::run(&self.agent, request, limit)),
         };
         let response = sent
-            .map_err(|error| Failure::new(Kind::Nonsense, error.to_string()))?
+            .map_err(|error| Failure::new(FailureKind::Nonsense, error.to_string()))?
             .map_err(connector::failure)?;
         let (head, body) = response.into_parts();
         let body = body.into_with_config().limit(MAX_BODY).read_to_vec().map_err(connector::failure)?;

@@ -148,7 +148,7 @@ impl Connections {
         let mut rounds = interval(ROUND);
         loop {
             rounds.tick().await;
-            self.look();
+            self.cut_overdue();
         }
     }
 
@@ -172,7 +172,7 @@ impl Connections {
         self.state().evicted
     }
 
-    fn look(&self) {
+    fn cut_overdue(&self) {
         let now = u32::try_from(self.begun.elapsed().as_secs()).expect("136 years are not over");
         self.now.store(now, Ordering::Relaxed);
         self.state().cut(|activity| {
@@ -328,10 +328,10 @@ mod tests {
         asked.begin_request();
         asked.await_client();
         advance(ROUND).await;
-        connections.look();
+        connections.cut_overdue();
         let (_old, mut old_told) = connections.admit(address("192.0.2.1")).unwrap();
         advance(ROUND).await;
-        connections.look();
+        connections.cut_overdue();
         let (_young, mut young_told) = connections.admit(address("192.0.2.2")).unwrap();
         let (busy, mut busy_told) = connections.admit(address("192.0.2.2")).unwrap();
         busy.begin_request();
@@ -380,7 +380,7 @@ mod tests {
             assert_eq!(cut(&mut reading_told), second == ANSWER_SECONDS + 10, "{second}");
             assert!(!cut(&mut idle_told));
             advance(ROUND).await;
-            connections.look();
+            connections.cut_overdue();
         }
         assert!(cut(&mut idle_told) && !cut(&mut waiting_told) && !cut(&mut asking_told));
     }

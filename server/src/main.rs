@@ -53,12 +53,12 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Purge(args) => maintenance::purge(&args.data_dir, args.larger_than)?,
         Command::Check(args) => {
             let (text, works) = args.run()?;
-            say(&text);
+            print_line(&text);
             return Ok(if works { ExitCode::SUCCESS } else { Status::BadContext.into() });
         }
     };
     if !text.is_empty() {
-        say(&text);
+        print_line(&text);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -79,17 +79,17 @@ async fn serve(args: &Serve) -> Result<(), Error> {
     drop(starting);
     if let Some(address) = args.metrics_listen {
         let listener = listen::bind(address)?;
-        say(&format!("metrics on http://{}/metrics", listener.local_addr().map_err(Error::System)?));
+        print_line(&format!("metrics on http://{}/metrics", listener.local_addr().map_err(Error::System)?));
         server = server.with_metrics(listener);
     }
     system::reload_on_hangup(server.certificate().cloned(), server.create_token().cloned())?;
 
     let scheme = if server.certificate().is_some() { "https" } else { "http" };
     for listener in &listeners {
-        say(&format!("listening on {scheme}://{}", listener.local_addr().map_err(Error::System)?));
+        print_line(&format!("listening on {scheme}://{}", listener.local_addr().map_err(Error::System)?));
     }
     if let Some(fingerprint) = server.certificate().and_then(|certificate| certificate.fingerprint()) {
-        say(&format!("cvm_service_fingerprint={fingerprint}"));
+        print_line(&format!("cvm_service_fingerprint={fingerprint}"));
     }
     log::info!("cernvm-pairing-server {}, {described}", protocol::VERSION);
     system::started();
@@ -97,7 +97,7 @@ async fn serve(args: &Serve) -> Result<(), Error> {
 }
 
 /// Prints a line. An output that is closed is no reason not to work.
-fn say(line: &str) {
+fn print_line(line: &str) {
     let mut out = io::stdout();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -114,7 +114,7 @@ impl RateLimits {
     /// # Errors
     /// Its source has tried so many wrong ones that no other is looked at: the time to wait.
     pub(crate) fn may_try_token(&self, client: IpAddr) -> Result<(), Duration> {
-        self.tokens.look(client, Instant::now()).map(|_| ())
+        self.tokens.peek(client, Instant::now()).map(|_| ())
     }
 
     /// To be awaited before a client is told that its token is wrong.
@@ -159,7 +159,7 @@ impl RateLimiter {
     }
 
     /// As [`Self::take`], but nothing counts.
-    fn look(&self, client: IpAddr, now: Instant) -> Result<Duration, Duration> {
+    fn peek(&self, client: IpAddr, now: Instant) -> Result<Duration, Duration> {
         self.check(client, now, self.every, false)
     }
 

@@ -55,13 +55,13 @@ pub fn connections(wanted: usize) -> usize {
 
 /// Tells systemd that the service is there, and from then on that it is alive.
 pub fn started() {
-    tell(NotifyState::Ready);
+    notify(NotifyState::Ready);
     if let Some(patience) = sd_notify::watchdog_enabled() {
         tokio::spawn(async move {
             let mut ticks = interval(patience / 2);
             loop {
                 ticks.tick().await;
-                tell(NotifyState::Watchdog);
+                notify(NotifyState::Watchdog);
             }
         });
     }
@@ -77,7 +77,7 @@ pub fn starting() -> Starting {
     let (over, ends) = mpsc::channel();
     std::thread::spawn(move || {
         while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(STARTING_ROUND) {
-            tell(NotifyState::ExtendTimeoutUsec(STARTING_EXTENSION_MICROS));
+            notify(NotifyState::ExtendTimeoutUsec(STARTING_EXTENSION_MICROS));
         }
     });
     Starting { _over: over }
@@ -88,7 +88,7 @@ pub struct Starting {
     _over: mpsc::Sender<()>,
 }
 
-fn tell(state: NotifyState<'_>) {
+fn notify(state: NotifyState<'_>) {
     if let Err(err) = sd_notify::notify(&[state]) {
         log::warn!("cannot tell systemd how we are: {err}");
     }
@@ -100,7 +100,7 @@ fn tell(state: NotifyState<'_>) {
 /// The signal cannot be had.
 pub fn reload_on_hangup(certificate: Option<Certificate>, token: Option<CreateToken>) -> Result<(), Error> {
     // Caught in any case: without files there is nothing to reload, and no reason to die either.
-    let mut hangups = hear(SignalKind::hangup())?;
+    let mut hangups = listen_for(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             if certificate.is_none() && token.is_none() {
@@ -127,10 +127,11 @@ pub fn reload_on_hangup(certificate: Option<Certificate>, token: Option<CreateTo
 /// # Errors
 /// The signals cannot be had.
 pub fn asked_to_stop() -> Result<impl Future<Output = ()>, Error> {
-    let (mut terminate, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
     Ok(async move {
         either(&mut terminate, &mut interrupt).await;
-        tell(NotifyState::Stopping);
+        notify(NotifyState::Stopping);
         log::info!("ending; a second signal ends it at once");
         tokio::spawn(async move {
             either(&mut terminate, &mut interrupt).await;
@@ -146,6 +147,6 @@ async fn either(one: &mut Signal, other: &mut Signal) {
     }
 }
 
-fn hear(kind: SignalKind) -> Result<Signal, Error> {
+fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
     signal(kind).map_err(Error::System)
 }

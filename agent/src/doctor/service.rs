@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::time::{Duration, Instant, SystemTime};
 
-use client::{Failure, Kind, Outcome, Request, Service as _};
+use client::{Failure, FailureKind, Outcome, Request, Service as _};
 use context::settings::{Role, Settings};
 use context::value::{self, Origin};
 use protocol::error::{Error, Status};
@@ -75,7 +75,7 @@ pub(super) fn examine(
 
 /// Why a service is not reached: tells a host without a route from a host on which no program answers.
 fn unreachable(failure: Failure, url: &ServiceUrl, tried: Duration) -> Finding {
-    if matches!(failure.kind, Kind::Connect | Kind::Timeout)
+    if matches!(failure.kind, FailureKind::Connect | FailureKind::Timeout)
         && let Ok(addresses) = (url.host(), url.port()).to_socket_addrs()
         && let addresses = addresses.collect::<Vec<_>>()
         && !addresses.iter().any(has_route)

@@ -145,13 +145,18 @@ fn await_another<S: Service, C: Clock>(
 mod tests {
     use super::*;
     use crate::session::fake::{FakeSession, done, failed, missing, value};
-    use client::Kind;
+    use client::FailureKind;
 
     #[test]
     fn waits_for_another_address_and_survives_what_comes_between() {
-        let mut replies =
-            vec![value("10.0.0.1"), failed(Kind::Connect), missing(), value("10.0.0.1"), value("10.0.0.2")]
-                .into_iter();
+        let mut replies = vec![
+            value("10.0.0.1"),
+            failed(FailureKind::Connect),
+            missing(),
+            value("10.0.0.1"),
+            value("10.0.0.2"),
+        ]
+        .into_iter();
         let mut fake = FakeSession::new(&["pair"], 1500, move |line| match line.split(' ').nth(1) {
             Some("cluster") => done(),
             _ => replies.next().unwrap_or_else(|| panic!("asked too much: {line}")),

@@ -21,7 +21,7 @@ use crate::master::Master;
 use crate::phase::obtain::{self, ObtainedValues};
 use crate::publish;
 use crate::session::Session;
-use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service, TlsFault};
+use client::{Answer, Failure, FailureKind, Outcome, Reached, Request, Service, TlsFault};
 use context::settings::{AddressRule, AwaitedKeys, Role, Settings};
 
 /// The key that a master publishes beside its address.
@@ -338,13 +338,13 @@ impl Service for Replay {
                 Ok(answer)
             }
             Some(Reply::UnknownPin) => Ok(Answer { outcome: Outcome::Missing, granted: None }),
-            Some(Reply::Refused) => Err(Failure::new(Kind::Connect, "connection refused")),
-            Some(Reply::Broken) => Err(Failure::new(Kind::Broken, "connection reset")),
-            Some(Reply::ClockWrong) => Err(Failure::new(Kind::Tls(TlsFault::Dates), "not yet valid")),
+            Some(Reply::Refused) => Err(Failure::new(FailureKind::Connect, "connection refused")),
+            Some(Reply::Broken) => Err(Failure::new(FailureKind::Broken, "connection reset")),
+            Some(Reply::ClockWrong) => Err(Failure::new(FailureKind::Tls(TlsFault::Dates), "not yet valid")),
             None => {
                 feed.asked.borrow_mut().get_or_insert((self.index, OwnedRequest::from(request)));
                 feed.clock.sleep(Duration::from_secs(1_000_000));
-                Err(Failure::new(Kind::Nonsense, "the end of the list"))
+                Err(Failure::new(FailureKind::Nonsense, "the end of the list"))
             }
         }
     }

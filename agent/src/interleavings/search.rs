@@ -365,7 +365,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             let cache = replay::cache(&self.disk(state, other), &settings);
-            if crate::master::Memory::record(&cache).was_confirmed() {
+            if crate::master::RecordStore::record(&cache).was_confirmed() {
                 state.retired.insert(other);
             }
         }

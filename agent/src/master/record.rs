@@ -10,7 +10,7 @@ const MOST_INTENDED: usize = 8;
 /// A master's memory of what it has done under the pin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Record {
+pub struct MasterRecord {
     /// The address that the service last confirmed to have from this master.
     confirmed: Option<IpAddr>,
     /// The addresses that it has asked the service to take since, which it may or may not have taken.
@@ -27,7 +27,7 @@ pub struct Record {
     pub(super) forced: bool,
 }
 
-impl Record {
+impl MasterRecord {
     /// What the clone of a master knows.
     #[must_use]
     pub fn of_clone() -> Self {
@@ -60,24 +60,24 @@ impl Record {
     }
 }
 
-/// Where a [`Record`] outlives the boot.
-pub trait Memory {
+/// Where a [`MasterRecord`] outlives the boot.
+pub trait RecordStore {
     /// What is remembered.
-    fn record(&self) -> &Record;
+    fn record(&self) -> &MasterRecord;
     /// Remembers this instead. That it fails spoils nothing now.
-    fn keep(&mut self, record: Record);
+    fn keep(&mut self, record: MasterRecord);
 }
 
 /// The memory of a machine that could not be told from a clone of it: it ends with the program.
 #[derive(Debug, Default)]
-pub struct ForgottenRecord(Record);
+pub struct UnsavedRecord(MasterRecord);
 
-impl Memory for ForgottenRecord {
-    fn record(&self) -> &Record {
+impl RecordStore for UnsavedRecord {
+    fn record(&self) -> &MasterRecord {
         &self.0
     }
 
-    fn keep(&mut self, record: Record) {
+    fn keep(&mut self, record: MasterRecord) {
         self.0 = record;
     }
 }

@@ -2,25 +2,25 @@
 
 use super::*;
 use crate::session::fake::{FakeSession, Reply, done, exists, failed, missing, value};
-use client::{Kind, SealFault};
+use client::{FailureKind, SealFault};
 use protocol::error::Status;
 
 const RULE: AddressRule = AddressRule::Literal(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5)));
 
 /// A master at 10.0.0.5 in its second boot, on a machine that holds 10.0.0.6 too.
-fn master(memory: &mut dyn Memory) -> Master<'_> {
+fn master(memory: &mut dyn RecordStore) -> Master<'_> {
     let machine = vec![IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 6))];
     Master { rule: &RULE, machine, boot: Some("second".to_owned()), booted: None, force: false, memory }
 }
 
 /// Boots a master at 10.0.0.5 with a service that is asked exactly this.
 fn pushed(script: Vec<(&'static str, Reply)>) -> Result<IpAddr, Error> {
-    master(&mut ForgottenRecord::default()).push(&mut FakeSession::script(1500, script).session)
+    master(&mut UnsavedRecord::default()).push(&mut FakeSession::script(1500, script).session)
 }
 
 /// The same master after its boot.
 fn readied(script: Vec<(&'static str, Reply)>) -> Result<IpAddr, Error> {
-    master(&mut ForgottenRecord::default()).ready(&mut FakeSession::script(1500, script).session)
+    master(&mut UnsavedRecord::default()).ready(&mut FakeSession::script(1500, script).session)
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn pushes_its_address() {
 fn is_content_with_its_own_address_from_an_earlier_try() {
     pushed(vec![
         ("cluster", done()),
-        ("create master_ip=10.0.0.5", failed(Kind::Timeout)),
+        ("create master_ip=10.0.0.5", failed(FailureKind::Timeout)),
         ("create master_ip=10.0.0.5", exists()),
         ("get master_ip", value("10.0.0.5")),
     ])
@@ -89,15 +89,15 @@ fn ends_at_once_when_the_pin_is_gone() {
 
 #[test]
 fn lets_the_boot_go_on_after_thirty_seconds() {
-    let mut fake = FakeSession::new(&["pair"], 1500, |_| failed(Kind::Connect));
+    let mut fake = FakeSession::new(&["pair"], 1500, |_| failed(FailureKind::Connect));
     assert_eq!(
-        master(&mut ForgottenRecord::default()).push(&mut fake.session).unwrap_err().status(),
+        master(&mut UnsavedRecord::default()).push(&mut fake.session).unwrap_err().status(),
         Status::Unreachable
     );
     assert!(fake.session.clock().now() <= PUSH_LIMIT);
-    let mut fake = FakeSession::new(&["pair"], 1500, |_| (failed(Kind::Timeout).0, 1000));
+    let mut fake = FakeSession::new(&["pair"], 1500, |_| (failed(FailureKind::Timeout).0, 1000));
     assert_eq!(
-        master(&mut ForgottenRecord::default()).push(&mut fake.session).unwrap_err().status(),
+        master(&mut UnsavedRecord::default()).push(&mut fake.session).unwrap_err().status(),
         Status::Unreachable
     );
     assert!(fake.session.clock().now() <= PUSH_LIMIT);
@@ -188,12 +188,12 @@ fn shows_nothing_that_could_steer_a_console() {
 }
 
 /// A master that had this address at an earlier boot, and said then that it is ready.
-fn remembering(before: &str) -> ForgottenRecord {
-    let mut record = Record::default();
+fn remembering(before: &str) -> UnsavedRecord {
+    let mut record = MasterRecord::default();
     record.intend(before.parse().unwrap());
     record.confirm(before.parse().unwrap());
     record.ready_in = Some("first".to_owned());
-    let mut memory = ForgottenRecord::default();
+    let mut memory = UnsavedRecord::default();
     memory.keep(record);
     memory
 }
@@ -243,8 +243,8 @@ fn does_not_take_an_address_that_many_machines_hold_for_its_own_once_it_remember
             ("get master_ip", value("10.0.0.6")),
         ]
     };
-    let mut clones = ForgottenRecord::default();
-    clones.keep(Record::of_clone());
+    let mut clones = UnsavedRecord::default();
+    clones.keep(MasterRecord::of_clone());
     for (mut memory, says) in
         [(remembering("10.0.0.5"), "10.0.0.6 (an address that this machine has too"), (clones, "is a clone")]
     {
@@ -297,11 +297,11 @@ fn stays_away_once_another_master_has_replaced_it() {
 
 #[test]
 fn writes_over_what_does_not_open_only_with_force() {
-    let does_not_open = || failed(Kind::Seal(SealFault::NotSealed));
+    let does_not_open = || failed(FailureKind::Seal(SealFault::NotSealed));
     let found = || {
         vec![("cluster", done()), ("create master_ip=10.0.0.5", exists()), ("get master_ip", does_not_open())]
     };
-    let mut memory = ForgottenRecord::default();
+    let mut memory = UnsavedRecord::default();
     let mut master = master(&mut memory);
     for error in [
         master.push(&mut FakeSession::script(1500, found()).session).unwrap_err(),
@@ -347,11 +347,11 @@ fn withdraws_the_ready_of_an_earlier_boot_but_not_of_this_one() {
 
 #[test]
 fn remembers_before_it_says_so_that_it_is_ready() {
-    let mut memory = ForgottenRecord::default();
+    let mut memory = UnsavedRecord::default();
     let mut fake = FakeSession::new(&["pair"], 20, |line| match line {
         "pair cluster" | "pair create master_ip=10.0.0.5" => done(),
         // The service does it, and the machine never learns.
-        _ => failed(Kind::Broken),
+        _ => failed(FailureKind::Broken),
     });
     master(&mut memory).ready(&mut fake.session).unwrap_err();
     let script = vec![
@@ -373,7 +373,7 @@ fn ends_at_the_next_boot_what_force_began() {
         "pair cluster" | "pair delete master_ready" => done(),
         "pair create master_ip=10.0.0.5" => exists(),
         "pair get master_ip" => value("10.0.0.9"),
-        _ => failed(Kind::Broken),
+        _ => failed(FailureKind::Broken),
     });
     let mut forced = master(&mut memory);
     forced.force = true;
@@ -393,13 +393,13 @@ fn ends_at_the_next_boot_what_force_began() {
 
 #[test]
 fn looks_again_before_it_repeats_a_write() {
-    let mut memory = ForgottenRecord::default();
+    let mut memory = UnsavedRecord::default();
     let script = vec![
         ("cluster", done()),
         ("create master_ip=10.0.0.5", exists()),
         ("get master_ip", value("10.0.0.4")),
         ("get master_ip", value("10.0.0.4")),
-        ("delete master_ready", failed(Kind::Broken)),
+        ("delete master_ready", failed(FailureKind::Broken)),
         // A third master has come, and its readiness is not to be touched.
         ("get master_ip", value("10.0.0.9")),
         ("cluster", done()),
@@ -474,7 +474,7 @@ fn says_again_what_the_originals_unit_says_only_once() {
 
 #[test]
 fn has_one_address_in_one_boot() {
-    let mut memory = ForgottenRecord::default();
+    let mut memory = UnsavedRecord::default();
     let late: AddressRule = AddressRule::Literal("10.0.0.6".parse().unwrap());
     assert_eq!(master(&mut memory).decide(None).unwrap().to_string(), "10.0.0.5");
     // 10.0.0.5 is not held: what the files say cannot be reached.

@@ -234,7 +234,7 @@ mod tests {
     use super::super::testing::{list, node};
     use super::*;
     use crate::session::fake::{FakeSession, Reply, done, failed, missing};
-    use client::Kind;
+    use client::FailureKind;
 
     fn barrier(nodes: usize) -> Barrier {
         Barrier { nodes, at_least: None, state: NodeState::Ready, role: None, expected: BTreeSet::new() }
@@ -265,7 +265,7 @@ mod tests {
             &Barrier { role: Some(NodeRole::Slave), ..barrier(2) },
             vec![
                 nodes(true, &[("a", "ready"), ("b", "waiting")], 1),
-                failed(Kind::Connect),
+                failed(FailureKind::Connect),
                 nodes(false, &[("b", "ready")], 3),
             ],
         );

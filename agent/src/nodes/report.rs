@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::session::fake::{FakeSession, Reply, done, failed, missing, value, waited};
     use crate::slave;
-    use client::Kind;
+    use client::FailureKind;
 
     fn reporter(root: &Root) -> Reporter {
         Reporter { root: root.clone(), id: "n".into(), role: NodeRole::Slave, address: None, failed: false }
@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn a_report_that_fails_is_not_tried_again_and_fails_nothing() {
         for reply in [
-            (|| failed(Kind::Connect)) as fn() -> Reply,
-            || failed(Kind::Status(503, None)),
+            (|| failed(FailureKind::Connect)) as fn() -> Reply,
+            || failed(FailureKind::Status(503, None)),
             missing,
             || (done().0, 3600),
         ] {

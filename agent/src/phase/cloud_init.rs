@@ -12,7 +12,7 @@ use super::user_data::UserData;
 use super::write_files::{self, WrittenFile, is_true};
 use crate::cache::Binding;
 use crate::root::Root;
-use context::check::Taken;
+use context::check::TakenUserData;
 use context::document::Document;
 use context::settings::Settings;
 use context::yaml::{self, Node};
@@ -65,8 +65,8 @@ impl Instance {
     }
 
     /// What cloud-init does with the context, in the words of `check`.
-    pub(super) fn taken(&self, settings: Option<&Settings>) -> Taken {
-        let mut all = Taken::default();
+    pub(super) fn taken(&self, settings: Option<&Settings>) -> TakenUserData {
+        let mut all = TakenUserData::default();
         for data in self.data().unwrap_or_default() {
             let taken = data.taken(settings);
             all.findings.extend(taken.findings);

@@ -24,7 +24,7 @@ pub(crate) use recorded::{describe_wrong_runs, key_of, repair_step};
 
 use crate::cache::Binding;
 use crate::root::Root;
-use context::check::Taken;
+use context::check::TakenUserData;
 use context::document::{Document, Section};
 use context::settings::{FoundSection, Settings};
 use protocol::error::Error;
@@ -61,7 +61,7 @@ impl Guest {
 
     /// What cloud-init does with the context; nothing is known where something else has set this guest up, or where this
     /// run substitutes in single parts.
-    fn taken(&self, settings: Option<&Settings>) -> Taken {
+    fn taken(&self, settings: Option<&Settings>) -> TakenUserData {
         let instance = self.instance.as_ref().filter(|_| self.records);
         instance.map(|instance| instance.taken(settings)).unwrap_or_default()
     }

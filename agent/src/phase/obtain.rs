@@ -9,12 +9,12 @@ use super::Guest;
 use crate::address;
 use crate::backoff::{Clock, SystemClock};
 use crate::cache::Cache;
-use crate::master::{Master, Memory as _};
+use crate::master::{Master, RecordStore as _};
 use crate::nodes::report::Reporter;
 use crate::record::{self, RunRecord, RunState};
 use crate::root::Root;
 use crate::session::{ContextService, Session};
-use crate::slave::{self, Gathered};
+use crate::slave::{self, GatheredValues};
 use client::Service;
 use context::settings::{Role, Settings};
 use protocol::error::Error;
@@ -121,7 +121,7 @@ pub(crate) fn gather<S: Service, C: Clock>(
             Ok(gathered) => ObtainedValues {
                 how: format!("the master, {}, is ready", gathered.values[MASTER_IP]),
                 values: gathered.values.clone(),
-                trouble: Gathered::into_shortfall(gathered),
+                trouble: GatheredValues::into_shortfall(gathered),
             },
             Err(error) => ObtainedValues::nothing(error),
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use context::check::{self, Taken};
+use context::check::{self, TakenUserData};
 use context::document::{Document, Section};
 use context::settings::Settings;
 use protocol::error::Error;
@@ -54,7 +54,7 @@ impl UserData {
     /// What cloud-init does with it, in the words of `check`. Nothing is found where it has neither section nor
     /// placeholder, since it is then none of the cluster's, and where the data as it came is not there: what cloud-init
     /// has made of it shows no loss.
-    pub(super) fn taken(&self, settings: Option<&Settings>) -> Taken {
+    pub(super) fn taken(&self, settings: Option<&Settings>) -> TakenUserData {
         let is_ours = |document: &Document| {
             !document.placeholders().is_empty() || document.section().is_ok_and(|section| section.is_some())
         };
@@ -62,7 +62,7 @@ impl UserData {
             Some(as_it_came) if self.documents().any(is_ours) => {
                 check::check_taken(as_it_came, self.decoded.as_ref(), settings)
             }
-            _ => Taken::default(),
+            _ => TakenUserData::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use protocol::Pin;
 use crate::backoff::Clock as _;
 use crate::backoff::tests::FakeClock;
 use crate::session::Session;
-use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
+use client::{Answer, Failure, FailureKind, Outcome, Reached, Request, Service};
 use protocol::url::ServiceUrl;
 
 /// What comes back, and after how many seconds.
@@ -21,22 +21,22 @@ pub(crate) type Replies = Rc<RefCell<dyn FnMut(&str) -> Reply>>;
 
 /// A request, and when it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct SentRequest {
     pub(crate) line: String,
     pub(crate) at: Duration,
     pub(crate) limit: Duration,
 }
 
 /// One of the services of a test.
-pub(crate) struct Fake {
+pub(crate) struct FakeService {
     url: ServiceUrl,
     clock: FakeClock,
     replies: Replies,
-    seen: Rc<RefCell<Vec<Seen>>>,
+    seen: Rc<RefCell<Vec<SentRequest>>>,
     offers_nodes: bool,
 }
 
-impl Service for Fake {
+impl Service for FakeService {
     fn send(&mut self, request: &Request<'_>, limit: Duration) -> Result<Answer, Failure> {
         let host = self.url.host();
         let line = match request {
@@ -50,12 +50,12 @@ impl Service for Fake {
             Request::Nodes { query, wait } => format!("{host} nodes {query} wait={wait}"),
             Request::Delete { key } => format!("{host} delete {key}"),
         };
-        self.seen.borrow_mut().push(Seen { line: line.clone(), at: self.clock.now(), limit });
+        self.seen.borrow_mut().push(SentRequest { line: line.clone(), at: self.clock.now(), limit });
         assert!(self.seen.borrow().len() < 10_000, "asked without end: {line}");
         let (result, held) = (self.replies.borrow_mut())(&line);
         let held = Duration::from_secs(held);
         self.clock.sleep(held.min(limit));
-        if held > limit { Err(Failure::new(Kind::Timeout, "no whole answer in time")) } else { result }
+        if held > limit { Err(Failure::new(FailureKind::Timeout, "no whole answer in time")) } else { result }
     }
 
     fn offers_nodes(&self) -> bool {
@@ -73,16 +73,16 @@ impl Service for Fake {
 
 /// A session with services, and what it was asked.
 pub(crate) struct FakeSession {
-    pub(crate) session: Session<Fake, FakeClock>,
-    seen: Rc<RefCell<Vec<Seen>>>,
+    pub(crate) session: Session<FakeService, FakeClock>,
+    seen: Rc<RefCell<Vec<SentRequest>>>,
 }
 
 impl FakeSession {
     /// Services of these host names that answer as `replies` says, and `timeout` seconds of deadline.
     pub(crate) fn new(hosts: &[&str], timeout: u64, replies: impl FnMut(&str) -> Reply + 'static) -> Self {
-        let (clock, seen) = (FakeClock::default(), Rc::<RefCell<Vec<Seen>>>::default());
+        let (clock, seen) = (FakeClock::default(), Rc::<RefCell<Vec<SentRequest>>>::default());
         let replies: Replies = Rc::new(RefCell::new(replies));
-        let fake = |host: &&str| Fake {
+        let fake = |host: &&str| FakeService {
             url: ServiceUrl::parse(&format!("http://{host}"), false).unwrap(),
             clock: clock.clone(),
             replies: Rc::clone(&replies),
@@ -107,7 +107,7 @@ impl FakeSession {
         })
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<SentRequest> {
         self.seen.borrow().clone()
     }
 
@@ -139,6 +139,6 @@ pub(crate) fn waited(granted: u64, held: u64) -> Reply {
     (Ok(Answer { outcome: Outcome::Missing, granted: Some(granted) }), held)
 }
 
-pub(crate) fn failed(kind: Kind) -> Reply {
+pub(crate) fn failed(kind: FailureKind) -> Reply {
     (Err(Failure::new(kind, format!("{kind:?}"))), 0)
 }

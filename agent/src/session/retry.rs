@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{FAILOVER_AFTER, Session};
 use crate::backoff::{Backoff, Clock, Deadline};
-use client::{Failure, Kind, Request, Service};
+use client::{Failure, FailureKind, Request, Service};
 use protocol::error::Error;
 
 impl<S: Service, C: Clock> Session<S, C> {
@@ -68,9 +68,9 @@ impl<S: Service, C: Clock> Session<S, C> {
             Request::Cluster | Request::Get { .. } | Request::Changed { .. } | Request::Nodes { .. }
         );
         let verdict = match failure.kind {
-            Kind::Rejected | Kind::Status(400 | 401 | 405 | 413 | 415 | 422, _) => writes,
+            FailureKind::Rejected | FailureKind::Status(400 | 401 | 405 | 413 | 415 | 422, _) => writes,
             // SECURITY: to ask again would leave it to the service how long a boot waits for another value.
-            Kind::Seal(_) => true,
+            FailureKind::Seal(_) => true,
             _ => false,
         };
         failure.can_heal() || (self.candidates[index].answered && !verdict)

@@ -2,19 +2,19 @@
 
 use super::*;
 use crate::session::fake::{FakeSession, Reply, done, failed, missing, value};
-use client::{Kind, TlsFault};
+use client::{FailureKind, TlsFault};
 use protocol::error::Status;
 
 const ASK: Request<'static> = Request::Get { key: "a", wait: 0 };
 
-fn tls(dates_only: bool) -> Kind {
-    Kind::Tls(if dates_only { TlsFault::Dates } else { TlsFault::Other })
+fn tls(dates_only: bool) -> FailureKind {
+    FailureKind::Tls(if dates_only { TlsFault::Dates } else { TlsFault::Other })
 }
 
 #[test]
 fn tries_again_what_can_heal_and_nothing_else() {
-    let unavailable = Kind::Status(503, None);
-    for kind in [Kind::Dns, Kind::Connect, Kind::Timeout, tls(true), unavailable] {
+    let unavailable = FailureKind::Status(503, None);
+    for kind in [FailureKind::Dns, FailureKind::Connect, FailureKind::Timeout, tls(true), unavailable] {
         let script = vec![
             ("cluster", failed(kind)),
             ("cluster", done()),
@@ -30,12 +30,12 @@ fn tries_again_what_can_heal_and_nothing_else() {
     }
     for (kind, exit) in [
         (tls(false), Status::Refused),
-        (Kind::Html, Status::Nonsense),
-        (Kind::Redirect, Status::Nonsense),
-        (Kind::TooLarge, Status::Nonsense),
-        (Kind::Nonsense, Status::Nonsense),
-        (Kind::Status(400, None), Status::Nonsense),
-        (Kind::Status(403, None), Status::Nonsense),
+        (FailureKind::Html, Status::Nonsense),
+        (FailureKind::Redirect, Status::Nonsense),
+        (FailureKind::TooLarge, Status::Nonsense),
+        (FailureKind::Nonsense, Status::Nonsense),
+        (FailureKind::Status(400, None), Status::Nonsense),
+        (FailureKind::Status(403, None), Status::Nonsense),
     ] {
         let mut fake = FakeSession::script(100, vec![("cluster", failed(kind))]);
         let deadline = fake.session.deadline();
@@ -53,14 +53,16 @@ fn tries_again_what_can_heal_and_nothing_else() {
 #[test]
 fn takes_a_verdict_on_what_it_writes_at_once() {
     let write = Request::Create { key: "a", value: "b" };
-    let nonsense = |status| (Kind::Status(status, None), Status::Nonsense);
-    for (kind, exit) in [(Kind::Rejected, Status::BadContext), nonsense(401), nonsense(405), nonsense(415)] {
+    let nonsense = |status| (FailureKind::Status(status, None), Status::Nonsense);
+    for (kind, exit) in
+        [(FailureKind::Rejected, Status::BadContext), nonsense(401), nonsense(405), nonsense(415)]
+    {
         let script = vec![("cluster", done()), ("create a=b", failed(kind))];
         let mut fake = FakeSession::script(100, script);
         let deadline = fake.session.deadline();
         assert_eq!(fake.session.ask(&write, &deadline).unwrap_err().status(), exit, "{kind:?}");
     }
-    let script = vec![("cluster", done()), ("create a=b", failed(Kind::Html)), ("create a=b", done())];
+    let script = vec![("cluster", done()), ("create a=b", failed(FailureKind::Html)), ("create a=b", done())];
     let mut fake = FakeSession::script(100, script);
     let deadline = fake.session.deadline();
     fake.session.ask(&write, &deadline).unwrap();
@@ -99,9 +101,11 @@ fn failing_over(after: fn() -> Reply, other: fn() -> Reply) -> (FakeSession, Res
 
 #[test]
 fn gives_the_turn_to_the_next_service_after_five_seconds() {
-    for after in
-        [|| failed(Kind::Connect), || (failed(Kind::Timeout).0, 10), || failed(Kind::Status(502, None))]
-    {
+    for after in [
+        || failed(FailureKind::Connect),
+        || (failed(FailureKind::Timeout).0, 10),
+        || failed(FailureKind::Status(502, None)),
+    ] {
         let (fake, result) = failing_over(after, done);
         assert!(result.unwrap() == Outcome::Value("b".to_owned()));
         assert_eq!(fake.session.service_name(), "http://other");
@@ -114,7 +118,7 @@ fn gives_the_turn_to_the_next_service_after_five_seconds() {
 
 #[test]
 fn does_not_call_a_pin_unknown_while_a_service_that_knew_it_is_out_of_reach() {
-    let (fake, result) = failing_over(|| failed(Kind::Connect), missing);
+    let (fake, result) = failing_over(|| failed(FailureKind::Connect), missing);
     assert_eq!(result.unwrap_err().status(), Status::Unreachable);
     assert_eq!(fake.count("other cluster"), 2);
     let (_, result) = failing_over(missing, missing);
@@ -124,9 +128,9 @@ fn does_not_call_a_pin_unknown_while_a_service_that_knew_it_is_out_of_reach() {
 #[test]
 fn gives_up_at_the_deadline_with_the_last_cause() {
     for (kind, exit) in [
-        (Kind::Dns, Status::Unreachable),
-        (Kind::Connect, Status::Unreachable),
-        (Kind::Status(500, None), Status::Unreachable),
+        (FailureKind::Dns, Status::Unreachable),
+        (FailureKind::Connect, Status::Unreachable),
+        (FailureKind::Status(500, None), Status::Unreachable),
         (tls(true), Status::Refused),
     ] {
         let mut fake = FakeSession::new(&["pair"], 100, move |_| failed(kind));
@@ -154,7 +158,7 @@ fn has_one_deadline_for_all_that_it_does() {
 #[test]
 fn keeps_to_retry_after() {
     let wait = Some(Duration::from_secs(40));
-    let script = vec![("cluster", failed(Kind::Status(503, wait))), ("cluster", done())];
+    let script = vec![("cluster", failed(FailureKind::Status(503, wait))), ("cluster", done())];
     let mut fake = FakeSession::script(1000, script);
     let deadline = fake.session.deadline();
     fake.session.establish(&deadline).unwrap();
@@ -177,15 +181,15 @@ fn gives_no_request_more_time_than_is_left_and_a_wait_ten_seconds_more_than_it_a
 #[test]
 fn asks_once_where_once_is_all_there_is() {
     let mut fake = FakeSession::new(&["dead", "slow", "alive"], 100, |line| match line {
-        "dead cluster" => failed(Kind::Connect),
-        "slow cluster" => (failed(Kind::Timeout).0, 1000),
+        "dead cluster" => failed(FailureKind::Connect),
+        "slow cluster" => (failed(FailureKind::Timeout).0, 1000),
         _ => done(),
     });
     let deadline = Deadline::once(fake.session.clock(), Duration::from_secs(3));
     fake.session.establish(&deadline).unwrap();
     assert_eq!(fake.session.service_name(), "http://alive");
 
-    let mut fake = FakeSession::new(&["dead"], 100, |_| failed(Kind::Connect));
+    let mut fake = FakeSession::new(&["dead"], 100, |_| failed(FailureKind::Connect));
     let deadline = Deadline::once(fake.session.clock(), Duration::from_secs(3));
     assert_eq!(fake.session.establish(&deadline).unwrap_err().status(), Status::Unreachable);
     assert_eq!(fake.seen().len(), 1);
@@ -201,8 +205,8 @@ fn among(services: &'static str) -> (FakeSession, Result<(), Error>) {
         match services.as_bytes()[index] {
             b'k' => done(),
             b'u' => missing(),
-            b'd' => failed(Kind::Connect),
-            _ => failed(Kind::Html),
+            b'd' => failed(FailureKind::Connect),
+            _ => failed(FailureKind::Html),
         }
     });
     let deadline = fake.session.deadline();
@@ -258,7 +262,7 @@ fn does_not_call_a_pin_unknown_when_one_of_several_services_has_not_said_so() {
 fn gives_the_turn_of_a_service_that_stops_answering_a_wait_to_the_next() {
     let mut fake = FakeSession::new(&["first", "other"], 300, move |line| match line {
         "first cluster" | "other cluster" => done(),
-        line if line.starts_with("first") => (failed(Kind::Timeout).0, 1000),
+        line if line.starts_with("first") => (failed(FailureKind::Timeout).0, 1000),
         _ => value("b"),
     });
     let deadline = fake.session.deadline();

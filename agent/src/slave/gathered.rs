@@ -6,14 +6,14 @@ use protocol::error::{Error, Status};
 
 /// What a slave got.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub struct GatheredValues {
     /// The keys that came, among them always `master_ip`; each fit to be substituted.
     pub values: BTreeMap<String, String>,
     /// Why the others did not.
     pub missing: BTreeMap<String, Error>,
 }
 
-impl Gathered {
+impl GatheredValues {
     /// Takes what did not come from an earlier boot with the same master.
     pub(super) fn fill_from(&mut self, earlier: &BTreeMap<String, String>) {
         self.missing.retain(|key, error| {

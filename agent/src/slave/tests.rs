@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::session::fake::{FakeSession, Reply, done, failed, missing, value, waited};
-use client::{Kind, SealFault};
+use client::{FailureKind, SealFault};
 
-fn gathered(fake: &mut FakeSession, keys: &[&str]) -> Result<Gathered, Error> {
+fn gathered(fake: &mut FakeSession, keys: &[&str]) -> Result<GatheredValues, Error> {
     let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
     gather(&mut fake.session, &keys)
 }
@@ -94,7 +94,7 @@ fn polls_an_old_service_without_asking_it_twice() {
 }
 
 fn does_not_open() -> Reply {
-    failed(Kind::Seal(SealFault::Forged))
+    failed(FailureKind::Seal(SealFault::Forged))
 }
 
 #[test]
@@ -142,8 +142,8 @@ fn never_begins_two_waits_on_a_key_within_a_second() {
         ("an old service", missing),
         ("a service that grants nothing", || waited(0, 0)),
         ("one that comes back at once", || waited(50, 0)),
-        ("one that breaks off", || failed(Kind::Connect)),
-        ("one that is overloaded", || failed(Kind::Status(503, Some(Duration::ZERO)))),
+        ("one that breaks off", || failed(FailureKind::Connect)),
+        ("one that is overloaded", || failed(FailureKind::Status(503, Some(Duration::ZERO)))),
         ("a master that is ready elsewhere", || value("10.0.0.4")),
     ];
     for (what, reply) in cases {
@@ -167,11 +167,11 @@ fn goes_on_waiting_when_the_service_was_gone_for_a_while() {
         1500,
         vec![
             ("cluster", done()),
-            ("get master_ready wait=50", failed(Kind::Connect)),
-            ("get master_ready wait=50", failed(Kind::Connect)),
+            ("get master_ready wait=50", failed(FailureKind::Connect)),
+            ("get master_ready wait=50", failed(FailureKind::Connect)),
             ("get master_ready wait=50", waited(50, 50)),
             ("get master_ready wait=50", value("10.0.0.5")),
-            ("get master_ip", failed(Kind::Timeout)),
+            ("get master_ip", failed(FailureKind::Timeout)),
             ("get master_ip", value("10.0.0.5")),
         ],
     );
@@ -186,7 +186,7 @@ fn comes_back_soon_to_a_service_whose_answers_are_cut_off() {
         "pair get master_ip" => value("10.0.0.5"),
         _ => {
             cuts += 1;
-            if cuts < 20 { (failed(Kind::Connect).0, 30) } else { value("10.0.0.5") }
+            if cuts < 20 { (failed(FailureKind::Connect).0, 30) } else { value("10.0.0.5") }
         }
     });
     gathered(&mut fake, &[]).unwrap();
@@ -203,7 +203,7 @@ fn leaves_a_service_alone_that_lets_connections_time_out() {
         "pair get master_ip" => value("10.0.0.5"),
         _ => {
             tries += 1;
-            if tries < 12 { (failed(Kind::Timeout).0, 10) } else { value("10.0.0.5") }
+            if tries < 12 { (failed(FailureKind::Timeout).0, 10) } else { value("10.0.0.5") }
         }
     });
     gathered(&mut fake, &[]).unwrap();
@@ -304,9 +304,9 @@ const OLD: [(&str, &str); 2] = [("master_ip", "10.0.0.4"), ("token", "old")];
 #[test]
 fn uses_the_earlier_values_at_once_when_the_service_is_silent() {
     for reply in [
-        || (failed(Kind::Timeout).0, 1000),
-        || failed(Kind::Connect),
-        || failed(Kind::Html),
+        || (failed(FailureKind::Timeout).0, 1000),
+        || failed(FailureKind::Connect),
+        || failed(FailureKind::Html),
         // The pin has expired.
         missing,
     ] {
@@ -370,7 +370,7 @@ fn uses_no_key_of_which_it_cannot_tell_the_master() {
             "pair get master_ready" => value("10.0.0.5"),
             "pair get master_ip" => {
                 asked += 1;
-                if asked == 1 { value("10.0.0.5") } else { failed(Kind::Connect) }
+                if asked == 1 { value("10.0.0.5") } else { failed(FailureKind::Connect) }
             }
             _ => value("new"),
         });

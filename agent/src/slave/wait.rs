@@ -6,7 +6,7 @@ use protocol::key::MASTER_READY;
 
 use crate::backoff::{Backoff, Clock, Deadline, LAST_TRY};
 use crate::session::{HELD, Session};
-use client::{Answer, Kind, Outcome, Request, Service};
+use client::{Answer, FailureKind, Outcome, Request, Service};
 use protocol::error::Error;
 
 /// Shortest time between the beginnings of two waits on one key.
@@ -39,7 +39,10 @@ pub(crate) fn await_key<S: Service, C: Clock>(
             Ok(answer) => answer,
             Err(failure) => {
                 let now = session.clock().now();
-                if was_absent && failure.kind == Kind::Timeout && deadline.left(session.clock()).is_zero() {
+                if was_absent
+                    && failure.kind == FailureKind::Timeout
+                    && deadline.left(session.clock()).is_zero()
+                {
                     // The deadline cut the last look short, which says nothing of the service.
                     return Err(not_in_time(session, key, deadline));
                 }

@@ -10,8 +10,8 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-use super::{BUFFER, Reached, Shared, TLS_ALERT, fault, plain};
-use crate::failure::Kind;
+use super::{BUFFER, ConnectorHandle, Reached, TLS_ALERT, fault, plain};
+use crate::failure::FailureKind;
 use crate::proxy::Forward;
 
 /// Between two questions to a peer that does not answer.
@@ -21,7 +21,7 @@ const PROBE_SPACING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct TcpConnector {
     pub(super) forward: Option<Forward>,
-    pub(super) shared: Shared,
+    pub(super) shared: ConnectorHandle,
 }
 
 impl<In: Transport> Connector<In> for TcpConnector {
@@ -82,7 +82,7 @@ fn first_that_connects(
     if refusals.is_empty() {
         return Err(Error::Timeout(reason));
     }
-    Err(fault(Kind::Connect, refusals.join(", ")))
+    Err(fault(FailureKind::Connect, refusals.join(", ")))
 }
 
 /// Ends a connection whose peer does not answer the system for as long as this (tcp(7), `TCP_USER_TIMEOUT`).
@@ -98,7 +98,7 @@ fn keep_alive(stream: &TcpStream, silence: Duration) -> io::Result<()> {
 struct TcpTransport {
     stream: TcpStream,
     buffers: LazyBuffers,
-    shared: Shared,
+    shared: ConnectorHandle,
     /// For a proxy that passes requests on.
     forward: Option<Forward>,
     /// Whether the next bytes to send are the head of a request.
@@ -172,7 +172,7 @@ impl std::fmt::Debug for TcpTransport {
 }
 
 /// Whether a read or write is to be tried again: after a signal, and when the socket's own limit fired, which lets
-/// [`Shared::left`] find that the limit has passed. `TimedOut` is the system's word for a peer that has gone.
+/// [`ConnectorHandle::left`] find that the limit has passed. `TimedOut` is the system's word for a peer that has gone.
 fn again(error: io::Error) -> Result<(), Error> {
     match error.kind() {
         ErrorKind::Interrupted | ErrorKind::WouldBlock => Ok(()),

@@ -11,7 +11,7 @@ use ureq::unversioned::transport::{
 };
 
 use super::{BUFFER, Fault, bare_host, fault};
-use crate::failure::{Kind, TlsFault};
+use crate::failure::{FailureKind, TlsFault};
 use crate::tls;
 
 /// Lays TLS over the connection where the URL asks for it.
@@ -32,8 +32,9 @@ impl Connector<Box<dyn Transport>> for TlsConnector {
         if !details.needs_tls() {
             return Ok(Some(below));
         }
-        let name = ServerName::try_from(bare_host(details.uri)?.to_owned())
-            .map_err(|_| fault(Kind::Tls(TlsFault::Name), "no certificate can be for this host name"))?;
+        let name = ServerName::try_from(bare_host(details.uri)?.to_owned()).map_err(|_| {
+            fault(FailureKind::Tls(TlsFault::Name), "no certificate can be for this host name")
+        })?;
         let connection = ClientConnection::new(self.config.clone(), name)
             .map_err(|error| Error::Other(Box::new(Fault(tls::failure(&error)))))?;
         let mut stream =
@@ -47,9 +48,9 @@ impl Connector<Box<dyn Transport>> for TlsConnector {
 /// The port is open when a handshake fails, so the cause names TLS rather than the connection.
 fn handshake_failure(error: io::Error) -> Error {
     match Error::from(error) {
-        Error::Timeout(_) => fault(Kind::NoAnswer, "connected, but no TLS handshake in time"),
+        Error::Timeout(_) => fault(FailureKind::NoAnswer, "connected, but no TLS handshake in time"),
         Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            fault(Kind::Broken, "the connection ended during the TLS handshake")
+            fault(FailureKind::Broken, "the connection ended during the TLS handshake")
         }
         other => other,
     }

@@ -32,7 +32,7 @@ fn check(act: MockAction, request: &Request<'_>, expected: Outcome) {
 }
 
 #[track_caller]
-fn check_failure(act: MockAction, request: &Request<'_>, kind: Kind, cause: &str) {
+fn check_failure(act: MockAction, request: &Request<'_>, kind: FailureKind, cause: &str) {
     let failure = ask(vec![act], request, PLENTY).unwrap_err();
     assert_eq!(failure.kind, kind, "{failure}");
     assert!(failure.cause.contains(cause), "{failure}");
@@ -119,12 +119,12 @@ fn takes_a_404_for_an_unknown_pin_only_where_the_service_itself_says_so() {
         json("404 Not Found", r#"{"detail":"Not Found"}"#),
         json("404 Not Found", "{}"),
     ] {
-        check_failure(act, &Request::Cluster, Kind::NotFound, "not the pairing API's own");
+        check_failure(act, &Request::Cluster, FailureKind::NotFound, "not the pairing API's own");
     }
     for act in
         [json("200 OK", r#"{"pin":"other0000000","creation_time":""}"#), json("200 OK", "[]"), text("hello")]
     {
-        check_failure(act, &Request::Cluster, Kind::Nonsense, "not as application/json for this pin");
+        check_failure(act, &Request::Cluster, FailureKind::Nonsense, "not as application/json for this pin");
     }
 }
 
@@ -146,61 +146,69 @@ fn knows_a_service_that_can_wait_by_its_answer() {
 fn refuses_what_is_no_answer_of_the_contract() {
     let length = "Content-Length: 3\r\n\r\n";
     for (act, kind, cause) in [
-        (text("master_ready: 10.0.0.5"), Kind::Nonsense, "something else than 'master_ip: VALUE'"),
-        (text("10.0.0.5"), Kind::Nonsense, "something else"),
-        (json("200 OK", r#"{"key":"master_ip","value":"10.0.0.5"}"#), Kind::Nonsense, "something else"),
+        (text("master_ready: 10.0.0.5"), FailureKind::Nonsense, "something else than 'master_ip: VALUE'"),
+        (text("10.0.0.5"), FailureKind::Nonsense, "something else"),
+        (
+            json("200 OK", r#"{"key":"master_ip","value":"10.0.0.5"}"#),
+            FailureKind::Nonsense,
+            "something else",
+        ),
         (
             MockAction::SendAndClose(
                 b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nmaster_ip: \xff".to_vec(),
             ),
-            Kind::Nonsense,
+            FailureKind::Nonsense,
             "UTF-8",
         ),
         (
             MockAction::SendAndClose(b"HTTP/1.1 200 OK\r\n\r\nmaster_ip: 10.0.0.5".to_vec()),
-            Kind::Nonsense,
+            FailureKind::Nonsense,
             "how long",
         ),
         (
             MockAction::answer("200 OK", "Content-Type: text/html\r\n", "<p>log in"),
-            Kind::Html,
+            FailureKind::Html,
             "captive portal",
         ),
-        (text(" <!DOCTYPE HTML><title>log in"), Kind::Html, "200 OK"),
+        (text(" <!DOCTYPE HTML><title>log in"), FailureKind::Html, "200 OK"),
         (
             MockAction::answer("404 Not Found", "Content-Type: text/html\r\n", "<p>"),
-            Kind::NotFound,
+            FailureKind::NotFound,
             "404 Not Found",
         ),
         (
             MockAction::answer("403 Forbidden", "", "go away"),
-            Kind::Status(403, None),
+            FailureKind::Status(403, None),
             "403 Forbidden: go away",
         ),
-        (MockAction::answer("204 No Content", "", ""), Kind::Status(204, None), "204"),
-        (MockAction::SendAndClose(b"220 mail.example.org ESMTP\r\n".to_vec()), Kind::Nonsense, "not HTTP"),
-        (MockAction::SendAndClose(vec![0, 159, 146, 150]), Kind::Nonsense, "not HTTP"),
+        (MockAction::answer("204 No Content", "", ""), FailureKind::Status(204, None), "204"),
+        (
+            MockAction::SendAndClose(b"220 mail.example.org ESMTP\r\n".to_vec()),
+            FailureKind::Nonsense,
+            "not HTTP",
+        ),
+        (MockAction::SendAndClose(vec![0, 159, 146, 150]), FailureKind::Nonsense, "not HTTP"),
         (
             MockAction::SendAndClose(format!("HTTP/1.1 200 OK\r\n{length}").into_bytes()),
-            Kind::Broken,
+            FailureKind::Broken,
             "before the answer was whole",
         ),
         (
             MockAction::SendAndClose(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()),
-            Kind::Broken,
+            FailureKind::Broken,
             "before the answer was whole",
         ),
-        (MockAction::SendAndClose(Vec::new()), Kind::Broken, "before the answer was whole"),
+        (MockAction::SendAndClose(Vec::new()), FailureKind::Broken, "before the answer was whole"),
         (
             MockAction::SendAndClose(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmast".to_vec(),
             ),
-            Kind::Broken,
+            FailureKind::Broken,
             "before the answer was whole",
         ),
         (
             MockAction::SendAndClose(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec()),
-            Kind::Nonsense,
+            FailureKind::Nonsense,
             "",
         ),
     ] {
@@ -211,13 +219,17 @@ fn refuses_what_is_no_answer_of_the_contract() {
 #[test]
 fn calls_a_fault_of_the_server_by_its_status_whatever_its_body() {
     for (status, headers, kind) in [
-        ("408 Request Timeout", "", Kind::Status(408, None)),
-        ("425 Too Early", "", Kind::Status(425, None)),
-        ("429 Too Many Requests", "Retry-After: 7\r\n", Kind::Status(429, Some(Duration::from_secs(7)))),
-        ("500 Internal Server Error", "", Kind::Status(500, None)),
-        ("502 Bad Gateway", "Content-Type: text/html\r\n", Kind::Status(502, None)),
-        ("503 Service Unavailable", "Retry-After: soon\r\n", Kind::Status(503, None)),
-        ("504 Gateway Timeout", "Retry-After: -1\r\n", Kind::Status(504, None)),
+        ("408 Request Timeout", "", FailureKind::Status(408, None)),
+        ("425 Too Early", "", FailureKind::Status(425, None)),
+        (
+            "429 Too Many Requests",
+            "Retry-After: 7\r\n",
+            FailureKind::Status(429, Some(Duration::from_secs(7))),
+        ),
+        ("500 Internal Server Error", "", FailureKind::Status(500, None)),
+        ("502 Bad Gateway", "Content-Type: text/html\r\n", FailureKind::Status(502, None)),
+        ("503 Service Unavailable", "Retry-After: soon\r\n", FailureKind::Status(503, None)),
+        ("504 Gateway Timeout", "Retry-After: -1\r\n", FailureKind::Status(504, None)),
     ] {
         check_failure(MockAction::answer(status, headers, "<html>"), &GET, kind, status);
     }
@@ -227,8 +239,8 @@ fn calls_a_fault_of_the_server_by_its_status_whatever_its_body() {
 fn tells_why_a_write_is_refused_without_its_value() {
     let said = format!(r#"{{"value":["'s3cret' of {PIN} is too long"]}}"#);
     let act = json("400 Bad Request", &said);
-    check_failure(act, &CREATE, Kind::Rejected, "400 Bad Request: value: '…' of … is too long");
-    check_failure(json("200 OK", "{}"), &CREATE, Kind::Status(200, None), "200 OK");
+    check_failure(act, &CREATE, FailureKind::Rejected, "400 Bad Request: value: '…' of … is too long");
+    check_failure(json("200 OK", "{}"), &CREATE, FailureKind::Status(200, None), "200 OK");
 }
 
 #[test]
@@ -240,7 +252,7 @@ fn reads_no_more_than_an_answer_can_have() {
     ] {
         let service = MockServer::start([MockAction::Flood(head.into())]);
         let failure = client(&service.url("http")).send(&GET, PLENTY).unwrap_err();
-        assert_eq!(failure.kind, Kind::TooLarge, "{failure}");
+        assert_eq!(failure.kind, FailureKind::TooLarge, "{failure}");
         // What lies in the sockets' buffers besides what was read.
         assert!(service.sent() < 32 << 20, "{}", service.sent());
     }
@@ -253,7 +265,10 @@ fn gives_up_in_time_on_a_service_that_does_not_come_to_an_end() {
     let slow_head = [b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; 1000]].concat();
     for act in [MockAction::Hang, MockAction::Drip(drip), MockAction::Drip(slow_head)] {
         let failure = ask(vec![act], &GET, SOON).unwrap_err();
-        assert_eq!((failure.kind, failure.cause.as_str()), (Kind::NoAnswer, "no whole answer in time"));
+        assert_eq!(
+            (failure.kind, failure.cause.as_str()),
+            (FailureKind::NoAnswer, "no whole answer in time")
+        );
     }
 }
 
@@ -261,17 +276,20 @@ fn gives_up_in_time_on_a_service_that_does_not_come_to_an_end() {
 fn says_which_port_refuses() {
     let closed = MockServer::start([]).address;
     let failure = client(&format!("http://{closed}")).send(&GET, PLENTY).unwrap_err();
-    assert_eq!(failure, Failure::new(Kind::Connect, format!("{closed}: connection refused")));
+    assert_eq!(failure, Failure::new(FailureKind::Connect, format!("{closed}: connection refused")));
 }
 
 #[test]
 fn says_which_name_does_not_resolve() {
     let failure = client("http://pair.invalid").send(&GET, SOON).unwrap_err();
     match failure.kind {
-        Kind::Dns => assert!(failure.cause.starts_with("pair.invalid does not resolve"), "{failure}"),
+        FailureKind::Dns => assert!(failure.cause.starts_with("pair.invalid does not resolve"), "{failure}"),
         // Where the machine has no name server that answers.
         kind => {
-            assert_eq!((kind, failure.cause.as_str()), (Kind::Timeout, "its name did not resolve in time"))
+            assert_eq!(
+                (kind, failure.cause.as_str()),
+                (FailureKind::Timeout, "its name did not resolve in time")
+            )
         }
     }
 }
@@ -286,10 +304,10 @@ fn follows_a_redirect_on_the_host_and_no_other() {
     assert_eq!(follow(vec![to("302 Found", "/elsewhere?x"), value()]), found);
     assert_eq!(
         follow(vec![to("301 Moved Permanently", "http://evil.invalid/"), value()]),
-        Err(Kind::Redirect)
+        Err(FailureKind::Redirect)
     );
     let round = vec![to("307 Temporary Redirect", "/x"); 9];
-    assert_eq!(follow(round), Err(Kind::Redirect));
+    assert_eq!(follow(round), Err(FailureKind::Redirect));
 
     let service = MockServer::start([to("308 Permanent Redirect", "/x"), json("201 Created", "{}")]);
     let answer = client(&service.url("http")).send(&CREATE, PLENTY).unwrap();
@@ -299,7 +317,7 @@ fn follows_a_redirect_on_the_host_and_no_other() {
     drop(service);
 
     let moved = ask(vec![to("302 Found", "/x"), json("201 Created", "{}")], &CREATE, PLENTY).unwrap_err();
-    assert_eq!(moved.kind, Kind::Redirect);
+    assert_eq!(moved.kind, FailureKind::Redirect);
 }
 
 #[test]
@@ -424,7 +442,7 @@ fn has_a_proxy_pass_http_on_with_the_whole_url_as_curl_does() {
 fn has_a_proxy_open_a_tunnel_for_https() {
     let (address, proxy) = proxy(Proxying::Says("HTTP/1.1 200 Connected\r\n\r\n"));
     let failure = through(address, "https://pair.invalid").send(&GET, PLENTY).unwrap_err();
-    assert_eq!(failure.kind, Kind::Broken, "{failure}");
+    assert_eq!(failure.kind, FailureKind::Broken, "{failure}");
     let asked = proxy.join().unwrap();
     assert!(asked.starts_with("CONNECT pair.invalid:443 HTTP/1.1\r\n"), "{asked}");
 }
@@ -442,7 +460,11 @@ fn says_that_it_was_the_proxy_that_refused_and_does_not_try_again_what_it_will_r
         let (address, proxy) = proxy(Proxying::Says(answer));
         let url = format!("{scheme}://pair.invalid");
         let failure = through(address, &url).send(&GET, PLENTY).unwrap_err();
-        assert_eq!((failure.kind, failure.can_heal()), (Kind::Proxy(Some(status)), heals), "{failure}");
+        assert_eq!(
+            (failure.kind, failure.can_heal()),
+            (FailureKind::Proxy(Some(status)), heals),
+            "{failure}"
+        );
         assert!(
             failure.cause.contains("HTTP proxy") && failure.cause.contains(&status.to_string()),
             "{failure}"
@@ -456,7 +478,7 @@ fn says_that_it_was_the_proxy_that_refused_and_does_not_try_again_what_it_will_r
     let own = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
     let (address, proxy) = proxy(Proxying::Says(own));
     let failure = through(address, "http://pair.invalid").send(&GET, PLENTY).unwrap_err();
-    assert_eq!(failure.kind, Kind::Status(403, None), "{failure}");
+    assert_eq!(failure.kind, FailureKind::Status(403, None), "{failure}");
     proxy.join().unwrap();
 }
 
@@ -465,7 +487,7 @@ fn gives_up_in_time_on_a_proxy_that_sends_a_byte_at_a_time() {
     for scheme in ["http", "https"] {
         let (address, proxy) = proxy(Proxying::Drips("HTTP/1.1 200 Connected\r\nX: "));
         let failure = through(address, &format!("{scheme}://pair.invalid")).send(&GET, SOON).unwrap_err();
-        assert!(matches!(failure.kind, Kind::Timeout | Kind::NoAnswer), "{failure}");
+        assert!(matches!(failure.kind, FailureKind::Timeout | FailureKind::NoAnswer), "{failure}");
         proxy.join().unwrap();
     }
 }
@@ -479,7 +501,7 @@ fn says_that_a_port_speaks_tls() {
         MockAction::answer("400 Bad Request", "Content-Type: text/html\r\n", nginx),
         MockAction::answer("400 Bad Request", "", "Client sent an HTTP request to an HTTPS server.\n"),
     ] {
-        check_failure(act, &GET, Kind::NeedsTls, "TLS");
+        check_failure(act, &GET, FailureKind::NeedsTls, "TLS");
     }
 }
 
@@ -490,7 +512,7 @@ fn names_tls_when_a_handshake_is_not_answered() {
     let failure = client(&format!("https://{address}")).send(&GET, SOON).unwrap_err();
     assert_eq!(
         (failure.kind, failure.cause.as_str()),
-        (Kind::NoAnswer, "connected, but no TLS handshake in time")
+        (FailureKind::NoAnswer, "connected, but no TLS handshake in time")
     );
 }
 

@@ -101,7 +101,7 @@ fn check(trust: &Trust, shown: &Shown, key: &KeyPair, expected: Result<(), (TlsF
         match (result, expected) {
             (Ok(outcome), Ok(())) => assert_eq!(outcome, Outcome::Value("b".to_owned())),
             (Err(failure), Err((fault, part))) => {
-                assert_eq!(failure.kind, Kind::Tls(fault), "{failure}");
+                assert_eq!(failure.kind, FailureKind::Tls(fault), "{failure}");
                 assert!(failure.cause.contains(part), "{failure}");
             }
             (got, _) => panic!("{got:?}, not {expected:?}"),
@@ -214,9 +214,9 @@ fn says_what_to_do_with_a_certificate_that_is_its_own_ca() {
 #[test]
 fn knows_a_port_that_speaks_no_tls() {
     for (says, kind) in [
-        ("HTTP/1.1 400 Bad Request\r\n\r\n", Kind::Tls(TlsFault::NotTls)),
-        ("220 mail.example.org ESMTP\r\n", Kind::Tls(TlsFault::NotTls)),
-        ("", Kind::Broken),
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", FailureKind::Tls(TlsFault::NotTls)),
+        ("220 mail.example.org ESMTP\r\n", FailureKind::Tls(TlsFault::NotTls)),
+        ("", FailureKind::Broken),
     ] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());

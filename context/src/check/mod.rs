@@ -13,7 +13,7 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::document::{Document, ENCODE_PART, Kind, Part, Reading, Run, Section, of_text};
+use crate::document::{Document, ENCODE_PART, Part, PartKind, Reading, Run, Section, of_text};
 use crate::placeholder::{self, Placeholder};
 use crate::settings::{FoundSection, Role, Setting, Settings};
 use protocol::error::{Error, Status};
@@ -80,7 +80,7 @@ impl fmt::Display for Finding {
 }
 
 pub(crate) use cloud_config::comments;
-pub use taken::{Taken, check_taken};
+pub use taken::{TakenUserData, check_taken};
 
 /// Looks at each file by itself, and then at what those of one cluster do not have in common.
 ///
@@ -168,8 +168,8 @@ fn settings(sections: &[Section]) -> Option<Settings> {
 
 fn check_parts(document: &Document, reading: &Reading<'_>, settings: Option<&Settings>, report: &mut Report) {
     let before = report.findings.len();
-    for loss in &reading.losses {
-        report.error(loss.place.clone(), loss.what.clone(), loss.next.clone());
+    for problem in &reading.problems {
+        report.error(problem.place.clone(), problem.what.clone(), problem.next.clone());
     }
     for run in &document.runs() {
         check_near_misses(run, report);
@@ -214,7 +214,7 @@ fn check_whole(document: &Document, reading: &Reading<'_>, report: &mut Report) 
             "gzip it, which cloud-init and the CernVM boot loader unpack, or fetch what is large at boot",
         );
     }
-    if bytes.starts_with(b"\xef\xbb\xbf") && reading.losses.is_empty() {
+    if bytes.starts_with(b"\xef\xbb\xbf") && reading.problems.is_empty() {
         report.warning(
             document.name().to_owned(),
             "it begins with a byte order mark, which not every program takes for one",
@@ -262,7 +262,7 @@ fn check_part(part: &Part<'_>, sections: &[Section], is_early: bool, report: &mu
         );
     }
     match part.kind {
-        Kind::CloudConfig => {
+        PartKind::CloudConfig => {
             if let Some(number) = part.text.lines().position(|line| line.starts_with("## template:")) {
                 report.error(
                     part.place(number),
@@ -272,7 +272,7 @@ fn check_part(part: &Part<'_>, sections: &[Section], is_early: bool, report: &mu
             }
             cloud_config::check(part, sections, is_early, report);
         }
-        Kind::Early(name) if !is_early => {
+        PartKind::Early(name) if !is_early => {
             each_placeholder(part, report, |report, place, placeholder| {
                 report.warning(
                     place,
@@ -283,10 +283,10 @@ fn check_part(part: &Part<'_>, sections: &[Section], is_early: bool, report: &mu
                 );
             });
         }
-        Kind::Include => check_include(part, report),
-        Kind::Jinja => check_jinja(part, is_early, report),
-        Kind::Script => check_script(part, report),
-        Kind::Early(_) | Kind::JsonPatch | Kind::Archive | Kind::Unknown => {}
+        PartKind::Include => check_include(part, report),
+        PartKind::Jinja => check_jinja(part, is_early, report),
+        PartKind::Script => check_script(part, report),
+        PartKind::Early(_) | PartKind::JsonPatch | PartKind::Archive | PartKind::Unknown => {}
     }
 }
 
@@ -349,7 +349,7 @@ fn check_jinja(part: &Part<'_>, is_early: bool, report: &mut Report) {
         }
     }
     let rendered = part.text.split_once('\n').map_or("", |(_, rest)| rest);
-    if of_text(rendered) == Kind::Unknown {
+    if of_text(rendered) == PartKind::Unknown {
         report.error(
             part.place(1),
             "below the line of the template stands nothing that cloud-init knows, and it drops all of it",
@@ -412,7 +412,7 @@ fn check_sections(
     section::check(first, &placeholders, report);
     // A file with a section alone is a part that something includes.
     let has = |kind| reading.parts.iter().any(|part| part.kind == kind);
-    let does_something = !has(Kind::Include) && (has(Kind::CloudConfig) || has(Kind::Script))
+    let does_something = !has(PartKind::Include) && (has(PartKind::CloudConfig) || has(PartKind::Script))
         || read_later::is_for_amiconfig(&String::from_utf8_lossy(document.bytes()));
     let Some(settings) = settings else { return };
     if settings.role == Role::Slave && placeholders.is_empty() && does_something && report.findings.is_empty()

@@ -1,7 +1,7 @@
 //! Whether something reads the placeholders after they were replaced.
 
 use super::{Report, cloud_config};
-use crate::document::{Document, Kind, Reading};
+use crate::document::{Document, PartKind, Reading};
 use crate::placeholder;
 use crate::settings::Settings;
 
@@ -9,7 +9,7 @@ use crate::settings::Settings;
 pub(super) fn check(document: &Document, reading: &Reading<'_>, settings: &Settings, report: &mut Report) {
     let has = |kind| reading.parts.iter().any(|part| part.kind == kind);
     // What an address brings is not known here, and a text without a part is not for cloud-init.
-    let is_known = !has(Kind::Include) && reading.parts.iter().any(|part| part.kind != Kind::Unknown);
+    let is_known = !has(PartKind::Include) && reading.parts.iter().any(|part| part.kind != PartKind::Unknown);
     let placeholders = document.placeholders();
     let brought = placeholders.iter().filter(|placeholder| settings.brings(&placeholder.key()));
     let placeholders: Vec<_> = brought.map(ToString::to_string).collect();
@@ -27,13 +27,13 @@ pub(super) fn check(document: &Document, reading: &Reading<'_>, settings: &Setti
 /// Whether a later stage of cloud-init reads one of the placeholders: a script, or a cloud-config outside the keys of the
 /// network stage.
 pub(super) fn is_read_later(reading: &Reading<'_>) -> bool {
-    let knows_more = reading.parts.iter().any(|part| part.kind == Kind::Early("part-handler"));
+    let knows_more = reading.parts.iter().any(|part| part.kind == PartKind::Early("part-handler"));
     let has_placeholder = |text: &str| placeholder::find(text.as_bytes()).next().is_some();
     reading.parts.iter().filter(|part| has_placeholder(&part.text)).any(|part| match part.kind {
-        Kind::CloudConfig => cloud_config::is_read_later(&part.text),
-        Kind::Script | Kind::Jinja | Kind::JsonPatch => true,
-        Kind::Unknown => knows_more,
-        Kind::Early(_) | Kind::Include | Kind::Archive => false,
+        PartKind::CloudConfig => cloud_config::is_read_later(&part.text),
+        PartKind::Script | PartKind::Jinja | PartKind::JsonPatch => true,
+        PartKind::Unknown => knows_more,
+        PartKind::Early(_) | PartKind::Include | PartKind::Archive => false,
     })
 }
 

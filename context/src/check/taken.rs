@@ -3,12 +3,12 @@
 
 use super::read_later::is_read_later;
 use super::{Finding, Report, addresses, check_parts};
-use crate::document::{Document, Kind, Reading};
+use crate::document::{Document, PartKind, Reading};
 use crate::settings::Settings;
 
 /// What cloud-init does with user-data that it has taken.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub struct TakenUserData {
     /// What it does not do that is meant: what [`check_document`](super::check_document) finds of the parts and the
     /// placeholders, and of what an `#include` brought.
     pub findings: Vec<Finding>,
@@ -20,7 +20,11 @@ pub struct Taken {
 
 /// Looks at user-data as it came, and at what cloud-init has made of it (`user-data.txt.i`).
 #[must_use]
-pub fn check_taken(as_it_came: &Document, decoded: Option<&Document>, settings: Option<&Settings>) -> Taken {
+pub fn check_taken(
+    as_it_came: &Document,
+    decoded: Option<&Document>,
+    settings: Option<&Settings>,
+) -> TakenUserData {
     let mut report = Report::default();
     let reading = as_it_came.reading();
     check_parts(as_it_came, &reading, settings, &mut report);
@@ -29,10 +33,10 @@ pub fn check_taken(as_it_came: &Document, decoded: Option<&Document>, settings: 
         let brings = |key: &str| settings.is_none_or(|settings| settings.brings(key));
         document.placeholders().iter().any(|placeholder| brings(&placeholder.key()))
     };
-    let mut taken = Taken {
+    let mut taken = TakenUserData {
         is_read_later: is_read_later(&reading),
         is_unread: is_to_be_replaced(as_it_came),
-        ..Taken::default()
+        ..TakenUserData::default()
     };
     if let Some(decoded) = decoded {
         let mut reading = decoded.reading();
@@ -61,7 +65,7 @@ pub fn check_taken(as_it_came: &Document, decoded: Option<&Document>, settings: 
 /// parts, unless its distribution has it go on without (`ERROR_ON_USER_DATA_FAILURE`).
 fn check_fetched(reading: &Reading<'_>, decoded: Option<&Document>, report: &mut Report) -> bool {
     let (includes, others): (Vec<_>, Vec<_>) =
-        reading.parts.iter().partition(|part| part.kind == Kind::Include);
+        reading.parts.iter().partition(|part| part.kind == PartKind::Include);
     let mut addresses =
         includes.iter().flat_map(|part| addresses(part).map(move |(line, _)| part.place(line)));
     let Some(first) = addresses.next() else { return false };

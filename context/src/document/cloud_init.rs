@@ -12,7 +12,7 @@ use super::text::{Content, Text, TextPart};
 use super::{BOM, Document, gzip};
 use crate::yaml::{self, Node, ScalarStyle};
 
-pub use kind::Kind;
+pub use kind::PartKind;
 pub(crate) use kind::of_text;
 use kind::{VAGUE, kind_of, of_type};
 
@@ -26,7 +26,7 @@ pub struct Part<'a> {
     /// The number of its first line there.
     pub(crate) line: usize,
     /// What cloud-init takes it for.
-    pub kind: Kind,
+    pub kind: PartKind,
     /// The first line, counted from 0, with a character that cloud-init hands on as an escape.
     pub(crate) escaped_line: Option<usize>,
     /// Whether only the place of its first line is known: a scalar of an archive that is no literal block.
@@ -73,7 +73,7 @@ impl Part<'_> {
 
 /// Something that cloud-init drops or does not see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Loss {
+pub(crate) struct ReadingProblem {
     /// File, part and line, as far as they can be named.
     pub(crate) place: String,
     /// What is wrong there.
@@ -87,7 +87,7 @@ pub(crate) struct Loss {
 pub struct Reading<'a> {
     /// In the order in which it hands them on. One in a `message/rfc822` part, which it hands on twice, is here once.
     pub parts: Vec<Part<'a>>,
-    pub(crate) losses: Vec<Loss>,
+    pub(crate) problems: Vec<ReadingProblem>,
 }
 
 impl Document {
@@ -118,8 +118,8 @@ pub(crate) const ENCODE_PART: &str =
 const VERSION_WITHIN: usize = 4096;
 
 impl<'a> Reading<'a> {
-    fn lose(&mut self, place: impl Into<String>, what: impl Into<String>, next: impl Into<String>) {
-        self.losses.push(Loss { place: place.into(), what: what.into(), next: next.into() });
+    fn add_problem(&mut self, place: impl Into<String>, what: impl Into<String>, next: impl Into<String>) {
+        self.problems.push(ReadingProblem { place: place.into(), what: what.into(), next: next.into() });
     }
 
     fn whole(&mut self, text: &'a Text) {
@@ -127,7 +127,7 @@ impl<'a> Reading<'a> {
             && span.len() == text.bytes.len()
         {
             if !gzip::is_read_by_python(&text.bytes) {
-                self.lose(
+                self.add_problem(
                     text.name.clone(),
                     "something follows the gzip data, and Python's gzip, which cloud-init unpacks with, refuses the file",
                     "pack it again: gzip -c FILE > FILE.gz",
@@ -147,7 +147,7 @@ impl<'a> Reading<'a> {
             if text.leaves.is_empty() {
                 return self.payload(&text.name, 1, &text.bytes, None);
             }
-            return self.lose(
+            return self.add_problem(
                 text.name.clone(),
                 "it has MIME parts, but no MIME-Version: without that cloud-init does not look for parts",
                 "add a line `MIME-Version: 1.0` to the first headers",
@@ -163,7 +163,7 @@ impl<'a> Reading<'a> {
             return self.payload(&text.name, 1, &text.bytes, None);
         }
         if text.leaves.is_empty() {
-            return self.lose(
+            return self.add_problem(
                 text.name.clone(),
                 "the boundary that its first headers name begins no line, so that cloud-init sees no part",
                 "begin each part with a line of -- and the boundary",
@@ -178,7 +178,7 @@ impl<'a> Reading<'a> {
         let raw = &text.bytes[leaf.span.clone()];
         let declared = leaf.headers.content_type.as_deref().unwrap_or("text/plain");
         if declared.starts_with("multipart/") {
-            return self.lose(
+            return self.add_problem(
                 text.place_at(leaf.span.start),
                 "this multipart names no boundary, so that cloud-init sees no part in it",
                 "add boundary=\"…\" to its Content-Type",
@@ -200,8 +200,8 @@ impl<'a> Reading<'a> {
             return;
         }
         if !GZIP_TYPES.contains(&declared) {
-            if packed.is_some() && kind_of("", Some(declared)) != Kind::Unknown {
-                return self.lose(
+            if packed.is_some() && kind_of("", Some(declared)) != PartKind::Unknown {
+                return self.add_problem(
                     name.clone(),
                     format!(
                         "this part is gzip, which cloud-init does not unpack in a part of the type {declared}"
@@ -225,7 +225,7 @@ impl<'a> Reading<'a> {
                     self.parts[before..].iter_mut().for_each(Part::escape);
                 }
             }
-            _ => self.lose(
+            _ => self.add_problem(
                 format!("{} part {number}", text.name),
                 "this part is said to be gzip and is none that Python reads; cloud-init then drops all parts",
                 "pack it again, or leave it unpacked",
@@ -238,7 +238,7 @@ impl<'a> Reading<'a> {
     fn is_lost_8bit(&mut self, name: &str, line: usize, bytes: &[u8], declared: &str) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         let kind = kind_of(without_mark(text), Some(declared));
-        if kind == Kind::Unknown {
+        if kind == PartKind::Unknown {
             return false;
         }
         if text.starts_with('\u{feff}') {
@@ -246,7 +246,7 @@ impl<'a> Reading<'a> {
             return true;
         }
         let Some(at) = text.find(|c| ('\u{80}'..='\u{ff}').contains(&c)) else { return false };
-        self.lose(
+        self.add_problem(
             format!("{name} line {}", line + text[..at].matches('\n').count()),
             "a character here is not ASCII, and cloud-init drops a MIME part with one in it that is gzip or not encoded",
             ENCODE_PART,
@@ -258,20 +258,24 @@ impl<'a> Reading<'a> {
     fn payload(&mut self, name: &str, line: usize, bytes: &'a [u8], declared: Option<&str>) {
         let is_vague = declared.is_none_or(|declared| VAGUE.contains(&declared));
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return self.lose(name, "this is UTF-16, which nothing on the guest reads", "save it as UTF-8");
+            return self.add_problem(
+                name,
+                "this is UTF-16, which nothing on the guest reads",
+                "save it as UTF-8",
+            );
         }
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => return self.no_text(name, line, bytes, declared, error.valid_up_to()),
         };
-        if is_vague && text.starts_with('\u{feff}') && of_text(without_mark(text)) != Kind::Unknown {
+        if is_vague && text.starts_with('\u{feff}') && of_text(without_mark(text)) != PartKind::Unknown {
             return self.byte_order_mark(name);
         }
         let kind = kind_of(text, declared);
-        if kind == Kind::Archive {
+        if kind == PartKind::Archive {
             return self.archive(name, line, text);
         }
-        if kind == Kind::Unknown {
+        if kind == PartKind::Unknown {
             self.unknown(name, line, text, declared);
         }
         let text = Cow::Borrowed(text);
@@ -289,13 +293,13 @@ impl<'a> Reading<'a> {
     /// A payload that is not UTF-8.
     fn no_text(&mut self, name: &str, line: usize, bytes: &[u8], declared: Option<&str>, at: usize) {
         let lossy = String::from_utf8_lossy(bytes);
-        if kind_of(without_mark(&lossy), declared) != Kind::Unknown {
+        if kind_of(without_mark(&lossy), declared) != PartKind::Unknown {
             return self.not_utf8(name, line, bytes, at);
         }
         if let Some(at) = bytes.windows(3).take(64).position(|window| window == b"\x1f\x8b\x08")
             && bytes[..at].trim_ascii().is_empty()
         {
-            return self.lose(
+            return self.add_problem(
                 name,
                 "something stands before the gzip data, so that cloud-init does not unpack it",
                 "begin the file with the gzip data",
@@ -309,7 +313,7 @@ impl<'a> Reading<'a> {
         let root = match yaml::parse(text) {
             Ok(root) => root,
             Err(invalid) => {
-                return self.lose(
+                return self.add_problem(
                     format!("{name} line {}", line + invalid.line - 1),
                     format!("this archive is no YAML ({}), and cloud-init drops all of it", invalid.problem),
                     "put comments before the section's lines, and quotes around placeholders",
@@ -317,7 +321,7 @@ impl<'a> Reading<'a> {
             }
         };
         for found in crate::check::comments(text) {
-            self.lose(
+            self.add_problem(
                 format!("{name} line {}", line + text[..found.span.start].matches('\n').count()),
                 format!(
                     "YAML takes {} for a comment here, and cloud-init drops it before it can be replaced",
@@ -328,7 +332,7 @@ impl<'a> Reading<'a> {
         }
         let items = root.as_ref().map_or(&[][..], Node::items);
         if items.is_empty() {
-            self.lose(
+            self.add_problem(
                 format!("{name} line {line}"),
                 "this archive is no list, and cloud-init drops all of it",
                 "write each part as an item: - type: …",
@@ -345,10 +349,10 @@ impl<'a> Reading<'a> {
             // cloud-init looks behind no type here, other than in a MIME part.
             let kind = match given {
                 Some(given) => of_type(given),
-                None if of_text(&content.text) == Kind::Unknown => Kind::CloudConfig,
+                None if of_text(&content.text) == PartKind::Unknown => PartKind::CloudConfig,
                 None => of_text(&content.text),
             };
-            let kind = if kind == Kind::Archive { Kind::Unknown } else { kind };
+            let kind = if kind == PartKind::Archive { PartKind::Unknown } else { kind };
             self.parts.push(Part {
                 name: name.to_owned(),
                 text: Cow::Owned(content.text.clone()),
@@ -361,7 +365,7 @@ impl<'a> Reading<'a> {
     }
 
     fn byte_order_mark(&mut self, name: &str) {
-        self.lose(
+        self.add_problem(
             name,
             "it begins with a byte order mark, so that cloud-init does not see what it is",
             "save it as UTF-8 without one",
@@ -373,7 +377,7 @@ impl<'a> Reading<'a> {
         let line = line + before.iter().filter(|b| **b == b'\n').count();
         let column =
             before.iter().rev().take_while(|b| **b != b'\n').filter(|b| **b & 0xc0 != 0x80).count() + 1;
-        self.lose(
+        self.add_problem(
             format!("{name} line {line}"),
             format!("column {column} is not UTF-8, and cloud-init drops what is not"),
             "save it as UTF-8",

@@ -27,7 +27,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-pub use cloud_init::{Kind, Part, Reading};
+pub use cloud_init::{Part, PartKind, Reading};
 pub use section::{Entry, IgnoredLine, MissingEnd, Section};
 pub use substitute::Substituted;
 

@@ -136,7 +136,7 @@ impl Etcd {
     }
 
     /// Takes note of a delivery, and keeps what the store has to take in.
-    fn note(&mut self, delivery: Delivery) {
+    fn apply(&mut self, delivery: Delivery) {
         let foreign: Vec<Foreign> = match delivery {
             Delivery::Page(clusters) => {
                 let note = |cluster: crate::load::Loaded| {
@@ -176,7 +176,7 @@ impl Etcd {
             tokio::select! {
                 biased;
                 delivery = self.deliveries.recv() => match delivery {
-                    Some(delivery) => self.note(delivery),
+                    Some(delivery) => self.apply(delivery),
                     None => return false,
                 },
                 () = late.as_mut() => return false,
@@ -298,7 +298,7 @@ impl Journal for Etcd {
         // A commit that failed may have left something behind.
         if self.backlog.is_empty() && *self.taken_in.borrow() >= self.delivered {
             match self.deliveries.recv().await {
-                Some(delivery) => self.note(delivery),
+                Some(delivery) => self.apply(delivery),
                 None => std::future::pending().await,
             }
         }

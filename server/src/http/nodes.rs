@@ -75,7 +75,7 @@ impl Query {
         Ok(read)
     }
 
-    async fn look(&self, service: &Service, pin: &Pin) -> Result<Box<Nodes>, Refusal> {
+    async fn list_matching(&self, service: &Service, pin: &Pin) -> Result<Box<Nodes>, Refusal> {
         let instance = service.store.instance();
         let after = self.after.filter(|(of, _)| *of == instance).map(|(_, version)| version);
         let listing = service.store.nodes(pin, after).await?;
@@ -124,7 +124,7 @@ fn parse_version(text: &str) -> Option<(u64, u64)> {
 
 /// Lists nodes. To wait for them is the business of [`wait`].
 pub(super) async fn list(service: &Service, pin: &Pin, query: &str) -> Result<Reply, Refusal> {
-    Ok(Reply::Nodes(Query::parse(query)?.look(service, pin).await?))
+    Ok(Reply::Nodes(Query::parse(query)?.list_matching(service, pin).await?))
 }
 
 /// Waits until the nodes are as they are wanted, and lists them; lists them as they are when the time is up. No report
@@ -143,7 +143,7 @@ pub(super) async fn wait(
     let begun = Instant::now();
     loop {
         let mut waiter = service.hub.wait_for_nodes(&pin, query.wanted)?;
-        let found = query.look(service, &pin).await?;
+        let found = query.list_matching(service, &pin).await?;
         let expires = service.store.cluster(&pin).await?.expires;
         let left = expires.since(service.store.now());
         let end = (begun + wait.longest()).min(Instant::now() + left.max(Duration::from_millis(1)));

@@ -57,13 +57,13 @@ struct Pending {
 }
 
 /// What a look at the cluster gives.
-enum Look {
+enum RenderState {
     /// The context with its values.
     Rendered(Vec<u8>),
     /// Why there will be none.
     Impossible(String),
     /// This key has to come, or to change.
-    Awaits(String),
+    WaitsFor(String),
 }
 
 /// Answers a request for the context of a token.
@@ -98,17 +98,19 @@ async fn begin(
         service.rate_limits.unknown_pin(client).await;
         return Ok(whole(&failure(GONE)));
     };
-    let look = look(&service.store, &pin).await?;
-    let hold = match look {
-        Look::Rendered(context) => return Ok(context.into()),
-        Look::Impossible(why) => return Ok(whole(&failure(&why))),
-        Look::Awaits(_) if !can_stream => {
+    let rendered = render(&service.store, &pin).await?;
+    let hold = match rendered {
+        RenderState::Rendered(context) => return Ok(context.into()),
+        RenderState::Impossible(why) => return Ok(whole(&failure(&why))),
+        RenderState::WaitsFor(_) if !can_stream => {
             return Ok(whole(&failure(
                 "the master is not ready, and this VM cannot wait: a proxy before the pairing service speaks HTTP/1.0. \
                  Next: have it speak HTTP/1.1 (in nginx, proxy_http_version 1.1)",
             )));
         }
-        Look::Awaits(_) => service.held_requests.hold(client).map_err(|_| Refusal::TooManyWaiters)?,
+        RenderState::WaitsFor(_) => {
+            service.held_requests.hold(client).map_err(|_| Refusal::TooManyWaiters)?
+        }
     };
     let pending = Pending {
         store: service.store.clone(),
@@ -136,11 +138,11 @@ impl Pending {
         }
         let comment = Instant::now() + COMMENT;
         let (sent, over) = loop {
-            let Some(awaited) = self.look_once().await else { break (Err(Cut), true) };
+            let Some(awaited) = self.try_render().await else { break (Err(Cut), true) };
             let key = match awaited {
-                Look::Rendered(context) => break (Ok(context.into()), true),
-                Look::Impossible(why) => break (Ok(failure(&why).into()), true),
-                Look::Awaits(key) => key,
+                RenderState::Rendered(context) => break (Ok(context.into()), true),
+                RenderState::Impossible(why) => break (Ok(failure(&why).into()), true),
+                RenderState::WaitsFor(key) => key,
             };
             if key != MASTER_READY && key != MASTER_IP {
                 self.ready.get_or_insert_with(Instant::now);
@@ -154,8 +156,8 @@ impl Pending {
             }
             // No change is missed: the hub knows of the waiter before the store is asked again.
             let Ok(mut waiter) = self.hub.wait(&self.pin, &key) else { break (Err(Cut), true) };
-            match look(&self.store, &self.pin).await {
-                Ok(Look::Awaits(still)) if still == key => {}
+            match render(&self.store, &self.pin).await {
+                Ok(RenderState::WaitsFor(still)) if still == key => {}
                 _ => continue,
             }
             match timeout_at(comment.min(deadline), waiter.woken()).await {
@@ -170,10 +172,10 @@ impl Pending {
     }
 
     /// A look at the cluster; `None` when the store cannot tell.
-    async fn look_once(&self) -> Option<Look> {
-        match look(&self.store, &self.pin).await {
+    async fn try_render(&self) -> Option<RenderState> {
+        match render(&self.store, &self.pin).await {
             Ok(look) => Some(look),
-            Err(Refused::UnknownPin) => Some(Look::Impossible(GONE.to_owned())),
+            Err(Refused::UnknownPin) => Some(RenderState::Impossible(GONE.to_owned())),
             Err(_) => None,
         }
     }
@@ -191,16 +193,20 @@ impl Pending {
 }
 
 /// Looks whether the cluster has everything that its slaves' context needs, by the rules of the agent.
-async fn look(store: &Store, pin: &Pin) -> Result<Look, Refused> {
+async fn render(store: &Store, pin: &Pin) -> Result<RenderState, Refused> {
     let read = async |key: &str| match store.key(pin, key).await {
         Ok(found) => Ok(Some(found)),
         Err(Refused::UnknownKey) => Ok(None),
         Err(refused) => Err(refused),
     };
-    let impossible = |why: String| Ok(Look::Impossible(why));
+    let impossible = |why: String| Ok(RenderState::Impossible(why));
     let Some(template) = read(SLAVE_CONTEXT).await? else { return impossible(GONE.to_owned()) };
-    let Some(ready) = read(MASTER_READY).await? else { return Ok(Look::Awaits(MASTER_READY.to_owned())) };
-    let Some(address) = read(MASTER_IP).await? else { return Ok(Look::Awaits(MASTER_IP.to_owned())) };
+    let Some(ready) = read(MASTER_READY).await? else {
+        return Ok(RenderState::WaitsFor(MASTER_READY.to_owned()));
+    };
+    let Some(address) = read(MASTER_IP).await? else {
+        return Ok(RenderState::WaitsFor(MASTER_IP.to_owned()));
+    };
     if is_sealed(&address.value) || is_sealed(&ready.value) {
         return impossible(
             "the cluster's values are sealed, and only cernvm-cluster-agent can open them. Next: take cvm_cluster_secret \
@@ -209,7 +215,7 @@ async fn look(store: &Store, pin: &Pin) -> Result<Look, Refused> {
         );
     }
     if !is_ready_for(&ready.value, &address.value) {
-        return Ok(Look::Awaits(MASTER_READY.to_owned()));
+        return Ok(RenderState::WaitsFor(MASTER_READY.to_owned()));
     }
     if template.value.lines().next().map(str::trim_end) != Some(CLOUD_CONFIG) {
         return impossible(format!(
@@ -225,14 +231,14 @@ async fn look(store: &Store, pin: &Pin) -> Result<Look, Refused> {
     wanted.insert(MASTER_IP.to_owned());
     let mut values = BTreeMap::new();
     for key in wanted {
-        let Some(found) = read(&key).await? else { return Ok(Look::Awaits(key)) };
+        let Some(found) = read(&key).await? else { return Ok(RenderState::WaitsFor(key)) };
         if let Err(err) = value::check(&key, &found.value, Origin::Received) {
             return impossible(err.to_string());
         }
         values.insert(key, found.value.clone());
     }
     match document.substitute(&values) {
-        Ok(done) => Ok(Look::Rendered(done.bytes)),
+        Ok(done) => Ok(RenderState::Rendered(done.bytes)),
         Err(err) => impossible(err.to_string()),
     }
 }

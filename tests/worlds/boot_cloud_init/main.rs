@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use context::check::{self, Severity};
-use context::document::{Document, Kind};
+use context::document::{Document, PartKind};
 use serde_json::Value;
 use worlds::boot::debian::{Debian, Release};
 
@@ -98,7 +98,7 @@ fn read(bytes: &[u8]) -> Vec<Part> {
     // What cannot be read is an error to `check`.
     let Ok(document) = Document::parse("f", bytes.to_vec()) else { return Vec::new() };
     let kind = |kind| match kind {
-        Kind::Early(_) => "Early".to_owned(),
+        PartKind::Early(_) => "Early".to_owned(),
         other => format!("{other:?}"),
     };
     document.reading().parts.into_iter().map(|part| (kind(part.kind), part.text.into_owned())).collect()

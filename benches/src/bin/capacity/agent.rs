@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use client::{Answer, Failure, Kind, Outcome, Reached, Request, Service};
-use cluster_agent::sim::{self, Clock, ForgottenRecord, Master, Session};
+use client::{Answer, Failure, FailureKind, Outcome, Reached, Request, Service};
+use cluster_agent::sim::{self, Clock, Master, Session, UnsavedRecord};
 use context::settings::{AddressRule, DEFAULT_TIMEOUT};
 use protocol::Pin;
 use protocol::error::Error;
@@ -137,7 +137,7 @@ impl Run {
     }
 
     fn act(&self, mut session: Session<Replay<'_>, SimulatedClock>) -> Result<(), Error> {
-        let mut memory = ForgottenRecord::default();
+        let mut memory = UnsavedRecord::default();
         let mut master = Master {
             rule: &AddressRule::Literal(ADDRESS),
             machine: Vec::new(),
@@ -200,7 +200,7 @@ impl Service for Replay<'_> {
             }
             // Past every deadline, so that nothing more is tried.
             self.clock.sleep(AGES);
-            return Err(Failure::new(Kind::Nonsense, "the end of the list"));
+            return Err(Failure::new(FailureKind::Nonsense, "the end of the list"));
         };
         self.clock.0.set(duration(*at));
         let wait = match request {
@@ -215,10 +215,10 @@ impl Service for Replay<'_> {
             Reply::Value => answer(Outcome::Value(ADDRESS.to_string())),
             Reply::Missing | Reply::Waited => answer(Outcome::Missing),
             Reply::Busy(seconds) => {
-                failure(Kind::Status(503, Some(Duration::from_secs((*seconds).into()))), "503")
+                failure(FailureKind::Status(503, Some(Duration::from_secs((*seconds).into()))), "503")
             }
-            Reply::Broken => failure(Kind::Connect, "refused"),
-            Reply::Late => failure(Kind::Timeout, "no answer in time"),
+            Reply::Broken => failure(FailureKind::Connect, "refused"),
+            Reply::Late => failure(FailureKind::Timeout, "no answer in time"),
         }
     }
 

@@ -11,7 +11,7 @@ fn document(bytes: impl Into<Vec<u8>>) -> Document {
     Document::parse("f", bytes.into()).unwrap()
 }
 
-fn check(text: &str, expected: &[Kind]) {
+fn check(text: &str, expected: &[PartKind]) {
     let document = document(text);
     let kinds: Vec<_> = document.reading().parts.iter().map(|part| part.kind).collect();
     assert_eq!(kinds, expected, "{text}");
@@ -19,41 +19,41 @@ fn check(text: &str, expected: &[Kind]) {
 
 fn lost(bytes: impl Into<Vec<u8>>, expected: &str) {
     let document = document(bytes);
-    let losses = document.reading().losses;
-    assert!(losses.iter().any(|loss| loss.what.contains(expected)), "{expected}: {losses:?}");
+    let problems = document.reading().problems;
+    assert!(problems.iter().any(|loss| loss.what.contains(expected)), "{expected}: {problems:?}");
 }
 
 #[test]
 fn goes_by_how_a_text_begins() {
-    check("#cloud-config\na: b", &[Kind::CloudConfig]);
-    check("\n#Cloud-Config\n", &[Kind::CloudConfig]);
-    check("## template: jinja\n#cloud-config\n", &[Kind::Jinja]);
-    check("#cloud-boothook\n", &[Kind::Early("boothook")]);
-    check("#part-handler\n", &[Kind::Early("part-handler")]);
-    check("#include-once\n", &[Kind::Include]);
-    check("#cloud-config-jsonp\n", &[Kind::JsonPatch]);
-    check("#!/bin/sh\n", &[Kind::Script]);
-    check("[amiconfig]\n", &[Kind::Unknown]);
+    check("#cloud-config\na: b", &[PartKind::CloudConfig]);
+    check("\n#Cloud-Config\n", &[PartKind::CloudConfig]);
+    check("## template: jinja\n#cloud-config\n", &[PartKind::Jinja]);
+    check("#cloud-boothook\n", &[PartKind::Early("boothook")]);
+    check("#part-handler\n", &[PartKind::Early("part-handler")]);
+    check("#include-once\n", &[PartKind::Include]);
+    check("#cloud-config-jsonp\n", &[PartKind::JsonPatch]);
+    check("#!/bin/sh\n", &[PartKind::Script]);
+    check("[amiconfig]\n", &[PartKind::Unknown]);
 }
 
 #[test]
 fn goes_by_the_type_of_a_part_unless_that_is_vague() {
     let part = |given: &str, text: &str| format!("MIME-Version: 1.0\nContent-Type: {given}\n\n{text}");
-    check(&part("text/cloud-config", "a: b"), &[Kind::CloudConfig]);
-    check(&part("text/cloud-boothook", ""), &[Kind::Early("boothook")]);
-    check(&part("text/x-shellscript-per-boot", ""), &[Kind::Script]);
-    check(&part("text/x-shellscript", "#cloud-config\n"), &[Kind::CloudConfig]);
-    check(&part("text/x-shellscript", "echo\n"), &[Kind::Script]);
-    check(&part("text/plain", "#!/bin/sh\n"), &[Kind::Script]);
-    check(&part("application/octet-stream", "#!/bin/sh\n"), &[Kind::Unknown]);
-    check(&part("text/x-ucernvm", "#cloud-config\n"), &[Kind::Unknown]);
+    check(&part("text/cloud-config", "a: b"), &[PartKind::CloudConfig]);
+    check(&part("text/cloud-boothook", ""), &[PartKind::Early("boothook")]);
+    check(&part("text/x-shellscript-per-boot", ""), &[PartKind::Script]);
+    check(&part("text/x-shellscript", "#cloud-config\n"), &[PartKind::CloudConfig]);
+    check(&part("text/x-shellscript", "echo\n"), &[PartKind::Script]);
+    check(&part("text/plain", "#!/bin/sh\n"), &[PartKind::Script]);
+    check(&part("application/octet-stream", "#!/bin/sh\n"), &[PartKind::Unknown]);
+    check(&part("text/x-ucernvm", "#cloud-config\n"), &[PartKind::Unknown]);
 }
 
 #[test]
 fn looks_into_archives() {
     check(
         "#cloud-config-archive\n- '#!/bin/sh'\n- content: 'a: b'\n- {type: text/cloud-boothook, content: x}\n",
-        &[Kind::Script, Kind::CloudConfig, Kind::Early("boothook")],
+        &[PartKind::Script, PartKind::CloudConfig, PartKind::Early("boothook")],
     );
     lost("#cloud-config-archive\na: b\n", "no list");
     lost("#cloud-config-archive\n- [\n", "no YAML");

@@ -1,6 +1,6 @@
 //! Texts that cloud-init does not know, and that were probably meant for it: what is wrong with them.
 
-use super::kind::{Kind, VAGUE, of_text};
+use super::kind::{PartKind, VAGUE, of_text};
 use super::{Reading, without_mark};
 use crate::document::base64;
 use crate::document::codec::Codec;
@@ -12,8 +12,8 @@ impl Reading<'_> {
         if let Some(declared) = declared.filter(|declared| !VAGUE.contains(declared)) {
             let is_meant =
                 declared == "application/octet-stream" && placeholder::find(text.as_bytes()).next().is_some();
-            if is_meant || of_text(without_mark(text)) != Kind::Unknown {
-                self.lose(
+            if is_meant || of_text(without_mark(text)) != PartKind::Unknown {
+                self.add_problem(
                     format!("{name} line {line}"),
                     format!(
                         "cloud-init does not know the type {declared}, and does not look at how this part begins"
@@ -27,14 +27,14 @@ impl Reading<'_> {
         if let Ok(decoded) = base64::decode(text.as_bytes()) {
             let lossy = String::from_utf8_lossy(&decoded);
             let is_context = Codec::of(&decoded).is_some()
-                || of_text(without_mark(&lossy)) != Kind::Unknown
+                || of_text(without_mark(&lossy)) != PartKind::Unknown
                 || ["mime-version:", "content-type: multipart/", "[ucernvm-begin]"]
                     .iter()
                     .any(|sign| lossy.to_ascii_lowercase().contains(sign))
                 || begins_with_boundary(&lossy)
                 || placeholder::find(&decoded).next().is_some();
             if is_context {
-                self.lose(
+                self.add_problem(
                     name,
                     "the whole file is base64, and cloud-init does not decode it",
                     "give your cloud the decoded text, or the flag that says it is encoded",
@@ -48,7 +48,7 @@ impl Reading<'_> {
         };
         let header = text.lines().take(20).position(is_header);
         if let Some(number) = header.or_else(|| begins_with_boundary(text).then_some(0)) {
-            self.lose(
+            self.add_problem(
                 format!("{name} line {}", line + number),
                 "this is MIME, but its headers are not the file's first lines, so that cloud-init sees no part",
                 "begin the file with MIME-Version and Content-Type, without a blank line before or between them",
@@ -59,7 +59,7 @@ impl Reading<'_> {
             let before_is_comment =
                 || text.lines().take(number).all(|line| line.is_empty() || line.starts_with('#'));
             if said.starts_with("#!/") && before_is_comment() {
-                self.lose(
+                self.add_problem(
                     format!("{name} line {}", line + number),
                     "cloud-init takes this for no script, since something stands before #!",
                     "begin it with #!, in the first column of the first line",
@@ -67,7 +67,7 @@ impl Reading<'_> {
                 return;
             }
             if is_nearly_cloud_config(said) {
-                self.lose(
+                self.add_problem(
                     format!("{name} line {}", line + number),
                     "this is no cloud-config to cloud-init, which asks for #cloud-config at the beginning",
                     "write #cloud-config as the first line",
