@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -263,5 +264,30 @@ fn the_document_has_every_key() {
     }
     for kind in crate::constraint::KINDS {
         assert!(document.contains(&format!("`{kind}: ")), "docs/cluster-types.md does not name {kind}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever an editor leaves behind, the list is there, and the definition is in it or named.
+    #[test]
+    fn a_damaged_definition_is_listed_or_named(
+        which in 0..2_usize, at in 0..400_usize, length in 0..30_usize, put in "[-a:#'\"|>{}, \\[\\]\n!&*%<0]{0,6}",
+    ) {
+        let mut files = [("cluster-type.yaml", DEFINITION.to_owned()), ("components/c.yaml", COMPONENT.to_owned())];
+        let text = &mut files[which].1;
+        let at = at.min(text.len());
+        let end = (at + length).min(text.len());
+        text.replace_range(at..end, &put);
+        let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+        let (_dir, catalogue) = catalogue(&files);
+        let listing = catalogue.read().unwrap();
+        prop_assert!(listing.types.len() + listing.broken.len().min(1) == 1);
+        for found in listing.types {
+            let _ = (found.public(), found.check(&Map::new(), &Map::new()));
+            if let Ok(stack) = found.stack(&Map::new(), &Map::new(), &map(&json!({"pin": "abcdefghijkl"}))) {
+                let _ = (stack.needs(), stack.check_contexts());
+            }
+        }
     }
 }

@@ -228,8 +228,14 @@ pub(crate) fn parse(text: &str, dates: Dates) -> Result<Option<Rc<Node>>, Invali
         }
         add(&mut open, &mut root, &node);
     }
-    Ok(root)
+    match root {
+        Some(root) if matches!(root.content, Content::Merge) => Err(Invalid::new(root.line, NO_KEY)),
+        root => Ok(root),
+    }
 }
+
+/// What is said of `<<` where it is no key.
+const NO_KEY: &str = "<< is a key and no value; put it in quotes for a text";
 
 fn add(open: &mut [Open], root: &mut Option<Rc<Node>>, node: &Rc<Node>) {
     match open.last_mut() {
@@ -278,7 +284,7 @@ impl Open {
         let merges = |node: &&Rc<Node>| matches!(node.content, Content::Merge);
         let values = self.nodes.iter().skip(usize::from(self.is_mapping));
         if let Some(node) = values.step_by(1 + usize::from(self.is_mapping)).find(merges) {
-            return Err(Invalid::new(node.line, "<< is a key and no value; put it in quotes for a text"));
+            return Err(Invalid::new(node.line, NO_KEY));
         }
         let content =
             if self.is_mapping { Content::Mapping(mapping(&self.nodes)?) } else { Content::List(self.nodes) };
@@ -314,7 +320,7 @@ fn merge(entries: &mut Entries, value: &Rc<Node>) -> Result<(), Invalid> {
         Content::List(items) => items.as_slice(),
         _ => &[],
     };
-    if sources.is_empty() || sources.iter().any(|source| !matches!(source.content, Content::Mapping(_))) {
+    if !(value.is_mapping() || value.is_list()) || sources.iter().any(|source| !source.is_mapping()) {
         return Err(Invalid::new(value.line, "<< merges a mapping or a list of mappings"));
     }
     for source in sources.iter().rev() {

@@ -37,13 +37,12 @@ static DATE: LazyLock<Regex> = pattern!(
 /// # Errors
 /// In words, when PyYAML refuses it, or when JSON has nothing for it.
 pub(super) fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Content, String> {
-    let Some(tag) = tag else {
+    // "!" alone says nothing to PyYAML.
+    let is_alone =
+        |tag: &Tag| tag.handle.is_empty() && tag.suffix == "!" || tag.handle == "!" && tag.suffix.is_empty();
+    let Some(tag) = tag.filter(|tag| !is_alone(tag)) else {
         return if style == ScalarStyle::Plain { plain(text) } else { Ok(Content::Text(text.to_owned())) };
     };
-    // "!" alone: a text, whatever it looks like.
-    if tag.handle.is_empty() && tag.suffix == "!" || tag.handle == "!" && tag.suffix.is_empty() {
-        return Ok(Content::Text(text.to_owned()));
-    }
     let wrong = || format!("{text:?} is not what its tag !!{} says", tag.suffix);
     match tag.suffix.as_str() {
         _ if !tag.is_yaml_core_schema() => Err(unknown_tag(tag)),
@@ -51,7 +50,10 @@ pub(super) fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Resu
         "null" => Ok(Content::Null),
         "bool" => boolean(&text.to_ascii_lowercase()).map(Content::Boolean).ok_or_else(wrong),
         "int" => integer(text).map(Content::Number).ok_or_else(wrong),
-        "float" => float(text).or_else(|| integer(text)).map(Content::Number).ok_or_else(wrong),
+        "float" => float(text)
+            .or_else(|| Number::from_f64(integer(text)?.as_f64()?))
+            .map(Content::Number)
+            .ok_or_else(wrong),
         "timestamp" if DATE.is_match(text) => Ok(Content::Date(text.to_owned())),
         _ => Err(unknown_tag(tag)),
     }

@@ -35,7 +35,9 @@ fn reads_scalars_as_yaml_1_1_has_them() {
         ("18446744073709551615", json!(18_446_744_073_709_551_615_u64)),
         ("\"yes\"", json!("yes")),
         ("!!str 5", json!("5")),
-        ("! 5", json!("5")),
+        ("! 5", json!(5)),
+        ("! '5'", json!("5")),
+        ("!!float 5", json!(5.0)),
         ("!!int \"5\"", json!(5)),
         ("2024-01-02", json!("2024-01-02")),
         ("10.77.0.0/24", json!("10.77.0.0/24")),
@@ -55,7 +57,12 @@ fn merges_mappings_and_takes_the_last_of_equal_keys() {
     assert_eq!(value("t: first\nu: 1\nt: second"), json!({"t": "second", "u": 1}));
     let order: Vec<_> = value("z: 1\na: 2\nz: 3").as_object().unwrap().keys().cloned().collect();
     assert_eq!(order, ["z", "a"]);
-    assert!(parse("{<<: 5}").is_err() && parse("a: <<").is_err() && parse("[<<]").is_err());
+    assert!(
+        parse("{<<: 5}").is_err()
+            && parse("a: <<").is_err()
+            && parse("<<").is_err()
+            && parse("[<<]").is_err()
+    );
     assert_eq!(value("{'<<': 5}"), json!({"<<": 5}));
 }
 
