@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use client::{Failure, Kind};
+use client::{Failure, FailureKind};
 
 /// A service of a cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,11 +78,11 @@ impl CloudError {
 
     pub(super) fn of_failure(service: Service, failure: &Failure) -> Self {
         match failure.kind {
-            Kind::Timeout | Kind::NoAnswer => {
+            FailureKind::Timeout | FailureKind::NoAnswer => {
                 let said = "there was no whole answer in time";
                 Self::new(service, Cause::NoAnswer, said)
             }
-            Kind::Nonsense | Kind::TooLarge | Kind::NeedsTls => {
+            FailureKind::Nonsense | FailureKind::TooLarge | FailureKind::NeedsTls => {
                 Self::new(service, Cause::Nonsense, failure.cause.clone())
             }
             _ => Self::new(service, Cause::Unreachable, failure.cause.clone()),
