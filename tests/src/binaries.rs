@@ -26,6 +26,15 @@ pub fn agent() -> PathBuf {
     find("cernvm-cluster-agent", &["agent/src", "client/src", "context/src", "protocol/src"])
 }
 
+/// The launcher.
+///
+/// # Panics
+/// When it has not been built, or not since its source changed.
+#[must_use]
+pub fn launcher() -> PathBuf {
+    find("cernvm-cluster-launcher", &["launcher/src", "client/src", "context/src", "protocol/src"])
+}
+
 /// The agent as it is shipped, linked statically.
 ///
 /// # Panics

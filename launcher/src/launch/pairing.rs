@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use client::seal::Seal;
 use client::{HttpService, Outcome, Pins, Request, Service as _, node_name};
 use protocol::error::Error;
 use protocol::node::{NodeList, NodeReport};
 use protocol::url::ServiceUrl;
-use protocol::{Pin, Secret, Trust};
+use protocol::{Fingerprint, Pin, Secret, Trust};
+use rustls_pki_types::CertificateDer;
 
 use super::records::Paired;
 
@@ -49,6 +52,25 @@ pub enum Nodes {
 }
 
 impl PairingService {
+    /// The line of a context's section by which agents know the service; empty where it has a public certificate.
+    pub(super) fn trust_line(&self) -> String {
+        match &self.trust {
+            Trust::WebPki => String::new(),
+            Trust::Fingerprint(digest) => format!("cvm_service_fingerprint={}", Fingerprint(*digest)),
+            Trust::Authorities(certificates) => {
+                let pem = |der: &CertificateDer<'_>| {
+                    let text = BASE64_STANDARD.encode(der);
+                    // RFC 7468, 2: lines of 64 characters.
+                    let lines: Vec<_> =
+                        text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line)).collect();
+                    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+                };
+                let pem: String = certificates.iter().map(pem).collect();
+                format!("cvm_service_ca={}", BASE64_STANDARD.encode(pem))
+            }
+        }
+    }
+
     /// Makes a pin, and a secret if one is wanted.
     ///
     /// # Errors

@@ -215,7 +215,10 @@ fn of_flavour((name, parameter): &(String, Option<String>)) -> Complaint {
 fn of_cloud(error: &CloudError) -> Complaint {
     let detail = error.to_string();
     match (error.service, error.cause) {
-        (_, Cause::Unreachable) => Complaint::new(502, "ConnectFailure", detail),
+        // What the connection said holds the address, which is for the log alone.
+        (service, Cause::Unreachable) => {
+            Complaint::new(502, "ConnectFailure", format!("{service} cannot be reached"))
+        }
         (_, Cause::NoAnswer) => Complaint::new(502, "ConnectTimeout", detail),
         (_, Cause::NotOffered) => Complaint::new(502, "EndpointNotFound", detail),
         (Service::Keystone, Cause::Address) => Complaint::new(400, BAD_REQUEST, detail).at("/cloud_env"),

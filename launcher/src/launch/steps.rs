@@ -204,7 +204,13 @@ impl Launcher {
     /// What pairing fills into parameters.
     fn filled(&self, pairing: &Pairing, pin: &str, secret: &str) -> Map<String, Value> {
         let url = self.pairing.as_ref().map(|service| service.node_url.as_str()).unwrap_or_default();
-        let kinds = [(&pairing.pin, pin), (&pairing.url, url), (&pairing.secret, secret)];
+        let trust = self.pairing.as_ref().map(PairingService::trust_line).unwrap_or_default();
+        let kinds = [
+            (&pairing.pin, pin),
+            (&pairing.url, url),
+            (&pairing.secret, secret),
+            (&pairing.trust, trust.as_str()),
+        ];
         let values = kinds.into_iter().flat_map(|(names, value)| names.iter().map(move |name| (name, value)));
         values.map(|(name, value)| (name.clone(), Value::from(value))).collect()
     }

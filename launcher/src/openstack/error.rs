@@ -58,7 +58,7 @@ pub enum Cause {
     Address,
 }
 
-/// A call that failed. Holds no password, no token and no address.
+/// A call that failed. Holds no password and no token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudError {
     /// Which service was asked.
@@ -112,7 +112,9 @@ impl CloudError {
             (Service::Keystone, Cause::Address) => "give auth_url as http:// or https:// with host and path",
             (_, Cause::NotOffered) => "check the region, or ask the cloud's operator for the service",
             (_, Cause::Status(401 | 403)) => "ask the cloud's operator for a role in the project",
-            (_, Cause::Status(400 | 404 | 409)) => "read what the service says",
+            (Service::Heat, Cause::Status(400 | 404 | 409)) => {
+                "give other values with --set, or correct the definition of the type"
+            }
             _ => "try again later, or ask the cloud's operator",
         }
     }

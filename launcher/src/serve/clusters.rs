@@ -46,8 +46,10 @@ pub(super) fn launch(service: &Arc<Service>, authorization: Option<&str>, body: 
             for complaint in &complaints {
                 log::info!("did not launch {name:?}: {}: {}", complaint.title, complaint.detail);
             }
-            if let Refused::Records(error) = &refused {
-                log::error!("{error}\n  next: {}", error.next_step());
+            match &refused {
+                Refused::Records(error) => log::error!("{error}\n  next: {}", error.next_step()),
+                Refused::Cloud(error) => log::info!("{error}\n  next: {}", error.next_step()),
+                _ => {}
             }
             answers::errors(&complaints)
         }
@@ -76,7 +78,10 @@ fn make(service: &Arc<Service>, body: Body) -> Result<Record, Refused> {
     if let Some(billing) = &mut billing {
         billing.check_credits()?;
     }
-    if !is_allowed(&config.auth_urls, &body.cloud.auth_url) {
+    // With and without its version it is the same address.
+    let auth_url = body.cloud.auth_url.trim_end_matches('/');
+    let versioned = format!("{}/v3", auth_url.strip_suffix("/v3").unwrap_or(auth_url));
+    if !is_allowed(&config.auth_urls, &versioned) {
         return Err(Refused::AuthUrl);
     }
     let mut session = Session::login(body.cloud.credentials(config.trust.clone())).map_err(Refused::Cloud)?;
