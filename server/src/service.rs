@@ -54,6 +54,27 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// A service with limits that a test or a fuzzer reaches.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn with_test_limits(store: Arc<Store>, hub: Arc<Hub>) -> Self {
+        Self {
+            store,
+            held_requests: HeldRequests::among(200, 200),
+            slave_contexts: Arc::default(),
+            hub,
+            value_max_chars: protocol::limits::VALUE_MAX_CHARS,
+            metrics: Metrics::default(),
+            rate_limits: RateLimits::new(crate::rate_limits::CREATIONS_PER_HOUR),
+            connections: Connections::new(200, 200),
+            budget: MemoryBudget::new(1 << 30),
+            create_token: None,
+            announced: Announced::default(),
+            contexts_turn: Arc::default(),
+            page: Page::default(),
+            journal: Arc::default(),
+        }
+    }
+
     /// Whether a write would go through now.
     ///
     /// # Errors

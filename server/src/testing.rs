@@ -8,16 +8,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response};
 use tokio::task::JoinHandle;
 
-use crate::budget::MemoryBudget;
 use crate::clock::{ManualClock, Timestamp};
-use crate::connections::Connections;
-use crate::held_requests::HeldRequests;
-use crate::http::contexts::Announced;
-use crate::http::page::Page;
 use crate::http::{self, AnswerBody};
 use crate::hub::{self, Hub};
-use crate::metrics::Metrics;
-use crate::rate_limits::{CREATIONS_PER_HOUR, RateLimits};
 use crate::service::Service;
 use crate::slave_contexts::{Observers, SlaveContexts};
 use crate::store::{Limits, Store};
@@ -37,26 +30,6 @@ pub(crate) struct TestAnswer {
     headers: HashMap<String, String>,
 }
 
-/// A service with limits of its own.
-pub(crate) fn service(store: Arc<Store>, hub: Arc<Hub>) -> Service {
-    Service {
-        store,
-        held_requests: HeldRequests::among(200, 200),
-        slave_contexts: Arc::default(),
-        hub,
-        value_max_chars: protocol::limits::VALUE_MAX_CHARS,
-        rate_limits: RateLimits::new(CREATIONS_PER_HOUR),
-        connections: Connections::new(200, 200),
-        budget: MemoryBudget::new(1 << 30),
-        create_token: None,
-        announced: Announced::default(),
-        contexts_turn: Arc::default(),
-        page: Page::default(),
-        journal: Arc::default(),
-        metrics: Metrics::default(),
-    }
-}
-
 impl Harness {
     pub(crate) async fn new() -> Self {
         Self::with(Limits::default()).await
@@ -69,7 +42,7 @@ impl Harness {
         let observers = Arc::new(Observers { slave_contexts: slave_contexts.clone(), hub: hub.clone() });
         let store = Arc::new(Store::in_memory(limits, clock.clone(), observers));
         let pin = store.create_cluster().await.unwrap().pin;
-        let service = Arc::new(Service { slave_contexts, ..service(store, hub) });
+        let service = Arc::new(Service { slave_contexts, ..Service::with_test_limits(store, hub) });
         Self { service, clock, pin, delivery: tokio::spawn(hub::deliver(deliveries)) }
     }
 

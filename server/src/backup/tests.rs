@@ -14,7 +14,6 @@ use crate::admin::AdminServer;
 use crate::hub::Hub;
 use crate::listen;
 use crate::store::{FILE_NAME, Limits, Store};
-use crate::testing::service;
 
 /// A data directory, and one for backups.
 struct BackupFixture {
@@ -118,7 +117,11 @@ async fn a_running_store_hands_over_what_it_has_at_that_moment() {
     let path = world.data.path().join(SOCKET);
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     let listener = socket.listener().unwrap();
-    let server = AdminServer::new(Arc::new(service(store.clone(), Hub::new(1).0)), None).with_backups();
+    let server = AdminServer::new(
+        Arc::new(crate::service::Service::with_test_limits(store.clone(), Hub::new(1).0)),
+        None,
+    )
+    .with_backups();
     let serving = tokio::spawn(async move { listen::accept(&listener, &server).await });
 
     let world = tokio::task::spawn_blocking(move || {

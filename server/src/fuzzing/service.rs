@@ -12,17 +12,10 @@ use tokio::task::JoinHandle;
 use super::answer::{Answer, is_well_formed};
 use super::{PIN, has_pin};
 use crate::access::AccessEntry;
-use crate::budget::MemoryBudget;
 use crate::clock::{ManualClock, Timestamp};
-use crate::connections::Connections;
-use crate::held_requests::HeldRequests;
 use crate::http;
-use crate::http::contexts::Announced;
-use crate::http::page::Page;
 use crate::hub::{self, Hub};
-use crate::metrics::Metrics;
 use crate::origin::Proxies;
-use crate::rate_limits::{CREATIONS_PER_HOUR, RateLimits};
 use crate::service::Service;
 use crate::store::{Key, Limits, Store};
 
@@ -52,22 +45,8 @@ impl FuzzedService {
         let pin = Pin::parse(PIN).expect("it is one");
         let store = Store::in_memory(limits, clock, hub.clone());
         store.insert(&pin);
-        let service = Service {
-            slave_contexts: Arc::default(),
-            store: Arc::new(store),
-            held_requests: HeldRequests::among(200, 200),
-            hub,
-            value_max_chars: VALUE_MAX_CHARS,
-            rate_limits: RateLimits::new(CREATIONS_PER_HOUR),
-            connections: Connections::new(200, 200),
-            budget: MemoryBudget::new(1 << 30),
-            create_token: None,
-            announced: Announced::default(),
-            contexts_turn: Arc::default(),
-            page: Page::default(),
-            journal: Arc::default(),
-            metrics: Metrics::default(),
-        };
+        let service =
+            Service { value_max_chars: VALUE_MAX_CHARS, ..Service::with_test_limits(Arc::new(store), hub) };
         let proxies = Proxies::new(vec!["127.0.0.0/8".parse().expect("it is one")]);
         Self { service, pin, proxies, delivery: tokio::spawn(hub::deliver(deliveries)) }
     }
