@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -201,7 +202,7 @@ impl Shared {
         self.service.rate_limits.used(peer, connection.meter.take());
     }
 
-    /// Answers a request. No `async fn`: that would keep the request as it came beside what becomes of it.
+    /// Answers a request.
     fn answer(
         &self,
         connection: &ServedConnection,
@@ -213,12 +214,13 @@ impl Shared {
         let entry = self.access_log.then(|| AccessEntry::new(client, &request));
         let room = self.room_for(&request, client);
         let request = request.map(|body| ReceivedBody::new(body, permit, end));
-        async move {
-            let turn = self.take_turn(&connection.meter, client, *proxied).await;
-            let answer = match turn.and(room.as_ref().map_err(|_| Refusal::OutOfMemory)) {
-                Ok(_) => http::answer(&self.service, client, request).await,
-                Err(refusal) => http::refuse(&self.service, &refusal),
-            };
+        let has_room = room.is_ok();
+        let admit = async move || {
+            self.take_turn(&connection.meter, client, *proxied).await?;
+            if has_room { Ok(()) } else { Err(Refusal::OutOfMemory) }
+        };
+        // No `async` block: it would keep what it awaits in two places.
+        http::answer(&self.service, client, request, admit).map(move |answer| {
             drop(room);
             let (head, body) = answer.into_parts();
             let answer = match ActivityBody::new(body, permit, &self.service.budget, client) {
@@ -233,7 +235,7 @@ impl Shared {
             }
             end.release();
             Ok(answer)
-        }
+        })
     }
 
     /// Room in the memory budget for the body of a request, and for what is read from it.

@@ -92,7 +92,7 @@ impl Harness {
             request = request.header(name, value);
         }
         let request = request.body(Full::from(body.to_owned())).unwrap();
-        http::answer(&self.service, Ipv4Addr::LOCALHOST.into(), request).await
+        http::answer(&self.service, Ipv4Addr::LOCALHOST.into(), request, async || Ok(())).await
     }
 }
 

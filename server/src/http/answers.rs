@@ -92,8 +92,10 @@ impl Headers {
         };
         let [text, json, events] = [TEXT, JSON, EVENTS].map(|kind| with(&bodiless, CONTENT_TYPE, kind));
         let [tagged_text, tagged_json] = [&text, &json].map(|headers| {
-            let empty = || HeaderValue::from_static("");
-            with(&with(headers, LAST_MODIFIED, empty()), ETAG, empty())
+            let validators = [LAST_MODIFIED, ETAG].map(|name| (name, HeaderValue::from_static("")));
+            let mut tagged = HeaderMap::from_iter(validators);
+            tagged.extend(headers.clone());
+            tagged
         });
         let events = with(&events, ACCEL_BUFFERING, HeaderValue::from_static("no"));
         // hyper knows the length of an empty body, but leaves it out of the answer to HEAD.
@@ -140,17 +142,30 @@ pub(super) fn render(
     if let Some(length) = length {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    for (name, value) in [(LAST_MODIFIED, last_modified), (ETAG, etag)] {
-        let Some(value) = value else { continue };
-        match response.headers_mut().get_mut(&name) {
-            Some(place) => *place = value,
-            None => drop(response.headers_mut().insert(name, value)),
-        }
-    }
+    set_validators(response.headers_mut(), last_modified, etag);
     if let Some(refusal) = refusal {
         explain(&refusal, response.headers_mut());
     }
     response
+}
+
+/// Sets what tells one value of a key from another. Where both are known, the headers begin with places for them.
+fn set_validators(headers: &mut HeaderMap, last_modified: Option<HeaderValue>, etag: Option<HeaderValue>) {
+    match (last_modified, etag) {
+        (Some(last_modified), Some(etag)) => {
+            // Cheaper than to look each up by its hash.
+            let mut places = headers.iter_mut();
+            for validator in [(LAST_MODIFIED, last_modified), (ETAG, etag)] {
+                if let Some((_, place)) = places.find(|(name, _)| **name == validator.0) {
+                    *place = validator.1;
+                }
+            }
+        }
+        (last_modified, etag) => {
+            headers.extend(last_modified.map(|value| (LAST_MODIFIED, value)));
+            headers.extend(etag.map(|value| (ETAG, value)));
+        }
+    }
 }
 
 /// Adds what a client should know of a refusal besides its words.

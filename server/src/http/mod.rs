@@ -48,15 +48,19 @@ use routes::{Handler, Target};
 use timed_body::{TimedBody, Waited};
 use wait::{PREFERENCE_APPLIED, Wait};
 
-/// Answers one request of a client. No `async fn`: that would keep its arguments, the head among them, beside what
-/// becomes of them, for as long as the request is held.
+/// Answers one request of a client, once it is admitted. No `async fn`: that would keep its arguments, the head among
+/// them, beside what becomes of them, for as long as the request is held.
 pub(crate) fn answer(
     service: &Service,
     client: IpAddr,
     request: Request<impl RequestBody>,
+    admit: impl AsyncFnOnce() -> Result<(), Refusal>,
 ) -> impl Future<Output = Response<AnswerBody>> {
     let (head, body) = request.into_parts();
     async move {
+        if let Err(refusal) = admit().await {
+            return refuse(service, &refusal);
+        }
         let begun = Instant::now();
         let waited = Waited::default();
         let body = TimedBody::new(body, &waited);
