@@ -22,3 +22,4 @@ pub mod service;
 pub mod tls;
 pub mod together;
 pub mod wait;
+pub mod writer;

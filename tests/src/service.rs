@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::api::Api;
 use crate::binaries;
 use crate::process::Process;
+use crate::wait::until;
 
 /// A service on loopback; it ends with the value.
 #[derive(Debug)]
@@ -52,6 +53,12 @@ impl Service {
         let mut service = Self { data: data.to_owned(), ..Self::prepared(options) };
         service.resume();
         service
+    }
+
+    /// A fresh service that does not run yet, whose data go to a directory of the test's.
+    #[must_use]
+    pub fn stopped_on(data: &Path) -> Self {
+        Self { data: data.to_owned(), ..Self::prepared(&[]) }
     }
 
     /// A fresh service that may have so many files open.
@@ -176,11 +183,32 @@ impl Service {
     /// # Panics
     /// When it does not come up.
     pub fn resume(&mut self) {
-        let mut process = Process::start("service", &mut self.command());
-        self.url = process.line_after("listening on ");
+        self.process = Some(Process::start("service", &mut self.command()));
+        self.know_address();
+    }
+
+    fn know_address(&mut self) {
+        self.url = self.line_after("listening on ");
         let address = self.url.rsplit('/').next().map(str::parse);
         self.address = address.and_then(Result::ok).unwrap_or_else(|| panic!("it listens on {:?}", self.url));
-        self.process = Some(process);
+    }
+
+    /// Starts it again on the same data and any port, on a disk that may fail: whether it came up. If not, it has ended by
+    /// itself, or `is_over` has said so first, and it may still run.
+    pub fn try_resume(&mut self, mut is_over: impl FnMut() -> bool) -> bool {
+        self.address = any_port();
+        let process = self.process.insert(Process::start("service", &mut self.command()));
+        let comes_up = until("the service comes up or does not", || {
+            let ended = process.has_ended();
+            match process.stdout() {
+                said if said.contains("listening on ") => Some(true),
+                _ => (ended || is_over()).then_some(false),
+            }
+        });
+        if comes_up {
+            self.know_address();
+        }
+        comes_up
     }
 
     /// Starts it again on the same data and any port: for a test that does so often enough to lose its port to
