@@ -15,6 +15,11 @@ protoc:
 demo: build ## a service, a pin, slaves that wait, and a master that boots
 	$(CARGO) run --quiet --locked --package cernvm-cluster-tests --bin cluster-demo
 
+pictures: build ## docs/images anew: the pairing page in Chromium, with real agents
+	@tests/scripts/need chromium chromedriver=chromium-driver pngquant
+	$(CARGO) run --quiet --locked --package cernvm-cluster-tests --bin page-pictures -- docs/images
+	pngquant --force --ext .png --strip docs/images/page-*.png
+
 test: ## all tests; installs what they need when you are root, and names it when you are not
 	tests/scripts/test
 
@@ -63,4 +68,4 @@ capacity: protoc ## how far one service goes: a simulation of 10,000 and 100,000
 	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- \
 		--results docs/performance/results.json $(ARGS)
 
-.PHONY: help build protoc demo test races boot-full boot-times lint static packages reproduce install fuzz bench capacity
+.PHONY: help build protoc demo pictures test races boot-full boot-times lint static packages reproduce install fuzz bench capacity

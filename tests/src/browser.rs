@@ -12,7 +12,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::binaries;
 use crate::http::Request;
 use crate::process::Process;
 use crate::wait::until;
@@ -27,8 +26,9 @@ const CONTROL: &str = "\u{e009}";
 const STOPS: usize = 60;
 
 /// What keeps Chromium to itself.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "--headless",
+    "--hide-scrollbars",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -202,21 +202,24 @@ impl Browser {
         element.unwrap_or_else(|| panic!("there is no {selector}")).to_owned()
     }
 
-    /// Gives the page a screen of this width and height, in CSS pixels, as a phone has it.
+    /// Gives the page a screen of this width and height, in CSS pixels; a narrow one is a phone's.
     pub fn resize(&self, width: u32, height: u32) {
-        let screen = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": true});
+        let mobile = width < 500;
+        let scale = if mobile { 2 } else { 1 };
+        let screen = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile});
         self.devtools("Emulation.setDeviceMetricsOverride", &screen);
     }
 
     /// Prefers `dark` or `light`.
     pub fn prefer(&self, scheme: &str) {
-        self.emulate("", "prefers-color-scheme", scheme);
+        self.emulate("", &[("prefers-color-scheme", scheme)]);
     }
 
-    /// Shows the page as a medium does, `print` for one, to a person who prefers something.
-    pub fn emulate(&self, medium: &str, feature: &str, value: &str) {
-        let media = json!({"media": medium, "features": [{"name": feature, "value": value}]});
-        self.devtools("Emulation.setEmulatedMedia", &media);
+    /// Shows the page as a medium does, `print` for one, to a person who prefers what these media features say.
+    pub fn emulate(&self, medium: &str, preferred: &[(&str, &str)]) {
+        let features: Vec<_> =
+            preferred.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        self.devtools("Emulation.setEmulatedMedia", &json!({"media": medium, "features": features}));
     }
 
     /// What the console says, errors and refusals by the page's own policy among it.
@@ -227,24 +230,14 @@ impl Browser {
         entries.as_array().into_iter().flatten().map(text).collect()
     }
 
-    /// Keeps a picture of the page, for people to look at, and says where.
+    /// What the screen shows, as PNG.
     ///
     /// # Panics
-    /// When there is no room for it.
-    pub fn picture(&self, name: &str) -> PathBuf {
-        let height = self.script("return document.documentElement.scrollHeight");
-        let width = self.script("return document.documentElement.clientWidth");
-        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
-        let shot =
-            self.devtools("Page.captureScreenshot", &json!({"captureBeyondViewport": true, "clip": clip}));
-        let bytes =
-            STANDARD.decode(shot["data"].as_str().unwrap_or_default()).expect("a picture is in base64");
-        let dir = binaries::profile_dir().join("pictures");
-        let path = dir.join(format!("{name}.png"));
-        std::fs::create_dir_all(&dir)
-            .and_then(|()| std::fs::write(&path, bytes))
-            .expect("a picture can be kept");
-        path
+    /// When the browser gives none.
+    #[must_use]
+    pub fn screenshot(&self) -> Vec<u8> {
+        let shot = self.devtools("Page.captureScreenshot", &json!({"optimizeForSpeed": false}));
+        STANDARD.decode(shot["data"].as_str().unwrap_or_default()).expect("a picture is in base64")
     }
 
     fn devtools(&self, command: &str, parameters: &Value) -> Value {

@@ -2,7 +2,7 @@
 
 import { isSealed } from "./seal.js";
 import { now } from "./service.js";
-import { plural } from "./view.js";
+import { number, plural } from "./view.js";
 
 // How a slave is; the last is one whose report this browser cannot open.
 export const STATES = ["waiting", "joined", "ready", "failed", "sealed"];
@@ -129,11 +129,13 @@ export class Cluster {
   }
 }
 
+// Three are named; of more, two.
 function sentence({ names, state, detail }) {
   const [one, many] = DOES[state];
   if (names.length === 1) return `${names[0]} ${one}${state === "failed" && detail ? `: ${detail}` : ""}`;
-  const [first, second] = names.toSorted((name, other) => name.localeCompare(other, undefined, { numeric: true }));
-  return names.length === 2 ? `${first} and ${second} ${many}` : `${first}, ${second} and ${names.length - 2} more ${many}`;
+  const sorted = names.toSorted((name, other) => name.localeCompare(other, undefined, { numeric: true }));
+  const last = sorted.length > 3 ? `${sorted.splice(2).length} more` : sorted.pop();
+  return `${sorted.join(", ")} and ${last} ${many}`;
 }
 
 // As the agents take it: what is no address is a yes or a no.
@@ -155,6 +157,7 @@ export function headline(cluster) {
   if (cluster.over) {
     return line("bad", ENDS[cluster.over], "VMs that boot now do not find each other by it. Those that have joined keep what they have.");
   }
+  if (!cluster.expires) return line("wait", "Connecting…", "");
   const slaves = cluster.slaves();
   const { waiting, ready, failed, sealed } = countsOf(slaves);
   const known = slaves.length - sealed;
@@ -162,7 +165,7 @@ export function headline(cluster) {
   const master = cluster.master();
   if (master === "failed") return line("bad", "The master has failed", `${cluster.masterNode().report.detail} ${waits}`);
   if (failed) {
-    return line("bad", `Failed: ${failed.toLocaleString()} of ${known.toLocaleString()}`,
+    return line("bad", `Failed: ${number(failed)} of ${number(known)}`,
       "In a VM that has failed, cernvm-cluster-agent doctor says more.");
   }
   if (master === "none") {
@@ -176,8 +179,8 @@ export function headline(cluster) {
     return line("good", "The master is ready", sealed ? `${plural(sealed, "node has", "nodes have")} reported. The reports are sealed.`
       : "Slaves that come now join at once.");
   }
-  const title = `Ready: ${ready.toLocaleString()} of ${known.toLocaleString()}`;
-  return ready === known ? line("good", title, "The master is ready, and so is every slave that is known.")
+  const title = `Ready: ${number(ready)} of ${number(known)}`;
+  return ready === known ? line("good", title, "The master and all known slaves are ready.")
     : line("busy", title, "The master is ready. The other slaves boot.");
 }
 

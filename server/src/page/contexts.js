@@ -3,7 +3,7 @@
 
 import { isSecret, makeSecret } from "./seal.js";
 import { CONTEXTS, Problem, SERVICE_URL, ask } from "./service.js";
-import { $, copyButton, el, say } from "./view.js";
+import { $, copyButton, el, on, say } from "./view.js";
 
 // Stands in a text where the secret belongs; the service knows it by that.
 const MARKER = "###CLUSTER_SECRET###";
@@ -45,13 +45,12 @@ class Editor {
     const file = openLabel.firstElementChild;
     file.id = `${role}-file`;
     file.addEventListener("change", () => this.open(file.files[0]).then(() => { file.value = ""; }));
-    const on = (name, act) => this.area.addEventListener(name, act);
-    on("scroll", () => this.follow());
-    on("input", () => this.number([]));
-    on("change", () => this.take(this.area.value));
-    on("paste", (event) => this.paste(event));
-    on("dragover", (event) => event.preventDefault());
-    on("drop", (event) => {
+    on(role, "scroll", () => this.follow());
+    on(role, "input", () => this.number([]));
+    on(role, "change", () => this.take(this.area.value));
+    on(role, "paste", (event) => this.paste(event));
+    on(role, "dragover", (event) => event.preventDefault());
+    on(role, "drop", (event) => {
       if (!event.dataTransfer.files.length) return;
       event.preventDefault();
       this.open(event.dataTransfer.files[0]);
@@ -204,7 +203,7 @@ function withoutSecret(text) {
   return [...secrets].reduce((rest, one) => rest.replaceAll(one, MARKER), masked);
 }
 
-$("sealed").addEventListener("change", () => {
+on("sealed", "change", () => {
   setSecret($("sealed").checked ? makeSecret() : null);
   secretChanged(secret);
 });

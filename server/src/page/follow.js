@@ -100,12 +100,13 @@ export function follow(pin, { changed, link }) {
   return {
     cluster,
     value,
-    // Opens with another secret from now on.
+    // Opens with another secret from now on; says whether it opens the address, if there is one.
     async unlock(secret) {
       opener = await makeOpener(pin, secret);
       for (const key of cluster.keys.values()) delete key.opened;
       await openKeys();
       lookAtNodes(true);
+      return cluster.clear("master_ip") !== "";
     },
     close() {
       closed = true;

@@ -7,7 +7,7 @@ import { Picture } from "./cluster_pairing/picture.js";
 import { isSecret, makeSecret } from "./cluster_pairing/seal.js";
 import { CLUSTERS, Problem, SERVICE_URL, ask, pathOf } from "./cluster_pairing/service.js";
 import * as status from "./cluster_pairing/status.js";
-import { $, copyButton, say, show } from "./cluster_pairing/view.js";
+import { $, copyButton, on, say, show } from "./cluster_pairing/view.js";
 
 // Pin and secret outlive a reload in this tab and no longer; an address bar or a history is no place for them.
 const PIN = "pin";
@@ -107,7 +107,7 @@ async function openPin(text, secret = null) {
 // A link to a cluster has its pin behind the #, where browsers keep it to themselves; it is taken out of the address and the
 // history at once.
 function openLink() {
-  const linked = decodeURIComponent(location.hash.slice(1));
+  const linked = location.hash.slice(1);
   if (!linked) return false;
   history.replaceState(null, "", location.pathname + location.search);
   const isKnown = linked.trim().toLowerCase() === sessionStorage.getItem(PIN);
@@ -115,35 +115,35 @@ function openLink() {
   return true;
 }
 
-for (const id of ["create", "create-another"]) $(id).addEventListener("click", () => attempt(() => create()));
+for (const id of ["create", "create-another"]) on(id, "click", () => attempt(() => create()));
 
-$("follow").addEventListener("submit", (event) => {
+on("follow", "submit", (event) => {
   event.preventDefault();
   attempt(() => openPin($("known").value));
 });
 
-$("token-form").addEventListener("submit", (event) => {
+on("token-form", "submit", (event) => {
   event.preventDefault();
   attempt(() => create($("token").value.trim()));
 });
 
-$("unlock").addEventListener("submit", (event) => {
+on("unlock", "submit", (event) => {
   event.preventDefault();
-  const secret = $("secret").value.trim();
-  $("secret").setCustomValidity(isSecret(secret) ? "" : "A secret has 43 letters, digits, hyphens and underscores.");
-  if (!$("secret").reportValidity()) return;
-  $("secret").value = "";
-  remember(followed.cluster.pin, secret);
-  followed.unlock(secret);
-  contexts.setSecret(secret);
+  attempt(async () => {
+    const secret = $("secret").value.trim();
+    const isRight = isSecret(secret) && await followed.unlock(secret);
+    if (!isRight) throw new Problem("refused", "This secret does not open this cluster.", "Copy it again from one of its contexts.");
+    $("secret").value = "";
+    remember(followed.cluster.pin, secret);
+    contexts.setSecret(secret);
+  });
 });
-$("secret").addEventListener("input", () => $("secret").setCustomValidity(""));
 
-$("again").addEventListener("click", () => attempt(again));
-$("another").addEventListener("click", closeCluster);
-$("back").addEventListener("click", closeCluster);
-$("delete").addEventListener("click", () => $("confirm").showModal());
-$("confirm").addEventListener("close", () => {
+on("again", "click", () => attempt(again));
+on("another", "click", closeCluster);
+on("back", "click", closeCluster);
+on("delete", "click", () => $("confirm").showModal());
+on("confirm", "close", () => {
   if ($("confirm").returnValue === "delete") attempt(() => ask("DELETE", pathOf(followed.cluster.pin)));
   $("confirm").returnValue = "";
 });

@@ -1,7 +1,7 @@
 // The picture of a cluster: the master in the middle, the slaves around it. Its looks are in the style sheet.
 
 import { STATES, countsOf } from "./cluster.js";
-import { plural } from "./view.js";
+import { number, plural, set } from "./view.js";
 
 // The size of the drawing, in its own units, its middle, and how far from there slaves are at most.
 const [WIDTH, HEIGHT, X, Y, RX, RY] = [640, 350, 320, 175, 285, 155];
@@ -11,7 +11,7 @@ const [RING_X, RING_Y] = [RX * 0.85, RY * 0.76];
 // Of more than so many, only the numbers are drawn.
 const SINGLE = 1000;
 // The part of the plane that the master takes.
-const INNER = 0.15;
+const INNER = 0.17;
 const GOLDEN = Math.PI * (3 - Math.sqrt(5));
 const NAME = 14;
 
@@ -31,15 +31,13 @@ export class Picture {
     this.lines = this.make("g", {}, root);
     this.slaves = this.make("g", {}, root);
     this.master = this.make("g", {}, root);
-    this.make("rect", { x: X - 54, y: Y - 29, width: 108, height: 58, rx: 12 }, this.master);
+    this.make("rect", { x: X - 66, y: Y - 31, width: 132, height: 62, rx: 12 }, this.master);
     this.make("text", { x: X, y: Y - 3 }, this.master).textContent = "master";
     this.state = this.make("text", { x: X, y: Y + 16, class: "small" }, this.master);
   }
 
   make(name, attributes, parent) {
-    const element = document.createElementNS(this.root.namespaceURI, name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    return parent.appendChild(element);
+    return parent.appendChild(set(document.createElementNS(this.root.namespaceURI, name), attributes));
   }
 
   // `master` is a state of the master, `slaves` are as the cluster lists them.
@@ -88,10 +86,9 @@ export class Picture {
     drawn.shape.setAttribute("transform", `scale(${scale.toFixed(2)})`);
     if (total <= RING) {
       drawn.line ??= this.make("line", { x1: X, y1: Y }, this.lines);
-      drawn.line.setAttribute("x2", x);
-      drawn.line.setAttribute("y2", y);
+      set(drawn.line, { x2: x, y2: y });
       drawn.label ??= this.make("text", {}, drawn.node);
-      drawn.label.setAttribute("y", y < Y - 1 ? -scale - 9 : scale + 19);
+      drawn.label.setAttribute("y", y < Y - 1 ? -scale - 9 : scale + 21);
     } else {
       drawn.line?.remove();
       drawn.label?.remove();
@@ -115,7 +112,7 @@ function inPlane(at, total) {
 function groups(counts) {
   const most = Math.max(...Object.values(counts));
   return STATES.filter((state) => counts[state]).map((state) =>
-    ({ id: `all ${state}`, state, name: `${counts[state].toLocaleString()} ${state}`, size: 12 + 28 * Math.sqrt(counts[state] / most) }));
+    ({ id: `all ${state}`, state, name: `${number(counts[state])} ${state}`, size: 12 + 28 * Math.sqrt(counts[state] / most) }));
 }
 
 function short(name) {

@@ -4,7 +4,7 @@ import { STATES, countsOf, headline } from "./cluster.js";
 import { Picture } from "./picture.js";
 import { isSealed } from "./seal.js";
 import { now } from "./service.js";
-import { $, clock, el, say, show, span, write } from "./view.js";
+import { $, clock, el, number, on, say, show, span, write } from "./view.js";
 
 // Rows of a list that are drawn at most.
 const ROWS = 1000;
@@ -21,6 +21,7 @@ const LINKS = { live: "Live", reconnecting: "Reconnecting…", stale: "Stale" };
 const picture = new Picture($("picture"));
 let followed = null;
 let isDrawing = false;
+// When the events broke off.
 let heard = 0;
 // The values that were asked for, by name, and when the key was set then.
 let revealed = new Map();
@@ -30,13 +31,12 @@ export function open(following) {
   followed = following;
   revealed = new Map();
   $("nodes-box").open = false;
-  heard = now();
 }
 
 export function setLink(state) {
   $("link").hidden = !followed;
   $("link").className = `badge ${state}`;
-  if (state === "live") heard = now();
+  if (state === "reconnecting") heard = now();
   write($("link"), state === "stale" ? `${LINKS.stale}: as of ${clock(heard)}` : LINKS[state]);
   $("cluster").classList.toggle("stale", state === "stale");
 }
@@ -55,7 +55,6 @@ export function draw() {
 document.addEventListener("visibilitychange", draw);
 
 function drawNow(cluster) {
-  heard = now();
   const { tone, title, words } = headline(cluster);
   $("cluster").dataset.tone = tone;
   if ($("headline").textContent !== title) say(`${title}. ${words}`);
@@ -71,7 +70,7 @@ function drawNow(cluster) {
   drawKeys(cluster);
   drawNodes(cluster);
   show("facts", cluster.entries.length > 1);
-  show("unlock", cluster.isLocked() && !cluster.over);
+  show("unlock", cluster.isLocked() && !cluster.over && Boolean(crypto.subtle));
   show("over", Boolean(cluster.over));
   show("alive", !cluster.over);
   for (const id of ["delete", "contexts", "launch"]) show(id, !cluster.over);
@@ -81,7 +80,7 @@ function drawNow(cluster) {
 
 function drawCounts(counts) {
   const items = STATES.filter((state) => counts[state]).map((state) => ({ state, count: counts[state] }));
-  list($("counts"), items, ({ state, count }) => el("li", { class: state }, `${count.toLocaleString()} ${state}`));
+  list($("counts"), items, ({ state, count }) => el("li", { class: state }, `${number(count)} ${state}`));
 }
 
 function drawFailed(slaves) {
@@ -129,7 +128,7 @@ function revealButton(name, modified) {
 
 function drawNodes(cluster) {
   show("nodes-box", cluster.nodes.size > 0);
-  write($("nodes-count"), `Nodes (${cluster.nodes.size.toLocaleString()})`);
+  write($("nodes-count"), `Nodes (${number(cluster.nodes.size)})`);
   if (!$("nodes-box").open) return;
   const items = [...cluster.nodes.values()].map(({ id, reported, report }) => ({
     reported, name: report?.name || id.slice(0, 8), state: report?.state ?? "sealed", role: report?.role ?? "",
@@ -141,7 +140,7 @@ function drawNodes(cluster) {
     el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, role), el("td", { class: state }, state),
       el("td", {}, address), ageCell(reported), el("td", {}, detail)));
   show("more-nodes", items.length > ROWS);
-  write($("more-nodes"), `The first ${ROWS.toLocaleString()} are shown, those that have failed first.`);
+  write($("more-nodes"), `The first ${number(ROWS)} are shown, those that have failed first.`);
 }
 
 function ageCell(time) { return el("td", { "data-since": time, title: clock(time) }); }
@@ -174,5 +173,5 @@ function tick() {
   for (const cell of document.querySelectorAll("[data-since]")) write(cell, `${span(now() - Number(cell.dataset.since))} ago`);
 }
 
-$("nodes-box").addEventListener("toggle", draw);
+on("nodes-box", "toggle", draw);
 setInterval(tick, 1000);

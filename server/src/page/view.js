@@ -4,9 +4,13 @@ export const $ = (id) => document.getElementById(id);
 
 // An element with attributes and what is in it. Text is always text, never markup.
 export function el(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  const element = set(document.createElement(name), attributes);
   element.append(...children);
+  return element;
+}
+
+export function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 }
 
@@ -14,6 +18,8 @@ export function el(name, attributes = {}, ...children) {
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+export function on(id, name, act) { $(id).addEventListener(name, act); }
 
 export function show(id, visible) { $(id).hidden = !visible; }
 
@@ -30,14 +36,15 @@ export function clock(milliseconds) {
 // A span of milliseconds in its two largest units.
 export function span(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
-  const [days, hours, minutes] = [86400, 3600, 60].map((unit) => Math.floor(seconds / unit));
-  if (days) return `${days} d ${hours % 24} h`;
+  const [hours, minutes] = [3600, 60].map((unit) => Math.floor(seconds / unit));
+  if (hours >= 48) return `${Math.floor(hours / 24)} d ${hours % 24} h`;
   if (hours) return `${hours} h ${minutes % 60} min`;
-  if (minutes >= 10) return `${minutes} min`;
   return minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
 }
 
-export function plural(count, one, many) { return `${count.toLocaleString()} ${count === 1 ? one : many}`; }
+export function number(count) { return count.toLocaleString(); }
+
+export function plural(count, one, many) { return `${number(count)} ${count === 1 ? one : many}`; }
 
 export async function copy(text) {
   try {

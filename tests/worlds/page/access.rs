@@ -26,7 +26,7 @@ fn axe() -> String {
 /// Holds what the browser shows to all rules of axe-core.
 fn check(browser: &Browser, axe: &str, state: &str) {
     for scheme in ["light", "dark"] {
-        browser.prefer(scheme);
+        browser.emulate("", &[("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")]);
         browser.script(axe);
         let result = browser.script(
             "const { violations, passes } = await axe.run(document, { resultTypes: ['violations'] });
@@ -47,7 +47,6 @@ fn slave(name: &str, state: &str, detail: &str) -> Value {
 fn no_state_of_the_page_keeps_anyone_out() {
     let axe = axe();
     let browser = Browser::start();
-    browser.emulate("", "prefers-reduced-motion", "reduce");
     let mut service = Service::start();
     let api = service.api();
 

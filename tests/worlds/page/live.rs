@@ -154,6 +154,9 @@ fn a_sealed_cluster_that_was_made_elsewhere_opens_with_its_secret() {
     browser.wait_for("words", "2 nodes have reported. The reports are sealed.");
     browser.wait_for("unlock", "This cluster is sealed.");
     browser.tab_to("#secret");
+    browser.press(&format!("{}{ENTER}", SECRET.replace('n', "m")));
+    browser.wait_for("problem", "This secret does not open this cluster.");
+    browser.enter("secret");
     browser.press(&format!("{SECRET}{ENTER}"));
     browser.wait_for("headline", "Ready: 0 of 1");
     browser.wait_for("picture", MASTER);

@@ -42,7 +42,7 @@ fn paper_has_the_state_and_no_controls_or_secrets() {
     let service = Service::start();
     let browser = Browser::start();
     make_pin(&browser, &service);
-    browser.emulate("print", "prefers-color-scheme", "light");
+    browser.emulate("print", &[("prefers-color-scheme", "light")]);
     browser.wait_for("headline", "Waiting for the master");
     for id in ["contexts", "launch", "copy-pin", "another", "delete"] {
         assert_eq!(browser.text(id), "", "{id}");
@@ -60,9 +60,9 @@ fn nothing_moves_where_that_is_preferred() {
     wait_for_drawn(&browser, "ready", 1);
     let moves = "return document.getAnimations().length + [...document.querySelectorAll('*')]
         .filter((it) => getComputedStyle(it).transitionDuration !== '0s').length";
-    browser.emulate("", "prefers-reduced-motion", "no-preference");
+    browser.emulate("", &[("prefers-reduced-motion", "no-preference")]);
     until("something moves", || browser.script(moves).as_u64().filter(|count| *count > 0));
-    browser.emulate("", "prefers-reduced-motion", "reduce");
+    browser.emulate("", &[("prefers-reduced-motion", "reduce")]);
     until("nothing moves", || (browser.script(moves) == 0).then_some(()));
 }
 

@@ -17,9 +17,12 @@ use crate::http::refusal::Refusal;
 use crate::http::{clusters, is_cross_site};
 use crate::service::Service;
 
+const ANSWER: &str = include_str!("../../page/answer.html");
 const MADE: &str = include_str!("../../page/made.html");
 const REFUSED: &str = include_str!("../../page/refused.html");
 
+/// Where the answer takes what it is about.
+const CONTENT: &str = "{{content}}";
 /// Longest form, in bytes: a token, and some room.
 const MAX_BYTES: usize = 4 << 10;
 
@@ -38,7 +41,7 @@ pub(in crate::http) async fn create(
             (refusal.status(), filled(REFUSED, &[("problem", &refusal.to_string())]))
         }
     };
-    let mut response = protected(document.into(), DOCUMENT);
+    let mut response = protected(ANSWER.replace(CONTENT, &document).into(), DOCUMENT);
     *response.status_mut() = status;
     // It has a pin in it.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -110,6 +113,12 @@ fn filled(document: &str, values: &[(&str, &str)]) -> String {
 /// Text that is nothing but text in a document (HTML standard, section 13.1.2).
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Bytes of what the answers are made from.
+#[cfg(test)]
+pub(super) fn weight() -> usize {
+    [ANSWER, MADE, REFUSED].map(str::len).iter().sum()
 }
 
 #[cfg(test)]
