@@ -104,6 +104,18 @@ pub struct Cloud {
     /// A cloud of clouds.yaml; without, OS_CLOUD or the other OS_* variables name it.
     #[arg(long, value_name = "NAME")]
     pub os_cloud: Option<String>,
+    /// How long one call of the cloud may take.
+    #[command(flatten)]
+    pub limit: CloudLimit,
+}
+
+/// How long one call of a cloud may take.
+#[derive(Debug, Args)]
+pub struct CloudLimit {
+    /// Longest time for one call of the cloud, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(env = "CERNVM_LAUNCHER_CLOUD_TIMEOUT")]
+    pub cloud_timeout: Duration,
 }
 
 /// What to launch.
@@ -212,6 +224,9 @@ pub struct Serve {
     /// Trust the clouds' certificates that the authorities in this PEM file signed, and no others.
     #[arg(long, value_name = "FILE", env = "CERNVM_LAUNCHER_CLOUD_CA")]
     pub cloud_ca: Option<PathBuf>,
+    /// How long one call of a cloud may take.
+    #[command(flatten)]
+    pub limit: CloudLimit,
     /// Address of a billing service that requests may name, in the same form. Without, nothing is billed.
     #[arg(long, value_name = "URL", env = "CERNVM_LAUNCHER_MIDDLEWARE_URL", value_delimiter = ',')]
     pub middleware_url: Vec<AllowedUrl>,

@@ -64,5 +64,6 @@ pub(super) fn credentials(cloud: &Cloud) -> Result<Credentials, Error> {
 
 /// A login at the cloud that the environment names.
 pub(super) fn session(cloud: &Cloud) -> Result<Session, Error> {
-    Session::login(credentials(cloud)?).map_err(|error| Refused::Cloud(error).to_error())
+    Session::login(credentials(cloud)?, cloud.limit.cloud_timeout)
+        .map_err(|error| Refused::Cloud(error).to_error())
 }

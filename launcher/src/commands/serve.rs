@@ -38,6 +38,7 @@ pub fn serve(args: &Serve) -> Result<ExitCode, Error> {
         auth_urls,
         middleware_urls: args.middleware_url.clone(),
         trust: args.cloud_ca.as_deref().map_or(Ok(Trust::WebPki), environment::trust)?,
+        cloud_limit: args.limit.cloud_timeout,
         own: from_environment(&variable, None).ok(),
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
     };

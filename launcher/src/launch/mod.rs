@@ -19,3 +19,4 @@ pub use request::{Request, base_name};
 pub use steps::{Launcher, Money};
 
 pub(crate) use records::now;
+pub(crate) use steps::may_come;

@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use protocol::{Pin, Secret};
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,9 @@ pub struct Record {
     pub created: String,
     /// What it pairs with, if it does.
     pub paired: Option<Paired>,
+    /// Whether the launch was answered with an error although its stack may come: then that is to be deleted.
+    #[serde(default)]
+    pub abandoned: bool,
     /// How it looked when it was looked at last, as the view has it.
     #[serde(default)]
     pub last_view: Value,
@@ -113,6 +117,13 @@ impl Record {
         if self.log.len() > LOG_MAX {
             self.log.remove(1);
         }
+    }
+
+    /// Whether it was asked for longer ago than this.
+    #[must_use]
+    pub fn is_older_than(&self, age: Duration) -> bool {
+        let created = OffsetDateTime::parse(&self.created, &Rfc3339);
+        created.is_ok_and(|created| OffsetDateTime::now_utc() - created > age)
     }
 
     /// Whether a name means it: the cluster's, its stack's, or the stack's id.
@@ -244,6 +255,7 @@ mod tests {
             project_id: "p".into(),
             created: created.into(),
             paired: Some(Paired::new("http://pair".into(), &Pin::parse("abcdefghijkl").unwrap(), None)),
+            abandoned: false,
             last_view: Value::Null,
             log: Vec::new(),
         }

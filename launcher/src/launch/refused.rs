@@ -175,7 +175,7 @@ const AUTH_URL: &str = "auth_url is not the address of a cloud that this launche
 /// The exit status of a cloud's error.
 fn status_of(error: &CloudError) -> Status {
     match error.cause {
-        Cause::Unreachable | Cause::NotOffered => Status::Unreachable,
+        Cause::Unreachable | Cause::Broken | Cause::NotOffered => Status::Unreachable,
         Cause::NoAnswer => Status::TimedOut,
         Cause::Status(500..) => Status::Unreachable,
         Cause::Status(_) => Status::Refused,
@@ -219,6 +219,7 @@ fn of_cloud(error: &CloudError) -> Complaint {
         (service, Cause::Unreachable) => {
             Complaint::new(502, "ConnectFailure", format!("{service} cannot be reached"))
         }
+        (_, Cause::Broken) => Complaint::new(502, "ConnectFailure", detail),
         (_, Cause::NoAnswer) => Complaint::new(502, "ConnectTimeout", detail),
         (_, Cause::NotOffered) => Complaint::new(502, "EndpointNotFound", detail),
         (Service::Keystone, Cause::Address) => Complaint::new(400, BAD_REQUEST, detail).at("/cloud_env"),

@@ -173,6 +173,7 @@ impl Launcher {
             project_id: session.project_id().to_owned(),
             created: now(),
             paired: paired.cloned(),
+            abandoned: false,
             last_view: Value::Null,
             log: Vec::new(),
         };
@@ -225,8 +226,8 @@ impl Launcher {
 }
 
 /// Whether a stack may come although the launch failed.
-fn may_come(refused: &Refused) -> bool {
-    matches!(refused, Refused::Cloud(error) if error.cause == Cause::NoAnswer)
+pub(crate) fn may_come(refused: &Refused) -> bool {
+    matches!(refused, Refused::Cloud(error) if matches!(error.cause, Cause::NoAnswer | Cause::Broken))
 }
 
 fn stack(found: &ClusterType, request: &Request, filled: &Map<String, Value>) -> Result<Stack, Refused> {

@@ -48,6 +48,8 @@ pub enum Cause {
     Unreachable,
     /// There was no answer in time: what was asked for may still come to be.
     NoAnswer,
+    /// The connection ended before the answer was whole: what was asked for may have come to be.
+    Broken,
     /// It refuses with this status.
     Status(u16),
     /// The cloud's catalogue does not have it.
@@ -85,6 +87,7 @@ impl CloudError {
             FailureKind::Nonsense | FailureKind::TooLarge | FailureKind::NeedsTls => {
                 Self::new(service, Cause::Nonsense, failure.cause.clone())
             }
+            FailureKind::Broken => Self::new(service, Cause::Broken, failure.cause.clone()),
             _ => Self::new(service, Cause::Unreachable, failure.cause.clone()),
         }
     }
@@ -106,7 +109,7 @@ impl CloudError {
             (Service::Keystone, Cause::Status(401)) => {
                 "check user, password, project and their domains; Keystone does not say which of them is wrong"
             }
-            (Service::Keystone, Cause::Unreachable | Cause::NoAnswer) => {
+            (Service::Keystone, Cause::Unreachable | Cause::NoAnswer | Cause::Broken) => {
                 "check auth_url, and whether the cloud is up"
             }
             (Service::Keystone, Cause::Address) => "give auth_url as http:// or https:// with host and path",
@@ -130,6 +133,7 @@ impl fmt::Display for CloudError {
             Cause::Status(status) => write!(f, "{service} answers {status}: {said}"),
             Cause::Unreachable => write!(f, "{service} cannot be reached: {said}"),
             Cause::NoAnswer => write!(f, "{service} does not answer: {said}"),
+            Cause::Broken => write!(f, "{service} breaks off: {said}"),
             Cause::NotOffered => write!(f, "the cloud offers no {service}: {said}"),
             Cause::Nonsense => write!(f, "{service} answers what makes no sense: {said}"),
             Cause::Address => write!(f, "the address of {service} cannot be used: {said}"),

@@ -12,8 +12,6 @@ use super::credentials::Credentials;
 use super::error::{Cause, CloudError, Service};
 use super::keystone::{self, Token};
 
-/// Longest time for one call, as the original's client has it.
-const LIMIT: Duration = Duration::from_secs(30);
 /// A token is renewed so long before it ends.
 const BEFORE_END: Duration = Duration::from_secs(120);
 const USER_AGENT: &str = concat!("cernvm-cluster-launcher/", env!("CARGO_PKG_VERSION"));
@@ -55,19 +53,11 @@ impl Call<'_> {
 }
 
 impl Session {
-    /// Logs in.
+    /// Logs in. `limit` is the longest time for each call.
     ///
     /// # Errors
     /// Keystone cannot be reached, or refuses.
-    pub fn login(credentials: Credentials) -> Result<Self, CloudError> {
-        Self::login_within(credentials, LIMIT)
-    }
-
-    /// Logs in, with another limit for each call.
-    ///
-    /// # Errors
-    /// As [`Session::login`].
-    pub fn login_within(credentials: Credentials, limit: Duration) -> Result<Self, CloudError> {
+    pub fn login(credentials: Credentials, limit: Duration) -> Result<Self, CloudError> {
         let mut webs = Webs { known: HashMap::new(), limit };
         let token = log_in(&credentials, &mut webs)?;
         Ok(Self { credentials, token, webs })

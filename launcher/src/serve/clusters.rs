@@ -11,7 +11,7 @@ use super::allowed::is_allowed;
 use super::answers::{self, Answer};
 use super::shape::{self, Body};
 use super::{Service, followed};
-use crate::launch::{Billing, Complaint, Record, RecordsError, Refused, Removal, remove};
+use crate::launch::{Billing, Complaint, Record, RecordsError, Refused, Removal, may_come, remove};
 use crate::openstack::Session;
 use crate::token;
 use crate::view::{View, row};
@@ -84,10 +84,34 @@ fn make(service: &Arc<Service>, body: Body) -> Result<Record, Refused> {
     if !is_allowed(&config.auth_urls, &versioned) {
         return Err(Refused::AuthUrl);
     }
-    let mut session = Session::login(body.cloud.credentials(config.trust.clone())).map_err(Refused::Cloud)?;
-    let record = config.launcher.launch(&found, &body.request, &mut session, billing.as_mut())?;
-    followed::follow(service, record.clone(), Some(session));
-    Ok(record)
+    let mut session = Session::login(body.cloud.credentials(config.trust.clone()), config.cloud_limit)
+        .map_err(Refused::Cloud)?;
+    match config.launcher.launch(&found, &body.request, &mut session, billing.as_mut()) {
+        Ok(record) => {
+            followed::follow(service, record.clone(), Some(session));
+            Ok(record)
+        }
+        Err(refused) => {
+            if may_come(&refused) {
+                abandon(service, &body.request.name, session);
+            }
+            Err(refused)
+        }
+    }
+}
+
+/// The caller is told that there is no cluster: should its stack come all the same, it is deleted.
+fn abandon(service: &Arc<Service>, name: &str, session: Session) {
+    let records = &service.config.launcher.records;
+    let Ok(Some(mut record)) = records.find(name) else { return };
+    if record.stack_id.is_some() {
+        return;
+    }
+    record.abandoned = true;
+    match records.save(&record) {
+        Ok(()) => followed::follow(service, record, Some(session)),
+        Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
+    }
 }
 
 /// The account at the billing service, where the operator has named one.
@@ -111,8 +135,8 @@ pub(super) fn list(service: &Service, authorization: Option<&str>) -> Answer {
     }
     match service.config.launcher.records.all() {
         Ok(records) => {
-            let rows: Vec<Value> =
-                records.iter().map(|record| row(record, &service.followed.view(record))).collect();
+            let shown = records.iter().filter(|record| !record.abandoned);
+            let rows: Vec<Value> = shown.map(|record| row(record, &service.followed.view(record))).collect();
             answers::json(StatusCode::OK, &Value::Array(rows))
         }
         Err(error) => answers::errors(&[unreadable(&error)]),
@@ -133,14 +157,15 @@ pub(super) fn delete(service: &Service, authorization: Option<&str>, id: &str) -
         Ok(record) => record,
         Err(complaint) => return answers::errors(&[complaint]),
     };
-    let Some(mut session) = followed::session(service, &record) else {
-        let detail = "The launcher has no credentials for the project of this cluster any more; delete its stack in \
-                      the cloud.";
-        return answers::refuse(409, "Conflict", detail);
-    };
-    let session = session.as_mut();
-    match session.map(|session| remove(&service.config.launcher, session, &record, DELETE_LIMIT)) {
-        None => answers::refuse(409, "Conflict", "The launcher has no credentials for the project."),
+    let removed = followed::with_session(service, &record, |session| {
+        remove(&service.config.launcher, session, &record, DELETE_LIMIT)
+    });
+    match removed {
+        None => {
+            let detail = "The launcher has no credentials for the project of this cluster any more; delete its stack \
+                          in the cloud.";
+            answers::refuse(409, "Conflict", detail)
+        }
         Some(Ok(Removal::Gone)) => {
             service.followed.forget(&record);
             answers::empty(StatusCode::NO_CONTENT)

@@ -11,12 +11,16 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 use super::Service;
-use crate::launch::Record;
+use crate::launch::{Record, Removal, remove};
 use crate::openstack::Session;
 use crate::view::{ClusterState, View, look};
 
 /// Time between two looks at a cluster.
 const PAUSE: Duration = Duration::from_secs(3);
+/// How long a stack may come after Heat gave no answer: Heat's API waits a minute for its engine.
+const MAY_COME: Duration = Duration::from_secs(300);
+/// How long one try to delete such a stack may take; there are more.
+const REAP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is followed, by the names of the stacks.
 #[derive(Default)]
@@ -25,7 +29,7 @@ pub(super) struct Followed(Mutex<HashMap<String, Arc<Entry>>>);
 /// A cluster.
 #[derive(Default)]
 pub(super) struct Entry {
-    /// A lock of its own: a look may take a minute, and what was seen last can be shown meanwhile.
+    /// Held during a look, which may take a minute; what was seen last can be shown meanwhile.
     session: Mutex<Option<Session>>,
     view: Mutex<View>,
 }
@@ -58,29 +62,18 @@ impl Followed {
     }
 }
 
-/// The session for a cluster, held until it is dropped; `None` when there is none.
-pub(super) fn session(service: &Service, record: &Record) -> Option<OwnedSession> {
+/// Does something with the session of a cluster, when the look that is under way has ended; `None` without a session.
+pub(super) fn with_session<T>(
+    service: &Service,
+    record: &Record,
+    act: impl FnOnce(&mut Session) -> T,
+) -> Option<T> {
     let entry = service.followed.entry(&record.stack_name)?;
-    let taken = lock(&entry.session).take()?;
-    Some(OwnedSession { entry, session: Some(taken) })
-}
-
-/// A session that goes back to its cluster at the end.
-pub(super) struct OwnedSession {
-    entry: Arc<Entry>,
-    session: Option<Session>,
-}
-
-impl OwnedSession {
-    pub(super) fn as_mut(&mut self) -> Option<&mut Session> {
-        self.session.as_mut()
+    let mut session = lock(&entry.session);
+    if session.is_none() {
+        *session = own(service, record);
     }
-}
-
-impl Drop for OwnedSession {
-    fn drop(&mut self) {
-        *lock(&self.entry.session) = self.session.take();
-    }
+    session.as_mut().map(act)
 }
 
 /// Follows the clusters that earlier runs have launched.
@@ -114,15 +107,18 @@ fn look_again(service: &Service, stack_name: &str) -> bool {
     let Some(entry) = service.followed.entry(stack_name) else { return false };
     let launcher = &service.config.launcher;
     let Ok(Some(mut record)) = launcher.records.find(stack_name) else {
-        service.followed.0.lock().unwrap_or_else(PoisonError::into_inner).remove(stack_name);
+        lock(&service.followed.0).remove(stack_name);
         return false;
     };
     let before = lock(&entry.view).clone();
-    let mut session = lock(&entry.session).take().or_else(|| own(service, &record));
-    let view = look(launcher, session.as_mut(), &mut record, &before, None);
-    if session.is_some() {
-        *lock(&entry.session) = session;
-    }
+    let had_id = record.stack_id.is_some();
+    let view = {
+        let mut session = lock(&entry.session);
+        if session.is_none() {
+            *session = own(service, &record);
+        }
+        look(launcher, session.as_mut(), &mut record, &before, None)
+    };
     let changed = (view.state, &view.detail) != (before.state, &before.detail);
     if changed {
         record.note(format!("{}: {}", view.state.as_str(), view.detail));
@@ -131,11 +127,14 @@ fn look_again(service: &Service, stack_name: &str) -> bool {
     *lock(&entry.view) = view.clone();
     // A cluster that was deleted meanwhile has no record any more, and must not get one again.
     let is_there = matches!(launcher.records.find(stack_name), Ok(Some(_)));
-    if changed && is_there {
+    if (changed || had_id != record.stack_id.is_some()) && is_there {
         record.last_view = serde_json::to_value(&view).unwrap_or_default();
         if let Err(error) = launcher.records.save(&record) {
             log::error!("{error}\n  next: {}", error.next_step());
         }
+    }
+    if record.abandoned {
+        return !reap(service, &record, &entry);
     }
     if view.state == ClusterState::Gone {
         if let Some(paired) = &record.paired {
@@ -146,10 +145,34 @@ fn look_again(service: &Service, stack_name: &str) -> bool {
     is_there
 }
 
+/// Removes what came of a launch that was answered with an error. `true` when nothing of it is left, and nothing is waited
+/// for any more.
+fn reap(service: &Service, record: &Record, entry: &Entry) -> bool {
+    let has_come = record.stack_id.is_some();
+    if !has_come && !record.is_older_than(MAY_COME) {
+        return false;
+    }
+    let removed = lock(&entry.session)
+        .as_mut()
+        .map(|session| remove(&service.config.launcher, session, record, REAP_LIMIT));
+    match removed {
+        Some(Ok(Removal::Gone)) => {
+            log::info!("nothing is left of the launch {}", record.stack_name);
+            service.followed.forget(record);
+            true
+        }
+        Some(Err(refused)) => {
+            log::warn!("{} stays for now: {}", record.stack_name, refused.to_error());
+            false
+        }
+        _ => false,
+    }
+}
+
 /// A session with the launcher's own credentials, if they are for the project of a cluster.
 fn own(service: &Service, record: &Record) -> Option<Session> {
     let credentials = service.config.own.clone()?;
-    let session = Session::login(credentials).ok()?;
+    let session = Session::login(credentials, service.config.cloud_limit).ok()?;
     (session.project_id() == record.project_id).then_some(session)
 }
 

@@ -63,6 +63,8 @@ pub struct Config {
     pub middleware_urls: Vec<AllowedUrl>,
     /// Which certificates of clouds are believed.
     pub trust: Trust,
+    /// Longest time for one call of a cloud.
+    pub cloud_limit: Duration,
     /// Credentials of the launcher's own, with which it looks at clusters after a restart.
     pub own: Option<Credentials>,
     /// The certificate with its key, both in PEM.

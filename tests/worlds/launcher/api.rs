@@ -9,7 +9,7 @@ use worlds::process::Process;
 use worlds::service::Service;
 use worlds::wait::until;
 
-use crate::cloud::{Cloud, Manners};
+use crate::cloud::{Cloud, Create, Manners};
 use crate::cluster::{boot, filled, nothing_is_left, stack};
 use crate::home::{Home, JWT_SECRET, PASSWORD};
 
@@ -21,7 +21,12 @@ struct Api {
 
 impl Api {
     fn start(home: &Home, cloud: &Cloud, pairing: &str) -> Self {
-        let args = ["serve", "--listen", "127.0.0.1:0", "--pairing-url", pairing];
+        Self::with(home, cloud, pairing, &[])
+    }
+
+    fn with(home: &Home, cloud: &Cloud, pairing: &str, more: &[&str]) -> Self {
+        let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--pairing-url", pairing];
+        args.extend(more);
         let mut process = home.start(cloud, &args);
         let url = process.line_after("listening on http://");
         Self { process, address: url.parse().expect("it is an address") }
@@ -148,5 +153,19 @@ fn all_faults_come_at_once_each_with_its_pointer_and_nothing_is_made() {
         (400, &json!("/cluster/parameters/master-flavour"))
     );
     assert_eq!((cloud.created(), home.records().len()), (0, 0));
+    api.stop();
+}
+
+#[test]
+fn a_stack_that_comes_after_the_caller_was_told_of_none_is_deleted() {
+    let manners = Manners { create: Some(Create::Silent), ..Manners::default() };
+    let (service, cloud, home) = (Service::start(), Cloud::start(manners), Home::new());
+    let mut api = Api::with(&home, &cloud, &service.url(), &["--cloud-timeout", "1"]);
+    let answer = api.ask("POST", "/clusters/", Some(&request(&cloud)));
+    assert_eq!((answer.status, &answer.json()["errors"][0]["title"]), (502, &json!("ConnectTimeout")));
+    let pin = filled(&stack(&cloud), "pairing-pin");
+    until("the stack is gone", || cloud.stacks().is_empty().then_some(()));
+    until("its record is gone", || home.records().is_empty().then_some(()));
+    nothing_is_left(&cloud, &home, &service, &pin);
     api.stop();
 }

@@ -112,10 +112,9 @@ fn a_stack_that_came_without_an_answer_is_found_by_its_name() {
     );
     let url = service.url();
     let command = launch("lab", &url, &[]);
-    let mut running = home.start(&cloud, &command);
+    let done = home.run_with(&cloud, &command, &[("CERNVM_LAUNCHER_CLOUD_TIMEOUT", "1")]);
+    done.expect(75, "Heat does not answer: there was no whole answer in time");
     let made = stack(&cloud);
-    // Killed while Heat does not answer: the launcher does not know whether there is a stack.
-    running.kill();
     cloud.behave(|manners| manners.create = None);
     let running = home.start(&cloud, &command);
     boot(&made);

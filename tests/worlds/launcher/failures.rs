@@ -15,6 +15,7 @@ fn what_is_wrong_beforehand_costs_nothing() {
     let cloud = Cloud::start(Manners::default());
     let poor = Cloud::start(Manners { instances: 2, ..Manners::default() });
     let down = Cloud::start(Manners { heat: Some(Reply::status(503)), ..Manners::default() });
+    let slow = Cloud::start(Manners { heat: Some(Reply::Hang), ..Manners::default() });
     let closed = "http://127.0.0.1:1/v3";
     let (refuses, unreachable) = (77, 69);
     type Case<'a> = (&'a Cloud, &'a [(&'a str, &'a str)], &'a [&'a str], i32, &'a str);
@@ -35,6 +36,13 @@ fn what_is_wrong_beforehand_costs_nothing() {
         (&cloud, &[], &["--set", "worker-count=200"], 65, "worker-count: 1 to 100 workers"),
         (&cloud, &[], &["--set", "worker-count="], 65, "worker-count: "),
         (&down, &[], &[], unreachable, "Heat answers 503: Service Unavailable"),
+        (
+            &slow,
+            &[],
+            &["--cloud-timeout", "1"],
+            75,
+            "Heat does not answer: there was no whole answer in time",
+        ),
     ];
     for (cloud, variables, more, status, words) in cases {
         let pairing = MockServer::start(|_, _| Reply::status(500));
