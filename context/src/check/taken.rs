@@ -1,8 +1,9 @@
 //! What cloud-init does not do with user-data that it has taken, as far as its own files tell: for the boot, in the words
 //! of the check before it.
 
+use super::part::addresses;
 use super::read_later::is_read_later;
-use super::{Finding, Report, addresses, check_parts};
+use super::{Finding, Report, check_parts};
 use crate::document::{Document, PartKind, Reading};
 use crate::settings::Settings;
 
