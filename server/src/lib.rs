@@ -44,6 +44,7 @@ mod origin;
 mod process;
 mod progress;
 mod rate_limits;
+pub mod return_times;
 mod secret;
 mod server;
 mod service;

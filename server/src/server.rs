@@ -28,6 +28,7 @@ use crate::listen;
 use crate::metrics::Metrics;
 use crate::origin::Proxies;
 use crate::rate_limits::RateLimits;
+use crate::return_times::ReturnTimes;
 use crate::service::Service;
 use crate::slave_contexts::{Observers, SlaveContexts};
 use crate::store::{FILE_NAME, Limits, Store};
@@ -132,6 +133,7 @@ impl Server {
             contexts_turn: Arc::default(),
             page,
             metrics: Metrics::default(),
+            return_times: ReturnTimes::here(certificate.is_some()),
             journal: etcd.as_ref().map(|etcd| etcd.counters.clone()).unwrap_or_default(),
         });
         // After the store: the keys of another service that runs on this directory stay as they are.

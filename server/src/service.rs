@@ -9,11 +9,13 @@ use tokio::time::timeout;
 use crate::budget::MemoryBudget;
 use crate::connections::Connections;
 use crate::held_requests::HeldRequests;
+use crate::http::RetryAfter;
 use crate::http::contexts::Announced;
 use crate::http::page::Page;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::rate_limits::RateLimits;
+use crate::return_times::ReturnTimes;
 use crate::slave_contexts::SlaveContexts;
 use crate::store::Store;
 use crate::token::CreateToken;
@@ -49,6 +51,8 @@ pub(crate) struct Service {
     pub(crate) contexts_turn: Arc<tokio::sync::Mutex<()>>,
     /// The page for browsers.
     pub(crate) page: Page,
+    /// How fast those may come back who are sent away.
+    pub(crate) return_times: ReturnTimes,
     /// What a journal in etcd counts; nothing without one.
     pub(crate) journal: Arc<pairing_etcd::Counters>,
 }
@@ -71,7 +75,19 @@ impl Service {
             announced: Announced::default(),
             contexts_turn: Arc::default(),
             page: Page::default(),
+            return_times: ReturnTimes::new(false, 1),
             journal: Arc::default(),
+        }
+    }
+
+    /// The seconds that `Retry-After` says.
+    pub(crate) fn seconds_until(&self, retry: RetryAfter) -> u64 {
+        let spread =
+            |least, clients| self.return_times.retry_after(least, clients, &mut fastrand::Rng::new());
+        match retry {
+            RetryAfter::Exactly(seconds) => seconds,
+            RetryAfter::SentAway(least) => spread(least, self.hub.sent_away()),
+            RetryAfter::NoRoom(least) => spread(least, self.hub.waiters()),
         }
     }
 

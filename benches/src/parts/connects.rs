@@ -1,5 +1,5 @@
 //! A new connection for each GET, as when thousands of VMs begin at once: what it costs the service to take a client in,
-//! and what a full TLS handshake costs. No session is resumed; after a restart or among thousands none would be.
+//! what a full TLS handshake costs, and what one costs that resumes a session, as those do that come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,17 @@ use crate::peers::{Build, http, ours};
 use crate::tls::Certificate;
 
 pub(super) fn run(run: &mut Run) -> Result<()> {
-    run.interleave(names::CONNECTS, &["http", "https"], |bench, plan, scheme| {
+    run.interleave(names::CONNECTS, &["http", "https", "https, resumed"], |bench, plan, scheme| {
         let certificate = match *scheme {
-            "https" => Some(Certificate::make(bench.scratch.path())?),
+            "https" | "https, resumed" => Some(Certificate::make(bench.scratch.path())?),
             _ => None,
         };
         let server = ours::start(bench, Build::Host, certificate.as_ref())?;
-        let target = Target { tls: server.target.tls.as_deref().map(without_sessions), ..server.target };
+        let tls = match *scheme {
+            "https, resumed" => server.target.tls,
+            _ => server.target.tls.as_deref().map(without_sessions),
+        };
+        let target = Target { tls, ..server.target };
         let count = if plan.quick { 200 } else { 10_000 };
         server.process.settle()?;
         let before = server.process.cpu()?;

@@ -41,6 +41,8 @@ struct State {
     pins: HashMap<Pin, Watched>,
     /// All waiters and subscriptions.
     waiters: usize,
+    /// How many there were when all of them were sent away last.
+    sent_away: usize,
     next_id: u64,
     closed: bool,
 }
@@ -124,7 +126,7 @@ impl Hub {
     pub fn close(&self) {
         let mut state = self.state();
         state.closed = true;
-        state.waiters = 0;
+        state.send_away();
         for (_, watched) in state.pins.drain() {
             self.wake(watched.into_waiters(), &Wake::ShuttingDown);
         }
@@ -134,7 +136,7 @@ impl Hub {
     /// turn to another server. Others are admitted.
     pub fn interrupt(&self) {
         let mut state = self.state();
-        state.waiters = 0;
+        state.send_away();
         for (_, watched) in state.pins.drain() {
             self.wake(watched.into_waiters(), &Wake::Unreachable);
         }
@@ -150,6 +152,12 @@ impl Hub {
     #[must_use]
     pub fn waiters(&self) -> usize {
         self.state().waiters
+    }
+
+    /// How many there were when [`Hub::close`] or [`Hub::interrupt`] sent them away last.
+    #[must_use]
+    pub fn sent_away(&self) -> usize {
+        self.state().sent_away
     }
 
     /// How many waiters were woken by a change so far.
@@ -209,6 +217,14 @@ impl State {
     fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// All of them are about to go.
+    fn send_away(&mut self) {
+        // A second call finds none.
+        if self.waiters > 0 {
+            self.sent_away = std::mem::take(&mut self.waiters);
+        }
     }
 
     /// Takes out all that wait for a key.

@@ -21,6 +21,7 @@ use super::nodes::Nodes;
 use super::pieces;
 use super::refusal::Refusal;
 use super::wait;
+use crate::service::Service;
 
 /// What a request that went well has to tell.
 pub(super) enum Reply {
@@ -109,6 +110,7 @@ pub(super) fn render(
     outcome: Result<Reply, Refusal>,
     format: Format,
     headers: &Headers,
+    service: &Service,
 ) -> Response<AnswerBody> {
     let (mut length, mut last_modified, mut etag) = (None, None, None);
     let (status, body, refusal) = match outcome {
@@ -144,7 +146,7 @@ pub(super) fn render(
     }
     set_validators(response.headers_mut(), last_modified, etag);
     if let Some(refusal) = refusal {
-        explain(&refusal, response.headers_mut());
+        explain(&refusal, service, response.headers_mut());
     }
     response
 }
@@ -169,8 +171,8 @@ fn set_validators(headers: &mut HeaderMap, last_modified: Option<HeaderValue>, e
 }
 
 /// Adds what a client should know of a refusal besides its words.
-pub(super) fn explain(refusal: &Refusal, headers: &mut HeaderMap) {
-    if let Some(seconds) = refusal.retry_after() {
+pub(super) fn explain(refusal: &Refusal, service: &Service, headers: &mut HeaderMap) {
+    if let Some(seconds) = refusal.retry_after().map(|retry| service.seconds_until(retry)) {
         headers.insert(RETRY_AFTER, seconds.into());
     }
     match refusal {
@@ -199,12 +201,12 @@ fn http_date(seconds: u64) -> Option<HeaderValue> {
 }
 
 /// A refusal that comes before the path is looked at.
-pub(super) fn refuse(refusal: &Refusal) -> Response<AnswerBody> {
+pub(super) fn refuse(refusal: &Refusal, service: &Service) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::from(refusal.to_json()));
     *response.status_mut() = refusal.status();
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    explain(refusal, response.headers_mut());
+    explain(refusal, service, response.headers_mut());
     response
 }
 

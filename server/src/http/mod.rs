@@ -38,7 +38,7 @@ use protocol::Pin;
 
 pub(crate) use answer_body::{AnswerBody, Cut};
 pub(crate) use body::RequestBody;
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{Refusal, RetryAfter};
 pub(crate) use routes::normalize;
 
 use crate::metrics::RouteLabel;
@@ -114,7 +114,7 @@ pub(crate) fn answer(
         if let Err(refusal) = &outcome {
             service.metrics.refused(refusal.cause());
         }
-        let mut answer = answers::render(outcome, format, headers);
+        let mut answer = answers::render(outcome, format, headers, service);
         if let Some(wait) = wait {
             answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
         }
@@ -163,7 +163,7 @@ type Waiting<'a> = Pinned<Box<dyn Future<Output = Result<Reply, Refusal>> + Send
 /// The answer to a request that is refused before it is looked at.
 pub(crate) fn refuse(service: &Service, refusal: &Refusal) -> Response<AnswerBody> {
     service.metrics.refused(refusal.cause());
-    answers::refuse(refusal)
+    answers::refuse(refusal, service)
 }
 
 /// Whether a request has the one `Host` that RFC 9112 section 3.2 wants; HTTP/1.0 knows none.

@@ -86,6 +86,17 @@ pub(crate) enum Refusal {
     StoreFailed,
 }
 
+/// When it is worth asking again, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryAfter {
+    /// After so many.
+    Exactly(u64),
+    /// All who waited were sent away at one time: after so many at least, and not all at one time.
+    SentAway(u64),
+    /// Those who wait now have taken the room: the same.
+    NoRoom(u64),
+}
+
 /// The body of an error that concerns one thing as a whole.
 #[derive(Serialize)]
 struct Detail {
@@ -175,18 +186,20 @@ impl Refusal {
         }
     }
 
-    /// Seconds after which it is worth asking again, where that is known. Agents add their own jitter.
-    pub(super) fn retry_after(&self) -> Option<u64> {
+    /// When it is worth asking again, where that is known. Agents add their own jitter.
+    pub(super) fn retry_after(&self) -> Option<RetryAfter> {
         match self {
             // A restart takes about that long.
-            Self::ShuttingDown | Self::Unreachable => Some(1),
+            Self::ShuttingDown | Self::Unreachable => Some(RetryAfter::SentAway(1)),
             // Waits end after 50 seconds at most, so room comes up all the time.
-            Self::TooManyWaiters | Self::TooManyConnections | Self::OutOfMemory => Some(10),
+            Self::TooManyWaiters | Self::TooManyConnections | Self::OutOfMemory => {
+                Some(RetryAfter::NoRoom(10))
+            }
             Self::TooManyCreations(seconds) | Self::TooManyTokens(seconds) | Self::TooBusy(seconds) => {
-                Some(*seconds)
+                Some(RetryAfter::Exactly(*seconds))
             }
             // Room comes up when an admin acts or pins expire.
-            Self::TooManyPins | Self::NoSpace => Some(60),
+            Self::TooManyPins | Self::NoSpace => Some(RetryAfter::Exactly(60)),
             _ => None,
         }
     }

@@ -166,10 +166,12 @@ mod tests {
     use std::future::Future;
     use std::pin::pin;
 
+    use futures_util::future::join_all;
     use tokio::task::yield_now;
 
     use super::*;
     use crate::clock::Timestamp;
+    use crate::return_times::ReturnTimes;
     use crate::store::{Limits, Update};
     use crate::testing::{Harness, TestAnswer};
 
@@ -286,6 +288,25 @@ mod tests {
             let (created, modified) = (Timestamp(0), Timestamp(modified));
             assert_eq!(etag(&Key { name, value, created, modified }).unwrap(), expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sends_many_waiters_away_for_several_times() {
+        let mut world = Harness::new().await;
+        Arc::get_mut(&mut world.service).unwrap().return_times = ReturnTimes::slow();
+        let path = world.key("master_ip");
+        let mut asked = pin!(join_all((0..64).map(|_| world.ask("GET", &path, WAIT, ""))));
+        tokio::select! {
+            biased;
+            _ = asked.as_mut() => panic!("answered before anything happened"),
+            () = yield_now() => {}
+        }
+        world.service.hub.close();
+        let mut seconds: Vec<u64> =
+            asked.await.iter().map(|asked| asked.header("retry-after").parse().unwrap()).collect();
+        seconds.sort_unstable();
+        // 64 that come back one a second, each after up to twice as long as it is told: half of that time, 30 s at most.
+        assert!(seconds[0] >= 1 && seconds[63] <= 30 && seconds[0] < seconds[63], "{seconds:?}");
     }
 
     #[tokio::test(start_paused = true)]

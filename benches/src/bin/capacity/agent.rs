@@ -66,7 +66,7 @@ pub(crate) enum Reply {
     /// 404 at the end of a wait.
     Waited,
     /// 503 with `Retry-After` in seconds.
-    Busy(u8),
+    Busy(u64),
     /// The connection was refused or broke.
     Broken,
     /// A time limit of the VM passed.

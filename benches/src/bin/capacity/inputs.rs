@@ -31,6 +31,8 @@ pub(crate) struct Inputs {
     pub(crate) accept: Figure,
     /// CPU of a full TLS handshake, µs.
     pub(crate) handshake: Figure,
+    /// CPU of a TLS handshake that resumes a session, in percent of a full one.
+    pub(crate) resumption: Figure,
     /// Durable writes a second, one client that writes all the time.
     pub(crate) writes_alone: Figure,
     /// The same with 64 clients.
@@ -60,10 +62,10 @@ pub(crate) const MAX_REJECTIONS: usize = 64;
 pub(crate) const APOLOGY: Micros = 2 * ROUND_TRIP;
 /// The service's `HANDSHAKE_SECONDS` (server/src/connections.rs).
 pub(crate) const HANDSHAKE: Micros = 15 * SECOND;
-/// `Retry-After` where there is no room (server/src/http/refusal.rs).
-pub(crate) const RETRY_AFTER_FULL: u8 = 10;
-/// `Retry-After` of a shutdown (server/src/http/refusal.rs).
-pub(crate) const RETRY_AFTER_SHUTDOWN: u8 = 1;
+/// The least `Retry-After` where there is no room (server/src/http/refusal.rs).
+pub(crate) const RETRY_AFTER_FULL: u64 = 10;
+/// The least `Retry-After` of a shutdown (server/src/http/refusal.rs).
+pub(crate) const RETRY_AFTER_SHUTDOWN: u64 = 1;
 /// The service's `BATCH` (server/core/src/store/journal.rs): writes of one commit.
 pub(crate) const BATCH: usize = 1024;
 
@@ -84,6 +86,11 @@ impl Default for Inputs {
             wake: figure("CPU of a woken waiter, µs", 12.0, "make bench, waiters"),
             accept: figure("CPU of a connection, µs", 62.0, "make bench, connects"),
             handshake: figure("CPU of a full TLS handshake, µs", 289.0, "make bench, connects"),
+            resumption: figure(
+                "CPU of a resumed TLS handshake, % of a full one",
+                79.0,
+                "make bench, connects",
+            ),
             writes_alone: figure("durable writes/s, one client", 4000.0, "make bench, writes"),
             writes_grouped: figure("durable writes/s, 64 clients", 60_000.0, "make bench, writes"),
             waiter: figure("memory a waiter, KB", 12.2, "make bench, waiters"),
@@ -155,15 +162,30 @@ impl Inputs {
         let plain = median(connects, "http", cpu);
         let both = plain.zip(median(connects, "https", cpu));
         set(&mut inputs.handshake, both.map(|(plain, tls)| tls - plain));
+        let resumed = both.zip(median(connects, "https, resumed", cpu));
+        set(
+            &mut inputs.resumption,
+            resumed.map(|((plain, tls), resumed)| 100.0 * (resumed - plain) / (tls - plain)),
+        );
         let get = inputs.get.value;
         set(&mut inputs.accept, plain.map(|plain| plain - get));
         Ok(inputs)
     }
 
     /// In the order of the report.
-    pub(crate) fn all(&self) -> [&Figure; 8] {
-        let Self { get, wake, accept, handshake, writes_alone, writes_grouped, waiter, waiter_tls } = self;
-        [get, wake, accept, handshake, writes_alone, writes_grouped, waiter, waiter_tls]
+    pub(crate) fn all(&self) -> [&Figure; 9] {
+        let Self {
+            get,
+            wake,
+            accept,
+            handshake,
+            resumption,
+            writes_alone,
+            writes_grouped,
+            waiter,
+            waiter_tls,
+        } = self;
+        [get, wake, accept, handshake, resumption, writes_alone, writes_grouped, waiter, waiter_tls]
     }
 
     /// How long a commit of so many writes takes: a fixed part and one for each write, so that one client and 64 come
@@ -173,6 +195,14 @@ impl Inputs {
         let group = GROUP * 1e6 / self.writes_grouped.value;
         let each = ((group - alone) / (GROUP - 1.0)).max(0.0);
         whole(alone + each * (writes as f64 - 1.0))
+    }
+}
+
+impl Inputs {
+    /// CPU of a handshake, in nanoseconds.
+    pub(crate) fn handshake_nanoseconds(&self, resumed: bool) -> u64 {
+        let share = if resumed { self.resumption.value / 100.0 } else { 1.0 };
+        whole(self.handshake.value * share * 1000.0)
     }
 }
 
@@ -206,8 +236,8 @@ mod tests {
             (connection_server, "MAX_REJECTIONS: usize = 64;"),
             (listen, "BACKLOG: i32 = 4096;"),
             (connections, "HANDSHAKE_SECONDS: u32 = 15;"),
-            (refusal, "Self::ShuttingDown | Self::Unreachable => Some(1),"),
-            (refusal, "Self::TooManyWaiters | Self::TooManyConnections | Self::OutOfMemory => Some(10),"),
+            (refusal, "Self::ShuttingDown | Self::Unreachable => Some(RetryAfter::SentAway(1)),"),
+            (refusal, "Some(RetryAfter::NoRoom(10))"),
             (journal, "LARGE: Self = Self { operations: 1024,"),
             (client, "CONNECT_LIMIT: Duration = Duration::from_secs(10);"),
         ] {
@@ -234,14 +264,16 @@ mod tests {
             summary("GET of a key, 16 clients", "ours", "server CPU, µs", 9.0),
             summary("a connection for each GET", "http", "server CPU, µs", 49.0),
             summary("a connection for each GET", "https", "server CPU, µs", 349.0),
+            summary("a connection for each GET", "https, resumed", "server CPU, µs", 199.0),
         ];
         let path = Path::new("results.json");
         let results =
             |quick: bool| format!(r#"{{"plan":{{"quick":{quick}}},"summaries":[{}]}}"#, text.join(","));
         assert_eq!(Inputs::parse(&results(true), path).unwrap().get.value, 10.0);
         let inputs = Inputs::parse(&results(false), path).unwrap();
-        let values = [inputs.get.value, inputs.accept.value, inputs.handshake.value, inputs.wake.value];
-        assert_eq!(values, [9.0, 40.0, 300.0, 12.0]);
+        let Inputs { get, accept, handshake, resumption, wake, .. } = &inputs;
+        let values = [get, accept, handshake, resumption, wake].map(|figure| figure.value);
+        assert_eq!(values, [9.0, 40.0, 300.0, 50.0, 12.0]);
         assert_eq!(inputs.get.source, "make bench, gets, this run");
         assert_eq!(inputs.wake.source, "make bench, waiters");
         Inputs::parse("{}", path).unwrap_err();

@@ -57,6 +57,17 @@ pub(crate) struct Setup {
     pub(crate) cores: u32,
     /// `--max-waiters-per-pin`.
     pub(crate) waiters_per_pin: usize,
+    /// How VMs come back to it.
+    pub(crate) returns: Returns,
+}
+
+/// How VMs come back to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Returns {
+    /// As it is: TLS sessions are resumed, also after a restart, and those who are sent away come back at several times.
+    Spread,
+    /// For comparison: each handshake is a full one, and one `Retry-After` is for all.
+    AtOnce,
 }
 
 impl Setup {
@@ -78,6 +89,7 @@ impl Default for Setup {
             tls: false,
             cores: 1,
             waiters_per_pin: inputs::CONNECTIONS * 3 / 4,
+            returns: Returns::Spread,
         }
     }
 }
@@ -118,12 +130,25 @@ pub(crate) fn all(vms: usize, tls: bool) -> Vec<Scenario> {
     let boot = boot(vms, tls);
     let long = Scenario { boot: LONG_BOOT, ..boot.clone() };
     let away = |kind| Some(Outage { at: 120 * SECOND, lasts: 5 * SECOND, kind });
+    let at_once = Setup { returns: Returns::AtOnce, ..boot.setup };
     let gone = Some(Outage { at: 300 * SECOND, lasts: 600 * SECOND, kind: Kind::Silence });
     vec![
         boot.clone(),
         Scenario { name: "wait 10 minutes", ..long.clone() },
         Scenario { name: "restart, away for 5 s", trouble: away(Kind::Restart), ..boot.clone() },
+        Scenario {
+            name: "restart, all at once",
+            trouble: away(Kind::Restart),
+            setup: at_once,
+            ..boot.clone()
+        },
         Scenario { name: "crash, away for 5 s", trouble: away(Kind::Crash), ..boot.clone() },
+        Scenario {
+            name: "crash, full handshakes",
+            trouble: away(Kind::Crash),
+            setup: at_once,
+            ..boot.clone()
+        },
         Scenario { name: "machine gone for 10 minutes", trouble: gone, ..long },
         Scenario { name: "one pin for all", cluster: vms, ..boot.clone() },
         Scenario { name: "a third old agents", old: 33, ..boot.clone() },

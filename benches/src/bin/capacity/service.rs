@@ -116,6 +116,11 @@ impl Service {
         self.connections = self.connections.checked_sub(1).expect("it was open");
     }
 
+    /// How many VMs wait.
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters
+    }
+
     /// How many there are.
     pub(crate) fn connections(&self) -> usize {
         self.connections

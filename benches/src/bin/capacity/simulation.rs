@@ -3,7 +3,9 @@
 use crate::agent::{Key, Program, Reply, RequestKind, Run, Step, Template};
 use crate::events::{Event, EventKind, EventQueue};
 use crate::inputs::{self, Inputs, ROUND_TRIP};
-use crate::scenario::{Kind, Scenario};
+use pairing_server::return_times::ReturnTimes;
+
+use crate::scenario::{Kind, Returns, Scenario, Setup};
 use crate::service::{Admission, Caller, Service, Write};
 use crate::tally::Counters;
 use crate::time::{Micros, SECOND};
@@ -58,6 +60,8 @@ struct Vm {
     /// When the connection was last used.
     used: Micros,
     at: Phase,
+    /// Whether it has had a TLS session, which it can resume.
+    has_session: bool,
 }
 
 /// Where a VM's request is.
@@ -252,16 +256,13 @@ impl<'a> Simulation<'a> {
                 self.agenda.add(speaks, event.vm, event.attempt, event.life, what);
             }
             Admission::Apology => {
-                let handshake = if tls { self.inputs.handshake.nanoseconds() } else { 0 };
+                let handshake = if tls { self.handshake(number) } else { 0 };
                 let done = self.service.cpu.work(now, handshake + self.inputs.get.nanoseconds());
                 self.service.reject(done + inputs::APOLOGY);
                 if current {
                     let round_trips = if tls { 2 } else { 1 };
-                    self.reply(
-                        number,
-                        done + round_trips * ROUND_TRIP,
-                        Reply::Busy(inputs::RETRY_AFTER_FULL),
-                    );
+                    let busy = self.busy(inputs::RETRY_AFTER_FULL, self.service.waiters());
+                    self.reply(number, done + round_trips * ROUND_TRIP, busy);
                 }
             }
             Admission::Closed if current => {
@@ -274,7 +275,7 @@ impl<'a> Simulation<'a> {
 
     fn hello(&mut self, event: &Event, current: bool) {
         let (now, number) = (event.at, event.vm as usize);
-        let done = self.service.cpu.work(now, self.inputs.handshake.nanoseconds());
+        let done = self.service.cpu.work(now, self.handshake(number));
         if !current {
             // The request was received, so the handshake is computed before the closed connection is noticed.
             self.service.close();
@@ -282,8 +283,26 @@ impl<'a> Simulation<'a> {
             self.disconnect(number);
             self.refuse(number, done + ONE_WAY);
         } else {
+            // curl ends after each request, and its sessions with it.
+            self.vms[number].has_session = self.vms[number].run.program != Program::OldSlave;
             self.schedule(number, done + ROUND_TRIP, EventKind::Arrive);
             self.late_if(number, done + ROUND_TRIP);
+        }
+    }
+
+    /// What the handshake of a VM takes, in nanoseconds.
+    fn handshake(&self, number: usize) -> u64 {
+        let resumes = self.vms[number].has_session && self.scenario.setup.returns == Returns::Spread;
+        self.inputs.handshake_nanoseconds(resumes)
+    }
+
+    /// The answer to one of so many that are sent away.
+    fn busy(&mut self, least: u64, clients: usize) -> Reply {
+        let Setup { tls, cores, returns, .. } = self.scenario.setup;
+        let times = ReturnTimes::new(tls, cores as usize);
+        match returns {
+            Returns::Spread => Reply::Busy(times.retry_after(least, clients, &mut self.random)),
+            Returns::AtOnce => Reply::Busy(least),
         }
     }
 
@@ -308,7 +327,8 @@ impl<'a> Simulation<'a> {
                     self.late_if(number, now + wait * SECOND);
                 } else {
                     self.disconnect(number);
-                    self.reply(number, done, Reply::Busy(inputs::RETRY_AFTER_FULL));
+                    let busy = self.busy(inputs::RETRY_AFTER_FULL, self.service.waiters());
+                    self.reply(number, done, busy);
                 }
             }
             RequestKind::Create(key) if self.service.has(cluster, key) => {
@@ -348,6 +368,7 @@ impl<'a> Simulation<'a> {
         if trouble.kind != Kind::Restart {
             self.service.cpu.clear(now);
         }
+        let sent_away = self.service.waiters();
         let (waiting, writing) = self.service.end();
         for writer in writing {
             if self.vms[writer.vm as usize].attempt == writer.attempt {
@@ -361,8 +382,8 @@ impl<'a> Simulation<'a> {
             }
             if trouble.kind == Kind::Restart {
                 let done = self.service.cpu.work(now, self.inputs.wake.nanoseconds());
-                let reply = Reply::Busy(inputs::RETRY_AFTER_SHUTDOWN);
-                self.reply(number, done, reply);
+                let busy = self.busy(inputs::RETRY_AFTER_SHUTDOWN, sent_away);
+                self.reply(number, done, busy);
             } else {
                 self.lose(number, now);
             }
@@ -470,6 +491,7 @@ impl Vm {
             open: None,
             used: 0,
             at: Phase::Outside,
+            has_session: false,
         }
     }
 

@@ -46,7 +46,7 @@ pub(in crate::http) async fn create(
     // It has a pin in it.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Err(refusal) = &made {
-        answers::explain(refusal, response.headers_mut());
+        answers::explain(refusal, service, response.headers_mut());
     }
     response
 }
