@@ -215,7 +215,7 @@ impl Service for Replay<'_> {
             Reply::Value => answer(Outcome::Value(ADDRESS.to_string())),
             Reply::Missing | Reply::Waited => answer(Outcome::Missing),
             Reply::Busy(seconds) => {
-                failure(FailureKind::Status(503, Some(Duration::from_secs((*seconds).into()))), "503")
+                failure(FailureKind::Status(503, Some(Duration::from_secs(*seconds))), "503")
             }
             Reply::Broken => failure(FailureKind::Connect, "refused"),
             Reply::Late => failure(FailureKind::Timeout, "no answer in time"),
