@@ -37,7 +37,7 @@ fn file_name(address: &str) -> String {
 
 /// The recorded requests that made a stack: the set of types, the request's cluster, and what Heat was asked for.
 fn recorded_stacks() -> Vec<(String, String, Value, Value)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/builder/exchanges");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/builder/records");
     let mut files: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let mut stacks = Vec::new();

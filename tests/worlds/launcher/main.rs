@@ -7,3 +7,4 @@ mod cluster;
 mod failures;
 mod home;
 mod replay;
+mod types;
