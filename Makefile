@@ -33,6 +33,9 @@ attack: protoc ## the service under attack in 256 MB for ten minutes, or ATTACK_
 	ATTACK_SECONDS=$${ATTACK_SECONDS:-600} ATTACK_SERVER=$${ATTACK_SERVER:-$(CURDIR)/target/release/cernvm-pairing-server} \
 		$(CARGO) test --locked --package cernvm-cluster-tests --test attack -- --nocapture
 
+test-openstack: ## clusters of the shipped types on a real OpenStack, and what goes wrong there; needs root and 3 GB
+	tests/scripts/openstack
+
 boot-full: ## Debian 12 and 13 as full virtual machines, master and slave at once: the time line of each; needs root
 	tests/scripts/boot boot-full
 

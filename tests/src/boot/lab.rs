@@ -100,6 +100,12 @@ impl Lab {
         Path::new("/proc").join(&self.pid).join("root").join(relative)
     }
 
+    /// The file that stands for its network, for setns(2).
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.pid))
+    }
+
     /// A program that will run inside, and end with the lab.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
@@ -162,7 +168,7 @@ impl Lab {
     /// # Panics
     /// When that panics.
     pub fn connected<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let network = File::open(format!("/proc/{}/ns/net", self.pid)).expect("the lab is there");
+        let network = File::open(self.network()).expect("the lab is there");
         std::thread::scope(|scope| {
             let worker = scope.spawn(move || {
                 setns(network, CloneFlags::CLONE_NEWNET).expect("root may enter a network");
