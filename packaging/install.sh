@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts the files of a part where a system expects them. `make install`, the packages and the tests all go through here.
 #
-#     packaging/install.sh agent|server|ucernvm BINARY
+#     packaging/install.sh agent|server|launcher|ucernvm BINARY
 #
 # BINARY is the built program of that part. DESTDIR is put before every path; for ucernvm it is a checkout of
 # cernvm-micro. SYSTEMD_VERSION is the oldest systemd that a package is for. ASSETS is a directory of `packaging-assets`
@@ -90,6 +90,21 @@ install_server() {
     fi
     for alerts in "$here"/packaging/prometheus/* "$here"/packaging/grafana/*; do
         put 644 "$alerts" "/usr/share/doc/cernvm-pairing-server/examples/${alerts##*/}"
+    done
+}
+
+# Enable with: systemctl enable cernvm-cluster-launcher, once it has its settings
+install_launcher() {
+    put 755 "$1" /usr/bin/cernvm-cluster-launcher
+    put_units cernvm-cluster-launcher.service
+    put_pages 1 cernvm-cluster-launcher
+    put_completions cernvm-cluster-launcher
+    if [ -n "$assets" ]; then
+        put 600 "$assets/default/cernvm-cluster-launcher" /etc/default/cernvm-cluster-launcher
+    fi
+    (cd "$here/packaging/examples/cluster-types" && find . -type f) | while read -r example; do
+        put 644 "$here/packaging/examples/cluster-types/$example" \
+            "/usr/share/doc/cernvm-cluster-launcher/examples/cluster-types/${example#./}"
     done
 }
 

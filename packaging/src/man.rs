@@ -9,8 +9,9 @@ use roff::{Roff, bold, roman};
 
 use crate::agent::NAME;
 
-/// Section of the service's pages: commands for administrators (man-pages(7)).
-const SECTION: &str = "8";
+/// The section of commands for users, and of those for administrators (man-pages(7)).
+pub(crate) const USERS: &str = "1";
+pub(crate) const ADMINISTRATORS: &str = "8";
 
 /// A page and its file's name.
 pub(crate) struct Page {
@@ -24,7 +25,7 @@ pub(crate) struct Page {
 ///
 /// # Errors
 /// None but those of writing to memory.
-pub(crate) fn service_pages(program: &Command) -> io::Result<Vec<Page>> {
+pub(crate) fn pages(program: &Command, section: &str) -> io::Result<Vec<Page>> {
     let mut program = program.clone().disable_help_flag(true);
     program.build();
     let name = program.get_name().to_owned();
@@ -35,18 +36,18 @@ pub(crate) fn service_pages(program: &Command) -> io::Result<Vec<Page>> {
         (page.clone(), command.clone().display_name(page))
     });
     let pages = std::iter::once((name.clone(), program.clone())).chain(commands);
-    pages.map(|(name, command)| page(&name, command)).collect()
+    pages.map(|(name, command)| page(&name, command, section)).collect()
 }
 
-fn page(name: &str, command: Command) -> io::Result<Page> {
+fn page(name: &str, command: Command, section: &str) -> io::Result<Page> {
     let command = command.version(env!("CARGO_PKG_VERSION"));
     let mut roff = Vec::new();
     clap_mangen::Man::new(command)
-        .section(SECTION)
+        .section(section)
         .source(format!("cernvm-cluster {}", env!("CARGO_PKG_VERSION")))
         .manual("cernvm-cluster")
         .render(&mut roff)?;
-    Ok(Page { file: format!("{name}.{SECTION}"), roff })
+    Ok(Page { file: format!("{name}.{section}"), roff })
 }
 
 /// The page of the agent: section 1, since users run it too (`check`, `get`).
@@ -114,7 +115,7 @@ mod tests {
             );
         }
         let service = pairing_server::cli::Cli::command();
-        let pages = service_pages(&service).expect("memory takes every byte");
+        let pages = pages(&service, ADMINISTRATORS).expect("memory takes every byte");
         assert_eq!(pages.len(), 1 + service.get_subcommands().count());
         for (page, command) in pages[1..].iter().zip(service.get_subcommands()) {
             let text = String::from_utf8_lossy(&page.roff).replace('\\', "");
