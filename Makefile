@@ -71,4 +71,4 @@ capacity: protoc ## how far one service goes: a simulation of 10,000 and 100,000
 	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- \
 		--results docs/performance/results.json $(ARGS)
 
-.PHONY: help build protoc demo pictures test races boot-full boot-times lint static packages reproduce install fuzz bench capacity
+.PHONY: help build protoc demo pictures test test-openstack races boot-full boot-times lint static packages reproduce install fuzz bench capacity

@@ -118,6 +118,7 @@ fn the_rpms_hold_what_they_should() {
     for (name, unit) in [
         ("cernvm-cluster-agent", "cernvm-cluster-contextualization.service"),
         ("cernvm-pairing-server", "cernvm-pairing-server.service"),
+        ("cernvm-cluster-launcher", "cernvm-cluster-launcher.service"),
     ] {
         let package = built(|file| file.contains(&format!("/{name}-")) && file.ends_with(".x86_64.rpm"));
         let asked = |what: &[&str]| {
@@ -144,7 +145,7 @@ fn the_rpms_hold_what_they_should() {
         assert!(version.starts_with(name), "{version}");
     }
     let installed = printed(Command::new("rpm").arg("--root").arg(root.path()).args(["--query", "--all"]));
-    assert_eq!(installed.lines().count(), 2, "{installed}");
+    assert_eq!(installed.lines().count(), 3, "{installed}");
 }
 
 /// The .rpm installed, upgraded and removed with its scriptlets, in a root that has a shell and systemctl.
@@ -210,6 +211,7 @@ fn packages_come_and_go(release: Release) {
     assert_eq!(before, "", "there are files of ours before the installation");
     the_service_is_installed_upgraded_and_purged(&lab, &machine, &packages);
     the_agent_is_enabled_and_not_started(&machine);
+    the_launcher_runs_once_it_has_its_secret(&machine);
     assert_eq!(files_of_ours(&machine), "", "files are left after the purge");
     the_tarballs_are_installed_and_removed(&machine);
     assert_eq!(files_of_ours(&machine), "", "files are left after the removal");
@@ -324,6 +326,28 @@ fn the_agent_is_enabled_and_not_started(machine: &Machine<'_>) {
     apt(machine, "purge cernvm-cluster-agent");
 }
 
+/// With the shipped types as its catalogue; no cloud is asked for them.
+fn the_launcher_runs_once_it_has_its_secret(machine: &Machine<'_>) {
+    apt(machine, "install cernvm-cluster-launcher");
+    let enabled = machine.sh("systemctl is-enabled cernvm-cluster-launcher.service || :");
+    assert_eq!(enabled.trim(), "disabled");
+    machine.sh("install -d /etc/cernvm-cluster-launcher
+        cp -r /usr/share/doc/cernvm-cluster-launcher/examples/cluster-types \
+            /etc/cernvm-cluster-launcher/cluster-types-enabled
+        echo JWT_SECRET=0123456789abcdef0123456789abcdef >>/etc/default/cernvm-cluster-launcher
+        systemctl enable --now cernvm-cluster-launcher.service");
+    let types = machine.sh("cernvm-cluster-launcher types --types /etc/cernvm-cluster-launcher");
+    for kind in ["workers", "slurm", "k3s"] {
+        assert!(types.contains(kind), "{types}");
+    }
+    until("the launcher answers", || {
+        let get = "curl --silent --max-time 10 http://127.0.0.1:42378/cluster-types/ || :";
+        machine.sh(get).contains("\"slurm\"").then_some(())
+    });
+    apt(machine, "purge cernvm-cluster-launcher");
+    machine.sh("rm -r /etc/cernvm-cluster-launcher");
+}
+
 /// How many waits the service holds on a pin: the first event of the pin's stream says so.
 fn held_waits(pin: &str) -> Option<u64> {
     let mut stream = TcpStream::connect(SERVICE).ok()?;
@@ -354,11 +378,11 @@ fn built(fits: impl Fn(&str) -> bool) -> PathBuf {
     file.expect("packaging/packages makes it")
 }
 
-/// The packages of both programs for this machine's architecture.
+/// The packages of the programs for this machine's architecture.
 fn built_packages() -> Vec<PathBuf> {
     let mut packages = everything_built();
     packages.retain(|path| path.to_string_lossy().ends_with("_amd64.deb"));
-    assert_eq!(packages.len(), 2, "{packages:?}");
+    assert_eq!(packages.len(), 3, "{packages:?}");
     packages
 }
 
