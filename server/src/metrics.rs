@@ -26,6 +26,25 @@ macro_rules! labelled {
     };
 }
 
+/// The counters without labels. One is declared here alone: its name in `/metrics`, and its help.
+macro_rules! counters {
+    ($($variant:ident: $name:literal, $help:literal;)*) => {
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) enum Counter {
+            $(#[doc = $help] $variant,)*
+        }
+
+        impl Counter {
+            /// Name and help of each, in the order of the variants.
+            pub(crate) const ALL: [(&'static str, &'static str); [$($name),*].len()] = [$(($name, $help)),*];
+        }
+    };
+}
+
+counters! {
+    StreamsCut: "event_streams_cut", "Event streams that were ended since their client was too far behind";
+}
+
 labelled! {
     /// Where a request went.
     enum RouteLabel {
@@ -83,6 +102,7 @@ const BOUNDS: [u64; 13] =
 pub(crate) struct Metrics {
     requests: [[AtomicU64; STATUSES.len()]; RouteLabel::ALL.len()],
     refusals: [AtomicU64; Cause::ALL.len()],
+    counters: [AtomicU64; Counter::ALL.len()],
     /// By bucket; the last has no bound.
     latencies: [AtomicU64; BOUNDS.len() + 1],
     latency_nanos: AtomicU64,
@@ -106,6 +126,11 @@ impl Metrics {
     pub(crate) fn refused(&self, cause: Cause) {
         add(&self.refusals[cause as usize], 1);
     }
+
+    /// One more of what a counter counts.
+    pub(crate) fn count(&self, counter: Counter) {
+        add(&self.counters[counter as usize], 1);
+    }
 }
 
 fn add(counter: &AtomicU64, more: u64) {
@@ -128,6 +153,17 @@ mod tests {
         }
         for (at, (cause, _)) in Cause::ALL.iter().enumerate() {
             assert_eq!(*cause as usize, at);
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_every_counter() {
+        let documentation = include_str!("../../docs/api.md");
+        for (name, _) in Counter::ALL {
+            assert!(
+                documentation.contains(&format!("`{name}_total`")),
+                "docs/api.md does not name {name}_total"
+            );
         }
     }
 

@@ -25,7 +25,6 @@ use crate::held_requests::HeldRequests;
 use crate::http::contexts::Announced;
 use crate::http::page::Page;
 use crate::listen;
-use crate::metrics::Metrics;
 use crate::origin::Proxies;
 use crate::rate_limits::RateLimits;
 use crate::return_times::ReturnTimes;
@@ -132,7 +131,7 @@ impl Server {
             announced,
             contexts_turn: Arc::default(),
             page,
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
             return_times: ReturnTimes::here(certificate.is_some()),
             journal: etcd.as_ref().map(|etcd| etcd.counters.clone()).unwrap_or_default(),
         });

@@ -36,7 +36,7 @@ pub(crate) struct Service {
     /// Longest value, in characters.
     pub(crate) value_max_chars: usize,
     /// What is counted.
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     /// How fast one address may guess and make pins.
     pub(crate) rate_limits: RateLimits,
     /// The open connections.
@@ -67,7 +67,7 @@ impl Service {
             slave_contexts: Arc::default(),
             hub,
             value_max_chars: protocol::limits::VALUE_MAX_CHARS,
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
             rate_limits: RateLimits::new(crate::rate_limits::CREATIONS_PER_HOUR),
             connections: Connections::new(200, 200),
             budget: MemoryBudget::new(1 << 30),

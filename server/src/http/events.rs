@@ -31,6 +31,7 @@ use super::answers::Reply;
 use super::pieces;
 use super::refusal::Refusal;
 use crate::held_requests::HoldPermit;
+use crate::metrics::{Counter, Metrics};
 use crate::service::Service;
 
 /// Between two comments, which keep middleboxes from closing a connection that looks idle; they do so after 60 s.
@@ -46,6 +47,7 @@ struct Feed {
     subscription: Subscription,
     _hold: HoldPermit,
     store: Arc<Store>,
+    metrics: Arc<Metrics>,
     pin: Pin,
     /// Nodes that have reported and were not told of yet, and the version up to which they are known.
     reported: VecDeque<Arc<Node>>,
@@ -113,6 +115,7 @@ pub(super) async fn watch(service: &Service, client: IpAddr, pin: &Pin) -> Resul
         subscription,
         _hold: hold,
         store: service.store.clone(),
+        metrics: service.metrics.clone(),
         pin: pin.clone(),
         reported: VecDeque::new(),
         node_version: None,
@@ -153,6 +156,7 @@ impl Feed {
                     }
                     HubEvent::Lagged => {
                         log::debug!("events: a client is too far behind");
+                        self.metrics.count(Counter::StreamsCut);
                         return None;
                     }
                     HubEvent::Closed => return None,

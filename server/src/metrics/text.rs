@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::journal;
-use super::{BOUNDS, Cause, RouteLabel, STATUSES, read};
+use super::{BOUNDS, Cause, Counter, RouteLabel, STATUSES, read};
 use crate::budget::Purpose;
 use crate::console;
 use crate::process;
@@ -133,12 +133,15 @@ impl Collector for Counted {
         ] {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
         }
-        for (name, help, value) in [
+        let declared = Counter::ALL.iter().zip(&metrics.counters);
+        let declared = declared.map(|(&(name, help), counter)| (name, help, read(counter)));
+        let asked_for = [
             ("wake_ups", "Waits that were ended by a change", hub.woken()),
             ("store_commits", "Batches of writes that became durable", stats.commits),
             ("log_lines_dropped", "Log lines that were not read in time", console::dropped()),
             ("connections_evicted", "Idle connections that were closed to make room", connections.evicted()),
-        ] {
+        ];
+        for (name, help, value) in asked_for.into_iter().chain(declared) {
             encoder
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
@@ -185,6 +188,7 @@ mod tests {
             "cernvm_pairing_waiters 0",
             "cernvm_pairing_wake_ups_total 1",
             "cernvm_pairing_store_commits_total 0",
+            "cernvm_pairing_event_streams_cut_total 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
