@@ -41,6 +41,11 @@ impl fmt::Display for Service {
     }
 }
 
+/// What a service says, in one line that a terminal and a log can take.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// What a failed call means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {

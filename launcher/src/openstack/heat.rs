@@ -3,7 +3,7 @@
 use client::types::Method;
 use serde_json::{Value, json};
 
-use super::error::{CloudError, Service};
+use super::error::{CloudError, Service, one_line};
 use super::session::{Call, Session};
 use crate::stack::Stack;
 
@@ -152,12 +152,12 @@ fn summary(value: &Value) -> Option<StackSummary> {
         id: value["id"].as_str()?.to_owned(),
         name: value["stack_name"].as_str()?.to_owned(),
         status: value["stack_status"].as_str()?.to_owned(),
-        reason: value["stack_status_reason"].as_str().unwrap_or_default().to_owned(),
+        reason: one_line(value["stack_status_reason"].as_str().unwrap_or_default()),
     })
 }
 
 fn resource(value: &Value) -> Option<Resource> {
-    let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let text = |key: &str| one_line(value[key].as_str().unwrap_or_default());
     Some(Resource {
         name: value["resource_name"].as_str()?.to_owned(),
         kind: value["resource_type"].as_str()?.to_owned(),

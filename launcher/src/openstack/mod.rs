@@ -17,6 +17,7 @@ mod tests;
 pub use clouds_yaml::auth_urls;
 pub use credentials::{Credentials, Domain, Hidden, Interface, Login, Named, Scope};
 pub use environment::{CredentialsError, authorities, from_environment};
+pub(crate) use error::one_line;
 pub use error::{Cause, CloudError, Service};
 pub use heat::{Resource, StackStatus, StackSummary};
 pub use nova::{Flavour, Server};

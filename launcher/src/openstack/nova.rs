@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::error::{CloudError, Service};
+use super::error::{CloudError, Service, one_line};
 use super::session::{Call, Session};
 use crate::quota::{Limit, Limits};
 
@@ -137,10 +137,10 @@ fn server(value: &Value) -> Option<Server> {
     let addresses = entries.flatten().filter_map(|entry| entry["addr"].as_str()).map(str::to_owned);
     Some(Server {
         id: value["id"].as_str()?.to_owned(),
-        name: value["name"].as_str().unwrap_or_default().to_owned(),
+        name: one_line(value["name"].as_str().unwrap_or_default()),
         status: value["status"].as_str()?.to_owned(),
         task: value["OS-EXT-STS:task_state"].as_str().map(str::to_owned),
         addresses: addresses.collect(),
-        fault: value["fault"]["message"].as_str().map(str::to_owned),
+        fault: value["fault"]["message"].as_str().map(one_line),
     })
 }

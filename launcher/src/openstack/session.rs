@@ -9,7 +9,7 @@ use protocol::url::ServiceUrl;
 use serde_json::Value;
 
 use super::credentials::Credentials;
-use super::error::{Cause, CloudError, Service};
+use super::error::{Cause, CloudError, Service, one_line};
 use super::keystone::{self, Token};
 
 /// A token is renewed so long before it ends.
@@ -184,7 +184,7 @@ fn split(url: &str) -> Result<(&str, &str), String> {
 fn refusal(service: Service, answer: &Answer) -> CloudError {
     let status = answer.status;
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(one_line);
     let title = text(&body["title"]).or_else(|| text(&body["error"]["title"]));
     let inner = body.as_object().and_then(|body| body.values().next()).unwrap_or(&Value::Null);
     let said =

@@ -110,11 +110,13 @@ fn splits_addresses_and_takes_auth_url_with_and_without_its_version() {
 fn says_why_a_service_refuses_in_its_own_words() {
     let heat = r#"{"code":400,"title":"Bad Request","explanation":"e","error":{"type":"T","message":"m"}}"#;
     let keystone = r#"{"error":{"code":401,"title":"Unauthorized","message":"m"}}"#;
+    let lines = r#"{"title":"T","error":{"message":"a\nb\u001bc"}}"#;
     let nova = r#"{"itemNotFound":{"code":404,"message":"m"}}"#;
     for (service, status, body, title, said) in [
         (Service::Heat, 400, heat, Some("Bad Request"), "m"),
         (Service::Keystone, 401, keystone, Some("Unauthorized"), "m"),
         (Service::Nova, 404, nova, None, "m"),
+        (Service::Heat, 400, lines, Some("T"), "a b c"),
         (Service::Heat, 503, "<html>", None, "Service Unavailable"),
         (Service::Heat, 500, "[1]", None, "Internal Server Error"),
     ] {

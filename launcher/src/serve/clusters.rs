@@ -12,9 +12,9 @@ use super::answers::{self, Answer};
 use super::shape::{self, Body};
 use super::{Service, followed};
 use crate::launch::{Billing, Complaint, Record, RecordsError, Refused, Removal, may_come, remove};
-use crate::openstack::Session;
+use crate::openstack::{Session, one_line};
 use crate::token;
-use crate::view::{View, row};
+use crate::view::{ClusterState, View, row};
 
 /// How long a request to delete waits for the stack to go; then it goes on without.
 const DELETE_LIMIT: Duration = Duration::from_secs(20);
@@ -44,7 +44,7 @@ pub(super) fn launch(service: &Arc<Service>, authorization: Option<&str>, body: 
         Err(refused) => {
             let complaints = refused.complaints();
             for complaint in &complaints {
-                log::info!("did not launch {name:?}: {}: {}", complaint.title, complaint.detail);
+                log::info!("did not launch {name:?}: {}: {}", complaint.title, one_line(&complaint.detail));
             }
             match &refused {
                 Refused::Records(error) => log::error!("{error}\n  next: {}", error.next_step()),
@@ -146,7 +146,12 @@ pub(super) fn list(service: &Service, authorization: Option<&str>) -> Answer {
 /// `GET /clusters/<id>`: by the stack's id, its name, or the cluster's.
 pub(super) fn show(service: &Service, authorization: Option<&str>, id: &str) -> Answer {
     match find(service, authorization, id) {
-        Ok(record) => answers::json(StatusCode::OK, &row(&record, &service.followed.view(&record))),
+        Ok(record) => {
+            let view = service.followed.view(&record);
+            // Read again: the log must tell of the state that is shown.
+            let again = service.config.launcher.records.find(&record.stack_name).ok().flatten();
+            answers::json(StatusCode::OK, &row(&again.unwrap_or(record), &view))
+        }
         Err(complaint) => answers::errors(&[complaint]),
     }
 }
@@ -157,6 +162,13 @@ pub(super) fn delete(service: &Service, authorization: Option<&str>, id: &str) -
         Ok(record) => record,
         Err(complaint) => return answers::errors(&[complaint]),
     };
+    if service.followed.view(&record).state == ClusterState::Gone {
+        service.followed.forget(&record);
+        return match service.config.launcher.records.remove(&record) {
+            Ok(()) => answers::empty(StatusCode::NO_CONTENT),
+            Err(error) => answers::errors(&[unreadable(&error)]),
+        };
+    }
     let removed = followed::with_session(service, &record, |session| {
         remove(&service.config.launcher, session, &record, DELETE_LIMIT)
     });

@@ -17,6 +17,8 @@ use crate::view::{ClusterState, View, look};
 
 /// Time between two looks at a cluster.
 const PAUSE: Duration = Duration::from_secs(3);
+/// The same at most while something cannot be asked: a user who fails to log in too often may be locked out.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a stack may come after Heat gave no answer: Heat's API waits a minute for its engine.
 const MAY_COME: Duration = Duration::from_secs(300);
 /// How long one try to delete such a stack may take; there are more.
@@ -79,7 +81,10 @@ pub(super) fn with_session<T>(
 /// Follows the clusters that earlier runs have launched.
 pub(super) fn resume(service: &Arc<Service>) {
     match service.config.launcher.records.all() {
-        Ok(records) => records.into_iter().for_each(|record| follow(service, record, None)),
+        Ok(records) => {
+            let is_there = |record: &Record| View::from_record(record).state != ClusterState::Gone;
+            records.into_iter().filter(is_there).for_each(|record| follow(service, record, None));
+        }
         Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
     }
 }
@@ -91,24 +96,37 @@ pub(super) fn follow(service: &Arc<Service>, record: Record, session: Option<Ses
     lock(&service.followed.0).insert(record.stack_name.clone(), entry);
     let service = Arc::downgrade(service);
     Handle::current().spawn(async move {
+        let mut pause = PAUSE;
         loop {
             let Some(service) = service.upgrade() else { return };
             let name = record.stack_name.clone();
             match spawn_blocking(move || look_again(&service, &name)).await {
-                Ok(true) => tokio::time::sleep(PAUSE).await,
-                _ => return,
+                Ok(Next::Look) => pause = PAUSE,
+                Ok(Next::LookLater) => pause = (pause * 2).min(LONGEST_PAUSE),
+                Ok(Next::Stop) | Err(_) => return,
             }
+            tokio::time::sleep(pause).await;
         }
     });
 }
 
-/// Looks at a cluster; `false` when there is nothing more to see.
-fn look_again(service: &Service, stack_name: &str) -> bool {
-    let Some(entry) = service.followed.entry(stack_name) else { return false };
+/// What comes after a look.
+enum Next {
+    /// Another one.
+    Look,
+    /// Another one, after a longer pause: something could not be asked.
+    LookLater,
+    /// Nothing: there is no more to see.
+    Stop,
+}
+
+/// Looks at a cluster.
+fn look_again(service: &Service, stack_name: &str) -> Next {
+    let Some(entry) = service.followed.entry(stack_name) else { return Next::Stop };
     let launcher = &service.config.launcher;
     let Ok(Some(mut record)) = launcher.records.find(stack_name) else {
         lock(&service.followed.0).remove(stack_name);
-        return false;
+        return Next::Stop;
     };
     let before = lock(&entry.view).clone();
     let had_id = record.stack_id.is_some();
@@ -124,7 +142,6 @@ fn look_again(service: &Service, stack_name: &str) -> bool {
         record.note(format!("{}: {}", view.state.as_str(), view.detail));
         log::info!("{stack_name} is {}: {}", view.state.as_str(), view.detail);
     }
-    *lock(&entry.view) = view.clone();
     // A cluster that was deleted meanwhile has no record any more, and must not get one again.
     let is_there = matches!(launcher.records.find(stack_name), Ok(Some(_)));
     if (changed || had_id != record.stack_id.is_some()) && is_there {
@@ -133,16 +150,22 @@ fn look_again(service: &Service, stack_name: &str) -> bool {
             log::error!("{error}\n  next: {}", error.next_step());
         }
     }
+    // After the record, so that who sees a state finds it in the log.
+    *lock(&entry.view) = view.clone();
     if record.abandoned {
-        return !reap(service, &record, &entry);
+        return if reap(service, &record, &entry) { Next::Stop } else { Next::Look };
     }
     if view.state == ClusterState::Gone {
         if let Some(paired) = &record.paired {
             launcher.forget(paired);
         }
-        return false;
+        return Next::Stop;
     }
-    is_there
+    match (is_there, &view.trouble) {
+        (false, _) => Next::Stop,
+        (true, None) => Next::Look,
+        (true, Some(_)) => Next::LookLater,
+    }
 }
 
 /// Removes what came of a launch that was answered with an error. `true` when nothing of it is left, and nothing is waited

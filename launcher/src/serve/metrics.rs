@@ -34,6 +34,7 @@ fn name(handler: Handler) -> &'static str {
         Handler::Describe => "describe",
         Handler::Alive => "alive",
         Handler::Metrics => "metrics",
+        Handler::Page(_) => "page",
     }
 }
 

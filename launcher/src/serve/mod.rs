@@ -9,6 +9,7 @@ mod clusters;
 mod followed;
 mod metrics;
 mod openapi;
+mod page;
 mod routes;
 mod shape;
 mod tls;
@@ -220,6 +221,7 @@ async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Answer {
             Handler::Describe => openapi::show(),
             Handler::Alive => answers::typed(StatusCode::OK, "text/plain; charset=utf-8", "alive\n"),
             Handler::Metrics => metrics::show(service),
+            Handler::Page(file) => page::show(file),
         }
     });
     // A client that goes away does not end a launch: the thread goes on, and its record is kept.

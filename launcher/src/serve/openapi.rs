@@ -21,11 +21,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn describes_every_route_and_no_other() {
+    fn describes_every_route_for_programs_and_no_other() {
         let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
         let paths = description["paths"].as_object().unwrap();
         let mut described: Vec<_> = paths.keys().map(String::as_str).collect();
         let mut there: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
+        // The page is for people.
+        there.retain(|path| !path.starts_with("/view/"));
         described.sort_unstable();
         there.sort_unstable();
         assert_eq!(described, there);

@@ -3,6 +3,8 @@
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
+use super::page::File;
+
 /// What answers a method of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Handler {
@@ -15,6 +17,8 @@ pub(super) enum Handler {
     Describe,
     Alive,
     Metrics,
+    /// A file of the page.
+    Page(File),
 }
 
 /// What there is at a path.
@@ -34,7 +38,7 @@ pub(super) enum Who {
 }
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 7] = {
+pub(super) static ROUTES: [Route; 10] = {
     use Handler::*;
     use Who::*;
     [
@@ -45,6 +49,9 @@ pub(super) static ROUTES: [Route; 7] = {
         Route { path: "/openapi.json", methods: &[(Method::GET, Describe, Everyone)] },
         Route { path: "/healthz", methods: &[(Method::GET, Alive, Everyone)] },
         Route { path: "/metrics", methods: &[(Method::GET, Metrics, Everyone)] },
+        Route { path: "/view/", methods: &[(Method::GET, Page(File::Document), Everyone)] },
+        Route { path: "/view/style.css", methods: &[(Method::GET, Page(File::Style), Everyone)] },
+        Route { path: "/view/view.js", methods: &[(Method::GET, Page(File::Script), Everyone)] },
     ]
 };
 

@@ -14,13 +14,13 @@ use crate::cluster::{boot, filled, nothing_is_left, stack};
 use crate::home::{Home, JWT_SECRET, PASSWORD};
 
 /// A launcher that serves.
-struct Api {
+pub(crate) struct Api {
     process: Process,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Api {
-    fn start(home: &Home, cloud: &Cloud, pairing: &str) -> Self {
+    pub(crate) fn start(home: &Home, cloud: &Cloud, pairing: &str) -> Self {
         Self::with(home, cloud, pairing, &[])
     }
 
@@ -32,7 +32,7 @@ impl Api {
         Self { process, address: url.parse().expect("it is an address") }
     }
 
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         let token = TokenKey::new(JWT_SECRET).expect("it is not empty").sign();
         let request = Request::new(method, path).header("Authorization", &format!("Bearer {token}"));
         let request = match body {
@@ -48,7 +48,7 @@ impl Api {
         answer.json()
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.process.terminate();
         assert!(self.process.wait().success());
         let log = self.process.stderr();
@@ -58,7 +58,8 @@ impl Api {
     }
 }
 
-fn request(cloud: &Cloud) -> Value {
+/// A request for a cluster "lab" of two workers.
+pub(crate) fn request(cloud: &Cloud) -> Value {
     json!({
         "cloud_env": {
             "auth_url": cloud.url(), "username": "demo", "password": PASSWORD, "project_name": "demo",

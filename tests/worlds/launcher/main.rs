@@ -6,5 +6,6 @@ mod cloud;
 mod cluster;
 mod failures;
 mod home;
+mod page;
 mod replay;
 mod types;
