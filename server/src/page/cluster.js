@@ -2,13 +2,13 @@
 
 import { isSealed } from "./seal.js";
 import { now } from "./service.js";
-import { number, plural } from "./view.js";
+import { compare, number, plural } from "./view.js";
 
 // How a slave is; the last is one whose report this browser cannot open.
 export const STATES = ["waiting", "joined", "ready", "failed", "sealed"];
 
-// Entries of the timeline that are kept, and how far apart nodes may be that are one entry, in milliseconds.
-const ENTRIES = 2000;
+// Entries of the timeline that are kept, and how far apart nodes may be in one of them, in milliseconds.
+const ENTRIES = 500;
 const TOGETHER = 60_000;
 const DOES = { waiting: ["waits", "wait"], joined: ["has joined", "have joined"], ready: ["is ready", "are ready"],
   failed: ["has failed", "have failed"] };
@@ -65,33 +65,33 @@ export class Cluster {
     // A master's other states are in its keys.
     if (!report || report.state === before || (report.role === "master" && ["joined", "ready"].includes(report.state))) return;
     const name = report.role === "master" ? "The master" : report.name || id.slice(0, 8);
-    this.add({ time: reported, name, state: report.state, detail: report.detail, tone: TONES[report.state] });
+    this.noteNode(reported, name, report.state, report.detail);
   }
 
   note(time, text, tone) {
     if (!this.entries.some((entry) => entry.time === time && entry.text === text)) this.add({ time, text, tone });
   }
 
+  // Nodes that come into one state at about the same time are one entry.
+  noteNode(time, name, state, detail) {
+    const group = state !== "failed" && this.entries.find((entry) => entry.state === state && Math.abs(time - entry.since) < TOGETHER);
+    if (!group) return this.add({ time, since: time, names: new Set([name]), state, detail, tone: TONES[state] });
+    group.names.add(name);
+    group.time = Math.max(group.time, time);
+    this.sort();
+  }
+
   add(entry) {
     this.entries.push(entry);
-    this.entries.sort((one, other) => one.time - other.time);
+    this.sort();
     if (this.entries.length > ENTRIES) this.entries.shift();
   }
 
-  // What happened, the latest first. Nodes that came into one state at about the same time are one entry.
+  sort() { this.entries.sort((one, other) => one.time - other.time); }
+
+  // What happened, the latest first.
   timeline() {
-    const shown = [];
-    for (const entry of this.entries.toReversed()) {
-      if (!entry.state) {
-        shown.push(entry);
-        continue;
-      }
-      const since = shown.findLastIndex(({ names }) => !names) + 1;
-      const group = shown.slice(since).find(({ state, time }) => state === entry.state && time - entry.time < TOGETHER);
-      if (group && entry.state !== "failed") group.names.unshift(entry.name);
-      else shown.push({ ...entry, names: [entry.name] });
-    }
-    return shown.map((entry) => (entry.names ? { ...entry, text: sentence(entry) } : entry));
+    return this.entries.toReversed().map((entry) => (entry.names ? { ...entry, text: sentence(entry) } : entry));
   }
 
   // The value of a key: null where there is none, "" where it cannot be read here.
@@ -132,9 +132,9 @@ export class Cluster {
 // Three are named; of more, two.
 function sentence({ names, state, detail }) {
   const [one, many] = DOES[state];
-  if (names.length === 1) return `${names[0]} ${one}${state === "failed" && detail ? `: ${detail}` : ""}`;
-  const sorted = names.toSorted((name, other) => name.localeCompare(other, undefined, { numeric: true }));
-  const last = sorted.length > 3 ? `${sorted.splice(2).length} more` : sorted.pop();
+  const sorted = [...names].sort(compare);
+  if (sorted.length === 1) return `${sorted[0]} ${one}${state === "failed" && detail ? `: ${detail}` : ""}`;
+  const last = sorted.length > 3 ? `${number(sorted.splice(2).length)} more` : sorted.pop();
   return `${sorted.join(", ")} and ${last} ${many}`;
 }
 

@@ -112,7 +112,7 @@ function inPlane(at, total) {
 function groups(counts) {
   const most = Math.max(...Object.values(counts));
   return STATES.filter((state) => counts[state]).map((state) =>
-    ({ id: `all ${state}`, state, name: `${number(counts[state])} ${state}`, size: 12 + 28 * Math.sqrt(counts[state] / most) }));
+    ({ id: `all ${state}`, state, name: `${number(counts[state])} ${state}`, size: 10 + 18 * Math.sqrt(counts[state] / most) }));
 }
 
 function short(name) {

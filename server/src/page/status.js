@@ -4,7 +4,7 @@ import { STATES, countsOf, headline } from "./cluster.js";
 import { Picture } from "./picture.js";
 import { isSealed } from "./seal.js";
 import { now } from "./service.js";
-import { $, clock, el, number, on, say, show, span, write } from "./view.js";
+import { $, clock, compare, el, number, on, say, show, span, write } from "./view.js";
 
 // Rows of a list that are drawn at most.
 const ROWS = 1000;
@@ -21,6 +21,7 @@ const LINKS = { live: "Live", reconnecting: "Reconnecting…", stale: "Stale" };
 const picture = new Picture($("picture"));
 let followed = null;
 let isDrawing = false;
+let said = "";
 // When the events broke off.
 let heard = 0;
 // The values that were asked for, by name, and when the key was set then.
@@ -57,7 +58,10 @@ document.addEventListener("visibilitychange", draw);
 function drawNow(cluster) {
   const { tone, title, words } = headline(cluster);
   $("cluster").dataset.tone = tone;
-  if ($("headline").textContent !== title) say(`${title}. ${words}`);
+  // Who listens is not told of each node: only of another kind of news.
+  const kind = tone + title.replace(/\d/g, "");
+  if (kind !== said) say(`${title}. ${words}`);
+  said = kind;
   write($("headline"), title);
   write($("words"), words);
   document.title = `${title} · Cluster pairing`;
@@ -135,7 +139,7 @@ function drawNodes(cluster) {
     address: report?.addresses?.[0] ?? "", detail: report?.detail ?? "",
   }));
   items.sort((one, other) => URGENT.indexOf(one.state) - URGENT.indexOf(other.state)
-    || one.role.localeCompare(other.role) || one.name.localeCompare(other.name, undefined, { numeric: true }));
+    || compare(one.role, other.role) || compare(one.name, other.name));
   list($("nodes"), items.slice(0, ROWS), ({ reported, name, state, role, address, detail }) =>
     el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, role), el("td", { class: state }, state),
       el("td", {}, address), ageCell(reported), el("td", {}, detail)));

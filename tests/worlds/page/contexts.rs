@@ -116,6 +116,13 @@ fn a_file_is_opened_and_the_result_is_copied_and_downloaded() {
         text.contains("runcmd") && text.contains(&pin)
     });
     assert!(slave.starts_with("#cloud-config\n#[ucernvm-begin]\n"), "{slave}");
+    // Another is dropped on the master's.
+    browser.script(
+        "const data = new DataTransfer(); data.items.add(new File(['#!/bin/sh\\ntrue\\n'], 'boot.sh'));
+         document.getElementById('master').dispatchEvent(new DragEvent('drop', { dataTransfer: data, cancelable: true }))",
+    );
+    let start = "#!/bin/sh\n#[ucernvm-begin]\n#cvm_cluster_master=yes\n";
+    context_when(&browser, "master", "is the file's", |text| text.starts_with(start));
     for role in ["master", "slave"] {
         browser.click(&format!("#save-{role}"));
         let saved = browser.downloaded(&format!("{role}-context.txt"));

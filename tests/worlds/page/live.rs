@@ -1,5 +1,6 @@
 //! A cluster of real agents comes up, and the page shows each step.
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 use worlds::api::key_path;
 use worlds::browser::{Browser, ENTER};
@@ -29,6 +30,7 @@ fn a_person_makes_a_pin_and_sees_the_sealed_cluster_come_up_and_end() {
     browser.wait_for("link", "Live");
     browser.wait_for("headline", "Waiting for the master");
     browser.wait_for("words", "Launch the master and the slaves");
+    browser.wait_for("left", "left)");
     assert_eq!(browser.text("timeline"), "", "nothing has happened yet");
 
     let slaves = ["n1", "n2"].map(|name| Machine::new(slave.clone(), name));
@@ -171,6 +173,7 @@ fn a_thousand_slaves_are_drawn_one_by_one_and_more_as_numbers() {
     let service = Service::with(&["--in-memory"]);
     let browser = Browser::start();
     let (api, pin) = (service.api(), service.api().new_pin());
+    api.create_key(&pin, "master_ip", MASTER);
     open_pin(&browser, &service, &pin);
     let report = |at: usize, state: &str| {
         put(
@@ -192,6 +195,9 @@ fn a_thousand_slaves_are_drawn_one_by_one_and_more_as_numbers() {
     browser.wait_for("picture", "1,000 ready");
     browser.wait_for("picture", "1 failed");
     browser.wait_for("counts", "1,000 ready");
+    // The master's entry is not lost among theirs.
+    browser.wait_for("timeline", "The master has sent its address");
+    browser.wait_for("timeline", "n0, n1 and 999 more are ready");
 }
 
 #[test]
@@ -238,6 +244,18 @@ fn the_page_comes_back_after_a_reload_and_after_the_service_does() {
     service.resume();
     service.api().create_key(&pin, "master_ready", MASTER);
     browser.wait_for("headline", "The master is ready");
+    browser.wait_for("link", "Live");
+}
+
+#[test]
+fn a_service_that_no_longer_answers_is_noticed_though_its_connection_stands() {
+    let service = Service::start();
+    let browser = Browser::start();
+    make_pin(&browser, &service);
+    browser.wait_for("link", "Live");
+    service.signal(Signal::SIGSTOP);
+    browser.wait_for("link", "Reconnecting");
+    service.signal(Signal::SIGCONT);
     browser.wait_for("link", "Live");
 }
 
