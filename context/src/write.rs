@@ -288,6 +288,8 @@ mod tests {
     #[test]
     fn writes_into_every_shipped_example() {
         for (name, context) in [
+            ("htcondor-master", include_str!("../../cloud-init/examples/htcondor-master.mime")),
+            ("htcondor-slave", include_str!("../../cloud-init/examples/htcondor-slave.mime")),
             ("k3s-master", include_str!("../../cloud-init/examples/k3s-master.yaml")),
             ("k3s-slave", include_str!("../../cloud-init/examples/k3s-slave.yaml")),
             ("slurm-master", include_str!("../../cloud-init/examples/slurm-master.mime")),

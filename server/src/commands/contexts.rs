@@ -75,6 +75,8 @@ pub(super) struct MadeCluster {
 /// The examples of `cloud-init/examples`.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Template {
+    /// An HTCondor central manager and the machines that run its jobs.
+    Htcondor,
     /// A k3s server and its agents.
     K3s,
     /// A Slurm controller and its nodes.
@@ -85,6 +87,10 @@ impl Template {
     /// The master's context, and the slaves'.
     fn contexts(self) -> [&'static str; 2] {
         match self {
+            Self::Htcondor => [
+                include_str!("../../../cloud-init/examples/htcondor-master.mime"),
+                include_str!("../../../cloud-init/examples/htcondor-slave.mime"),
+            ],
             Self::K3s => [
                 include_str!("../../../cloud-init/examples/k3s-master.yaml"),
                 include_str!("../../../cloud-init/examples/k3s-slave.yaml"),
