@@ -73,6 +73,14 @@ impl Paired {
         Pin::parse(&self.pin).ok()
     }
 
+    /// A text that others made, without the pin and the secret: Heat shows the value of a parameter that it refuses.
+    #[must_use]
+    pub fn masked(&self, text: &str) -> String {
+        let secrets = [Some(self.pin.as_str()), self.secret.as_deref()];
+        let secrets = secrets.into_iter().flatten().filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+    }
+
     /// The secret.
     #[must_use]
     pub fn secret(&self) -> Option<Secret> {

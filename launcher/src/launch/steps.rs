@@ -196,7 +196,12 @@ impl Launcher {
         let filled =
             self.filled(&found.pairing(), pin.as_ref().map(|pin| pin.reveal()).unwrap_or_default(), &secret);
         let stack = stack(found, request, &filled)?;
-        let id = session.create_stack(&record.stack_name, &stack).map_err(Refused::Cloud)?;
+        let id = session.create_stack(&record.stack_name, &stack).map_err(|mut error| {
+            if let Some(paired) = &record.paired {
+                error.said = paired.masked(&error.said);
+            }
+            Refused::Cloud(error)
+        })?;
         record.note(format!("Heat has taken the stack {}", record.stack_name));
         record.stack_id = Some(id);
         self.records.save(record).map_err(Refused::Records)

@@ -65,12 +65,17 @@ fn look_at_cloud(session: &mut Session, record: &mut Record, view: &mut View) ->
     let settled = state == StackStatus::Built
         && before.as_ref().is_some_and(|before| before.status == stack.status)
         && !view.servers.is_empty();
-    let mut shown = Stack { status: stack.status, reason: stack.reason, failed: Vec::new() };
+    let masked = |text: &str| match &record.paired {
+        Some(paired) => paired.masked(text),
+        None => text.to_owned(),
+    };
+    let mut shown = Stack { status: stack.status, reason: masked(&stack.reason), failed: Vec::new() };
     // What a stack is made of changes only while it is made.
     if !settled && state != StackStatus::Gone {
         let resources = session.resources(name, &id)?;
         let failed = resources.iter().filter(|resource| resource.status.ends_with("_FAILED"));
-        shown.failed = failed.map(|resource| format!("{}: {}", resource.name, resource.reason)).collect();
+        shown.failed =
+            failed.map(|resource| format!("{}: {}", resource.name, masked(&resource.reason))).collect();
         let servers = resources.into_iter().filter(|resource| resource.kind == SERVER);
         view.servers = servers
             .map(|resource| {

@@ -91,6 +91,14 @@ fn what_heat_refuses_is_told_in_its_words_and_taken_back() {
             ),
             "Heat answers 400: Parameter 'image' is invalid: Error validating value 'tiny': No images found",
         ),
+        (
+            error(
+                400,
+                "Bad Request",
+                "Parameter 'pairing-pin' is invalid: \"abcdefghijkl\" does not match pattern",
+            ),
+            "\"…\" does not match pattern",
+        ),
         (error(403, "Forbidden", "You are not authorized to use this resource"), "You are not authorized"),
     ];
     for (reply, words) in refusals {
