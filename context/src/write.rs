@@ -32,7 +32,7 @@ const WRITTEN: [Setting; 6] = [
 
 /// How the agents know the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
+pub enum ServiceIdentity {
     /// By a public certificate, or not at all over http.
     Public,
     /// By this authority: PEM in base64.
@@ -51,7 +51,7 @@ pub struct Cluster<'a> {
     /// The service as the VMs reach it.
     pub service: &'a ServiceUrl,
     /// How it is known.
-    pub trust: Trust,
+    pub trust: ServiceIdentity,
 }
 
 impl Cluster<'_> {
@@ -103,9 +103,9 @@ impl Cluster<'_> {
         }
         set(Setting::ServiceUrl, &self.service.to_string());
         match &self.trust {
-            Trust::Public => {}
-            Trust::Ca(pem) => set(Setting::ServiceCa, pem),
-            Trust::Fingerprint(digest) => set(Setting::ServiceFingerprint, digest),
+            ServiceIdentity::Public => {}
+            ServiceIdentity::Ca(pem) => set(Setting::ServiceCa, pem),
+            ServiceIdentity::Fingerprint(digest) => set(Setting::ServiceFingerprint, digest),
         }
         lines
     }
@@ -229,14 +229,15 @@ mod tests {
     fn written(context: &str, role: Role) -> Result<String, Error> {
         let pin = Pin::parse(PIN).unwrap();
         let service = ServiceUrl::parse("https://pair.example.org", false).unwrap();
-        let trust = Trust::Fingerprint(format!("sha256:{}", "ab".repeat(32)));
+        let trust = ServiceIdentity::Fingerprint(format!("sha256:{}", "ab".repeat(32)));
         Cluster { pin: &pin, secret: None, service: &service, trust }.write("f", context, role)
     }
 
     fn sealed(context: &str, secret: &Secret) -> String {
         let pin = Pin::parse(PIN).unwrap();
         let service = ServiceUrl::parse("http://pair.example.org", false).unwrap();
-        let cluster = Cluster { pin: &pin, secret: Some(secret), service: &service, trust: Trust::Public };
+        let cluster =
+            Cluster { pin: &pin, secret: Some(secret), service: &service, trust: ServiceIdentity::Public };
         cluster.write("f", context, Role::Master).unwrap()
     }
 

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use context::settings::Role;
-use context::write::{Cluster, MASTER_STARTER, SLAVE_STARTER, Trust};
+use context::write::{Cluster, MASTER_STARTER, SLAVE_STARTER, ServiceIdentity};
 use protocol::url::ServiceUrl;
 use protocol::{Pin, Secret};
 
@@ -177,14 +177,14 @@ impl NewCluster {
     }
 
     /// How the agents are to know the service.
-    fn trust(&self) -> Result<Trust, Error> {
+    fn trust(&self) -> Result<ServiceIdentity, Error> {
         match (&self.access.fingerprint, &self.access.ca) {
-            (Some(fingerprint), _) => Ok(Trust::Fingerprint(fingerprint.to_string())),
+            (Some(fingerprint), _) => Ok(ServiceIdentity::Fingerprint(fingerprint.to_string())),
             (None, Some(path)) => {
                 let pem = fs::read(path).map_err(|err| Error::file("read", path, err))?;
-                Ok(Trust::Ca(STANDARD.encode(pem)))
+                Ok(ServiceIdentity::Ca(STANDARD.encode(pem)))
             }
-            (None, None) => Ok(Trust::Public),
+            (None, None) => Ok(ServiceIdentity::Public),
         }
     }
 
@@ -220,7 +220,7 @@ fn made_of(
     pin: &Pin,
     secret: Option<&Secret>,
     service: &ServiceUrl,
-    trust: &Trust,
+    trust: &ServiceIdentity,
 ) -> Result<[String; 2], Error> {
     let cluster = Cluster { pin, secret, service, trust: trust.clone() };
     let write = |name: &str, text: &str, role| cluster.write(name, text, role).map_err(Error::Request);
@@ -249,7 +249,7 @@ mod tests {
         let pin = Pin::parse("enico1qq0oey").unwrap();
         let service = ServiceUrl::parse("https://pair.example.org", false).unwrap();
         let templates = [("m".to_owned(), String::new()), ("s".to_owned(), SLAVE_STARTER.to_owned())];
-        let trust = Trust::Fingerprint(format!("sha256:{}", "ab".repeat(32)));
+        let trust = ServiceIdentity::Fingerprint(format!("sha256:{}", "ab".repeat(32)));
         let [master, _] = made_of(&templates, &pin, None, &service, &trust).unwrap();
         let digest = "ab".repeat(32);
         assert_eq!(
@@ -261,7 +261,8 @@ mod tests {
         );
         let service = ServiceUrl::parse("http://pair.example.org:8000", false).unwrap();
         let secret = Secret::from_bytes([0; 32]);
-        let [_, slave] = made_of(&templates, &pin, Some(&secret), &service, &Trust::Public).unwrap();
+        let [_, slave] =
+            made_of(&templates, &pin, Some(&secret), &service, &ServiceIdentity::Public).unwrap();
         assert_eq!(
             slave,
             "[example_section]\nmy_master_ip=###MASTER_IP_PLACEHOLDER###\n\n[ucernvm-begin]\n\

@@ -9,7 +9,7 @@ use std::time::Instant;
 use context::check::{Finding, check_documents};
 use context::document::Document;
 use context::settings::Role;
-use context::write::{Cluster, MASTER_STARTER, SLAVE_STARTER, Trust};
+use context::write::{Cluster, MASTER_STARTER, SLAVE_STARTER, ServiceIdentity};
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 use protocol::Pin;
@@ -120,7 +120,7 @@ fn contexts(wanted: &Wanted, announced: Announced) -> Result<Vec<u8>, Refusal> {
     };
     // With plain http the TLS that the fingerprint is for ends elsewhere.
     let fingerprint = announced.fingerprint.filter(|_| url.is_secure());
-    let trust = fingerprint.map_or(Trust::Public, Trust::Fingerprint);
+    let trust = fingerprint.map_or(ServiceIdentity::Public, ServiceIdentity::Fingerprint);
     // The section is written and checked with a secret of the right form, which is then taken out again.
     let secret = wanted.sealed.then(secret::make).transpose().map_err(|err| {
         log::error!("no secret can be made: {err}");
