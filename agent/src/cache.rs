@@ -206,7 +206,7 @@ impl CacheFile {
         let same_seal = self.seal == empty.seal;
         let counts = role_fits && self.pin == empty.pin && same_service && same_seal;
         if counts && self.instance != empty.instance {
-            // Another machine's, of which this one has the disk.
+            // Another machine's: this machine has a copy of its disk.
             return Some(Self { master: MasterRecord::of_clone(), ..empty.clone() });
         }
         self.values.retain(|key, value| value::check(key, value, Origin::Received).is_ok());

@@ -26,7 +26,7 @@ use refusals::{clone_of_master, replaced, shown};
 pub(crate) use writes::look_again;
 use writes::{delete_unopened, put, replace, write_while};
 
-/// How long a booting master tries: the boot must go on, and `master-ready` makes up for it later.
+/// How long a booting master tries. The boot must go on; `master-ready` tries again later.
 const PUSH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a master that shuts down tries to withdraw its readiness.
 const WITHDRAW_LIMIT: Duration = Duration::from_secs(5);

@@ -98,7 +98,7 @@ pub fn service(url: &ServiceUrl, settings: &Settings) -> Result<ContextService, 
 }
 
 impl<S: Service, C: Clock> Session<S, C> {
-    /// A session with these services, of which there is at least one; `random` spreads its pauses.
+    /// A session with these services, at least one. `random` spreads its pauses.
     pub fn with_services(
         services: Vec<S>,
         pin: Pin,

@@ -15,7 +15,7 @@ use rustls::{Error, SignatureScheme};
 use rustls_pki_types::PrivateKeyDer;
 use webpki::ring as algorithm;
 
-/// The SHA-256 of these parts, of which none has a NUL in it, in hex.
+/// The SHA-256 of these parts, in hex. No part contains a NUL.
 #[must_use]
 pub fn digest(parts: &[&str]) -> String {
     digest_of(parts.join("\0").as_bytes())

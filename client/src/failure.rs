@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::error::{Error, Status};
 use protocol::url::ServiceUrl;
 
-/// Why a request failed: of which kind, and the cause in words. The words name host, port or status, but never the pin
+/// Why a request failed: its kind, and the cause in words. The words name host, port or status, but never the pin
 /// or a value; the caller names the service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Failure {

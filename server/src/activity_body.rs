@@ -31,7 +31,7 @@ struct Long {
     connection: Arc<ConnectionPermit>,
     budget: Arc<MemoryBudget>,
     client: IpAddr,
-    /// Whether events come one by one, for ever.
+    /// Whether the body is a stream of events without end.
     streams: bool,
     /// What the bytes of the body, or of an event, take.
     permit: Option<BudgetPermit>,

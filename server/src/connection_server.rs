@@ -39,7 +39,7 @@ use crate::service::Service;
 const HEAD_MAX_BYTES: usize = 8192;
 /// Most headers of a request. Browsers behind two proxies send some thirty.
 const HEADERS_MAX: usize = 64;
-/// Most connections at a time that are told that there is no room. More are closed without an answer.
+/// How many connections at a time are refused with 503. Beyond that, connections are closed without an answer.
 pub(crate) const MAX_REJECTIONS: usize = 64;
 /// How long it may take to tell one: a handshake and two round trips.
 const REJECTION: Duration = Duration::from_secs(5);

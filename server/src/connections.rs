@@ -143,7 +143,7 @@ impl Connections {
         self.state().cut(|activity| activity.since.load(Ordering::Relaxed) != 0);
     }
 
-    /// Looks after the connections, for ever.
+    /// Closes overdue connections, once a round. Never returns.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut rounds = interval(ROUND);
         loop {

@@ -114,7 +114,7 @@ pub(crate) fn adopt(listener: StdListener) -> Result<TcpListener, Error> {
     adopt().map_err(|source| Error::Listen { address, source })
 }
 
-/// Accepts connections, for ever.
+/// Accepts connections. Never returns.
 pub(crate) async fn accept<L: Listener>(listener: &L, taker: &impl OnAccept<L::Stream>) {
     // Given back when there are no descriptors left, so that one more client can be told.
     let mut spare = File::open("/dev/null").ok();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-/// An enum of which each variant has a label, so that none can be without one.
+/// An enum whose variants have labels. A variant without a label does not compile.
 macro_rules! labelled {
     ($(#[$doc:meta])* enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident: $label:literal,)* }) => {
         $(#[$doc])*

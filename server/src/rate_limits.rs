@@ -29,7 +29,7 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 /// Pins that a source may create in an hour: far more than people and scripts do, and far less than it takes to fill
 /// the service (10,000,000) within the day that a pin lives.
 pub const CREATIONS_PER_HOUR: u32 = 1000;
-/// Wrong tokens that are answered without delay: a person who mistypes.
+/// How many wrong tokens are answered without delay: a person may mistype.
 const TOKENS_BURST: u32 = 5;
 /// After that, one in so much time.
 const TOKENS_EVERY: Duration = Duration::from_secs(2);
@@ -93,7 +93,7 @@ impl RateLimits {
         }
     }
 
-    /// To be awaited before a client is told that a pin is unknown.
+    /// Delays the answer that a pin is unknown. Await it before sending that answer.
     pub(crate) async fn unknown_pin(&self, client: IpAddr) {
         delay(self.unknown.take(client, Instant::now()).unwrap_or(MAX_DELAY)).await;
     }
@@ -117,7 +117,7 @@ impl RateLimits {
         self.tokens.peek(client, Instant::now()).map(|_| ())
     }
 
-    /// To be awaited before a client is told that its token is wrong.
+    /// Delays the answer that a token is wrong. Await it before sending that answer.
     pub(crate) async fn wrong_token(&self, client: IpAddr) {
         delay(self.tokens.take(client, Instant::now()).unwrap_or(MAX_DELAY)).await;
     }

@@ -51,7 +51,7 @@ pub(crate) struct Service {
     pub(crate) contexts_turn: Arc<tokio::sync::Mutex<()>>,
     /// The page for browsers.
     pub(crate) page: Page,
-    /// How fast those may come back who are sent away.
+    /// When clients that were refused may try again.
     pub(crate) return_times: ReturnTimes,
     /// What a journal in etcd counts; nothing without one.
     pub(crate) journal: Arc<pairing_etcd::Counters>,

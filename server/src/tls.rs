@@ -142,7 +142,7 @@ impl ResolvesServerCert for Current {
     }
 }
 
-/// The one place that says who does the cryptography.
+/// The one place that names the cryptography provider.
 pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(provider::default_provider())
 }

@@ -60,7 +60,7 @@ fn hooks(directory: &Path) -> Vec<PathBuf> {
     hooks
 }
 
-/// Whether root, or who runs the agent, alone may change it.
+/// Whether only root, or the user who runs the agent, may change it.
 fn is_safe(metadata: &Metadata) -> bool {
     let own = rustix::process::geteuid().as_raw();
     (metadata.uid() == 0 || metadata.uid() == own) && metadata.mode() & 0o022 == 0

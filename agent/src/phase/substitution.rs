@@ -22,7 +22,7 @@ const END_OF_PLACEHOLDER: &[u8] = b"_PLACEHOLDER###";
 /// The files to substitute in.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
-    /// The files of which every placeholder is replaced.
+    /// The files in which every placeholder is replaced.
     pub(super) files: Vec<PathBuf>,
     /// What `write_files` has made.
     pub(super) written: Vec<WrittenFile>,

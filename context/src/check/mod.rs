@@ -19,7 +19,7 @@ use crate::placeholder::{self, Placeholder};
 use crate::settings::{FoundSection, Role, Setting, Settings};
 use protocol::error::{Error, Status};
 
-/// Most that is said of one file: what is wrong a hundred times is wrong in one way.
+/// Maximum number of findings for one file.
 const MAX_FINDINGS: usize = 100;
 /// What Amazon EC2 takes for user-data, in bytes (EC2 user guide, "Run commands when you launch an instance").
 const EC2_BYTES: usize = 16 * 1024;
@@ -227,7 +227,7 @@ fn check_whole(document: &Document, reading: &Reading<'_>, report: &mut Report) 
     }
 }
 
-/// Who can read the secret in a context on this disk.
+/// Which users can read the secret in a context on this disk.
 fn check_readers(document: &Document, file: &Path, report: &mut Report) {
     let Some(section) = document.section().ok().flatten() else { return };
     let has_secret = section.entries().iter().any(|entry| entry.key == Setting::Secret.name());

@@ -81,7 +81,7 @@ pub(super) fn check(documents: &[Document], report: &mut Report) {
         [master] => check_keys(master, &contexts, report),
         [] => report.warning(
             first.name.to_owned(),
-            "none of these contexts is a master's, so that the slaves wait in vain",
+            "none of these contexts is a master's, so the slaves time out",
             "add cvm_cluster_master=yes to one of them",
         ),
         [_, second, ..] => report.warning(

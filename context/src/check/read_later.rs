@@ -5,7 +5,7 @@ use crate::document::{Document, PartKind, Reading};
 use crate::placeholder;
 use crate::settings::Settings;
 
-/// Warns of a context with placeholders of which no later stage reads one.
+/// Warns of a context whose placeholders no later stage reads.
 pub(super) fn check(document: &Document, reading: &Reading<'_>, settings: &Settings, report: &mut Report) {
     let has = |kind| reading.parts.iter().any(|part| part.kind == kind);
     // What an address brings is not known here, and a text without a part is not for cloud-init.

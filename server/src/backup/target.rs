@@ -71,7 +71,7 @@ impl Target {
         self.path.display().to_string()
     }
 
-    /// Gives the file, which is on the disk, its name, and has that on the disk too.
+    /// Renames the synced file to its final name, and syncs the directory.
     pub(super) fn keep(self) -> Result<(), Error> {
         let refused = |err| Error::file("write", &self.path, err);
         self.temporary.persist(&self.path).map_err(|err| refused(err.error))?;

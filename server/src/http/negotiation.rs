@@ -120,7 +120,7 @@ fn halves(text: &[u8], between: u8) -> Option<(&[u8], &[u8])> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// A weight; what is none counts as 1, as if it had not been given.
+/// The weight after `q=`. A malformed weight counts as 1, the default.
 fn weight(text: &[u8]) -> f32 {
     let weight = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
     weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0)

@@ -167,7 +167,7 @@ pub(super) fn find(path: &str) -> Option<Target<'_>> {
                 Some(key) if is_addressable(key) => key,
                 _ => continue,
             },
-            // What an identifier may be is said to who gets it wrong.
+            // A malformed identifier is refused by the handler, with the rule in the error.
             Some("/nodes/{id}") => match rest.strip_prefix("/nodes/") {
                 Some(id) if !id.is_empty() && !id.contains('/') => id,
                 _ => continue,

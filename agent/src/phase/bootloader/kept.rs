@@ -41,7 +41,7 @@ pub(super) struct KeptState<'r> {
 pub(super) enum Owner {
     /// This machine's, or there is no telling.
     ThisMachine,
-    /// Another machine's, of which this one has the disk.
+    /// Another machine's: this machine has a copy of its disk.
     AnotherMachine,
     /// Those of a time before the agent, or there are none.
     Unknown,

@@ -147,7 +147,7 @@ fn a_server_that_hears_nothing_from_etcd_says_so_and_goes_on_when_it_does() {
     assert!(matches!(wait(server.store.key(&pin, "a")), Err(Refused::Unreachable(_))));
     assert!(matches!(wait(server.store.create_key(&pin, "b", "2")), Err(Refused::Unreachable(_))));
     assert!(wait(server.store.ready()).is_err());
-    // A write is refused by what it comes to, not before: else it would take twice as long.
+    // A write is refused by its own outcome. A check before it would double the time.
     assert_eq!(wait(server.store.expect_key(&pin, "a")), Ok(()));
     assert!(matches!(wait(server.store.expect_key(&pin, "unknown")), Err(Refused::Unreachable(_))));
     assert_eq!(wait(server.store.expect_cluster(&pin)), Ok(()));
