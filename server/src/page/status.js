@@ -77,7 +77,7 @@ function drawNow(cluster) {
   show("unlock", cluster.isLocked() && !cluster.over && Boolean(crypto.subtle));
   show("over", Boolean(cluster.over));
   show("alive", !cluster.over);
-  for (const id of ["delete", "contexts", "launch"]) show(id, !cluster.over);
+  for (const id of ["another", "delete", "contexts", "launch"]) show(id, !cluster.over);
   if (cluster.over) show("link", false);
   tick();
 }

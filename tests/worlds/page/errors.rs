@@ -49,7 +49,7 @@ fn a_rate_limit_says_until_when() {
     browser.click("#create");
     browser.wait_for("problem", "This address has asked for too much. Try again after ");
     browser.wait_for("problem", "(in ");
-    assert!(browser.text("problem").contains(" min)"), "{}", browser.text("problem"));
+    assert!(browser.text("problem").contains(" min"), "{}", browser.text("problem"));
     browser.wait_for("again", "Try again");
 }
 

@@ -78,7 +78,7 @@ fn a_person_makes_a_pin_and_sees_the_sealed_cluster_come_up_and_end() {
     browser.tab_to("[value=delete]");
     browser.press(ENTER);
     browser.wait_for("headline", "The pin was deleted");
-    assert_eq!(["contexts", "launch", "delete", "link"].map(|id| browser.text(id)), [""; 4]);
+    assert_eq!(["contexts", "launch", "another", "delete", "link"].map(|id| browser.text(id)), [""; 5]);
     assert_eq!(browser.console(), [""; 0]);
 }
 

@@ -84,7 +84,7 @@ async fn make(
         MADE,
         &[
             ("pin", made.pin.reveal()),
-            ("expires", &made.expires.to_string()),
+            ("expires", &to_minutes(&made.expires.to_string())),
             ("master", &write("master", MASTER_STARTER, Role::Master)?),
             ("slave", &write("slave", SLAVE_STARTER, Role::Slave)?),
         ],
@@ -101,6 +101,12 @@ fn service_url(service: &Service, headers: &HeaderMap) -> Result<ServiceUrl, Ref
     let url = page.or_else(|| text(HOST)).unwrap_or_default();
     let secured = service.announced.fingerprint.is_some();
     ServiceUrl::parse(url, secured).map_err(|err| Refusal::Contexts(format!("The URL of this page {err}.")))
+}
+
+/// A time for people: `2026-11-28T02:54:15.640706Z` to the minute.
+fn to_minutes(time: &str) -> String {
+    let minutes = time.get(..16).unwrap_or(time).replace('T', " ");
+    format!("{minutes} UTC")
 }
 
 /// A document with values in their places, which stand in two braces.
@@ -166,6 +172,11 @@ mod tests {
         assert_eq!(world.ask("POST", PATH, &[FORM], &long).await.status, 413);
         let answer = world.ask("PUT", PATH, &[], "").await;
         assert_eq!((answer.status, answer.header("allow")), (405, "GET, POST, HEAD"));
+    }
+
+    #[test]
+    fn shows_a_time_to_the_minute() {
+        assert_eq!(to_minutes("2026-11-28T02:54:15.640706Z"), "2026-11-28 02:54 UTC");
     }
 
     #[test]
