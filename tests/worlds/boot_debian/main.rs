@@ -2,6 +2,7 @@
 //! everything in the slaves' contexts that can hold a placeholder.
 
 mod consumers;
+mod follow;
 mod nodes;
 
 use std::io::Write as _;
