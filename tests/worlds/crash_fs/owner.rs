@@ -83,7 +83,8 @@ impl<'a> Owner<'a> {
     pub(crate) fn live_until_cut(&mut self) {
         self.start();
         self.check();
-        let troubles = [Trouble::PowerCut, Trouble::PowerCut, Trouble::Write, Trouble::Sync, Trouble::Full];
+        let power_cut = Trouble::PowerCut;
+        let troubles = [power_cut, power_cut, Trouble::Write, Trouble::Sync, Trouble::Full, Trouble::Read];
         let trouble = troubles[self.random.usize(..troubles.len())];
         self.disk.plan(self.random.u32(..CHANGES), trouble);
         let (api, acknowledged, stopped) = (self.service.api(), AtomicU64::new(0), AtomicUsize::new(0));
