@@ -6,6 +6,7 @@
 mod agents;
 mod load;
 mod start;
+mod through;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
