@@ -150,9 +150,10 @@ fn a_cluster_is_launched_joins_is_shown_and_goes() {
     let json = text(&world.run(DEMO, &["show", "lab", "--json"]).stdout);
     let json: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(json["state"], "ready", "{json}");
-    for machine in machines.iter().filter(|machine| machine.address() != machines[0].address()) {
-        let hosts = machine.sh("cat /etc/hosts");
-        assert!(hosts.contains(&machines[0].address().to_string()), "{hosts}");
+    let master = servers.iter().find(|server| server.name.ends_with("-master")).expect("there is one");
+    let master = master.address.expect("it has one");
+    for worker in machines.iter().filter(|machine| machine.address() != master) {
+        assert_eq!(worker.sh("cat /etc/cluster/master").trim(), master.to_string());
     }
 
     let again = world.launch(DEMO, "workers", "lab", &[]).output().expect("nsenter starts");
