@@ -152,6 +152,10 @@ impl Refused {
             }
             Self::AuthUrl => Error::new(Status::Usage, AUTH_URL, "give its address with --allow-auth-url"),
             Self::Credentials(error) => Error::new(Status::Usage, error.to_string(), error.next_step()),
+            // Heat names the parameter whose value it does not take.
+            Self::Cloud(_) if self.complaints().iter().any(|complaint| complaint.pointer.is_some()) => {
+                Error::new(Status::BadContext, said(), "give other values with --set PARAMETER=VALUE")
+            }
             Self::Cloud(error) => Error::new(status_of(error), error.to_string(), error.next_step()),
             Self::Limits(_) => {
                 let next = "delete what is not needed any more, or ask the cloud's operator for more";

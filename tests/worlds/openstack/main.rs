@@ -198,26 +198,33 @@ fn every_shipped_type_is_built() {
 fn what_goes_wrong_is_said_and_leaves_nothing_behind() {
     let lab = Lab::new();
     let world = World::new(&lab);
-    let refused = |what: &str, user: User<'_>, more: &[&str], status: i32, says: &str| {
+    let mut wrong = Vec::new();
+    let mut refused = |what: &str, user: User<'_>, more: &[&str], status: i32, says: &str| {
         let began = Instant::now();
         let ended = world.launch(user, "workers", "bad", more).output().expect("nsenter starts");
         let said = text(&ended.stderr);
         println!("# {what}: {:?}, {}\n{said}", began.elapsed(), ended.status);
-        assert!(ended.status.code() == Some(status) && said.contains(says), "{what}: {said}");
-        assert!(!said.contains("demo\"") && !said.contains("cvm_cluster_secret"), "{said}");
+        let has_secret = said.contains("cvm_cluster_secret") || said.contains("password=");
+        if ended.status.code() != Some(status) || !said.contains(says) || has_secret {
+            wrong.push(format!("{what}: {}, {said}", ended.status));
+        }
     };
-    refused("wrong password", User { password: "wrong", ..DEMO }, &[], 77, "password");
-    refused("unknown project", User { project: "nowhere", ..DEMO }, &[], 77, "nowhere");
+    // Keystone does not tell these two apart.
+    refused("wrong password", User { password: "wrong", ..DEMO }, &[], 77, "refuses the credentials");
+    refused("unknown project", User { project: "nowhere", ..DEMO }, &[], 77, "refuses the credentials");
     refused("quota", POOR, &[], 77, "limit");
     refused("unknown flavour", DEMO, &["--set", "worker-flavour=m9.none"], 65, "m9.none");
     refused("unknown image", DEMO, &["--set", "image=none"], 65, "none");
     refused("a value out of range", DEMO, &["--set", "worker-count=0"], 65, "1 to 100 workers");
     world.assert_nothing_is_left("bad");
     // The last takes no request for a network, so that the stack fails half-way.
-    for (service, status, says) in [("heat-api", 69, "8004"), ("keystone", 69, "5000"), ("neutron", 69, "")] {
+    for (service, status, says) in
+        [("heat-api", 69, "Heat "), ("keystone", 69, "Keystone "), ("neutron", 69, "Heat answers 500")]
+    {
         let broken = world.cloud.without(service);
         refused(&format!("{service} is down"), DEMO, &[], status, says);
         drop(broken);
         world.assert_nothing_is_left("bad");
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
