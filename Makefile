@@ -39,6 +39,9 @@ test-openstack: ## clusters of the shipped types on a real OpenStack, and what g
 boot-full: ## Debian 12 and 13 as full virtual machines, master and slave at once: the time line of each; needs root
 	tests/scripts/boot boot-full
 
+example-qemu: protoc ## packaging/examples/qemu to its end: a master and two slaves as virtual machines; needs root
+	tests/scripts/example-qemu
+
 boot-times: ## what the agent adds to a slave's boot; needs root
 	tests/scripts/boot boot-times
 
@@ -71,4 +74,4 @@ capacity: protoc ## how far one service goes: a simulation of 10,000 and 100,000
 	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- \
 		--results docs/performance/results.json $(ARGS)
 
-.PHONY: help build protoc demo pictures test test-openstack races boot-full boot-times lint static packages reproduce install fuzz bench capacity
+.PHONY: help build protoc demo pictures test test-openstack races boot-full boot-times example-qemu lint static packages reproduce install fuzz bench capacity
