@@ -160,7 +160,7 @@ fn keeps_what_it_has_when_the_disk_is_full_and_recovers() {
     assert!(full(&api.ask(&Request::new("POST", "/api/v1/clusters"))));
     assert_eq!(api.ask(&Request::new("DELETE", &key_path(&pin, "doomed"))).status, 204);
     assert_eq!(api.value(&pin, "doomed"), None);
-    assert!(service.log().contains("what deletes uses the reserve"), "{}", service.log());
+    until("it says so", || service.log().contains("what deletes uses the reserve").then_some(()));
 
     std::fs::remove_file(&ballast).expect("what was written can be removed");
     until("it takes writes again", || (api.get("/readyz").status == 200).then_some(()));

@@ -22,6 +22,11 @@ use super::state::{CLUSTER_BYTES, Entry, KEY_BYTES, Lookup, NumberedKey, WriterS
 use super::{Change, Charge, Cluster, Key, Update};
 use crate::Refused;
 use crate::clock::Timestamp;
+
+/// Longest name and value together of a key that may grow where the store is full, in bytes: an address, a token.
+const SHORT_KEY: usize = 512;
+/// Which part of the memory for the store such keys may take beyond it.
+const RESERVED_PART: usize = 64;
 #[cfg(test)]
 pub(super) use expiry::DOUBTED;
 
@@ -189,7 +194,7 @@ impl<'a> Batch<'a> {
         }
         let (old, new) = (before.name.len() + before.value.len(), key.name.len() + key.value.len());
         if new > old {
-            self.check_memory(new - old)?;
+            self.check_growth(new - old, new)?;
         }
         self.memory = self.memory + new - old;
         let numbered = &mut self.live(pin)?.keys[at];
@@ -276,6 +281,14 @@ impl<'a> Batch<'a> {
     /// Whether there is room for so many bytes more.
     fn check_memory(&self, more: usize) -> Result<(), Refused> {
         if self.memory + more > self.shared.limits.bytes { Err(Refused::OutOfMemory) } else { Ok(()) }
+    }
+
+    /// Whether a key may grow by so many bytes to this length. One that stays short may take a little more than there is:
+    /// a master that changes its address is not refused since others have filled the rest to the last byte.
+    fn check_growth(&self, more: usize, length: usize) -> Result<(), Refused> {
+        let bytes = self.shared.limits.bytes;
+        let most = if length <= SHORT_KEY { bytes + bytes / RESERVED_PART } else { bytes };
+        if self.memory + more > most { Err(Refused::OutOfMemory) } else { Ok(()) }
     }
 
     fn unused_pin(&self) -> Result<PinKey, Refused> {
