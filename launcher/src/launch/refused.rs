@@ -153,8 +153,8 @@ impl Refused {
             Self::AuthUrl => Error::new(Status::Usage, AUTH_URL, "give its address with --allow-auth-url"),
             Self::Credentials(error) => Error::new(Status::Usage, error.to_string(), error.next_step()),
             // Heat names the parameter whose value it does not take.
-            Self::Cloud(_) if self.complaints().iter().any(|complaint| complaint.pointer.is_some()) => {
-                Error::new(Status::BadContext, said(), "give other values with --set PARAMETER=VALUE")
+            Self::Cloud(error) if self.is_about_a_parameter() => {
+                Error::new(Status::BadContext, said(), error.next_step())
             }
             Self::Cloud(error) => Error::new(status_of(error), error.to_string(), error.next_step()),
             Self::Limits(_) => {
@@ -171,8 +171,16 @@ impl Refused {
             Self::Random(error) => Error::new(Status::File, error.to_string(), "try again"),
         }
     }
+
+    fn is_about_a_parameter(&self) -> bool {
+        let pointer =
+            |complaint: &Complaint| complaint.pointer.as_ref().is_some_and(|at| at.starts_with(PARAMETERS));
+        self.complaints().iter().any(pointer)
+    }
 }
 
+/// Where the pointers of parameters begin.
+const PARAMETERS: &str = "/cluster/parameters/";
 const NO_PAIRING: &str = "clusters of this type pair, and no pairing service is named";
 const AUTH_URL: &str = "auth_url is not the address of a cloud that this launcher may speak to";
 
@@ -210,7 +218,7 @@ fn of_faults(faults: &[Fault]) -> Vec<Complaint> {
 fn of_flavour((name, parameter): &(String, Option<String>)) -> Complaint {
     let complaint = Complaint::new(400, BAD_REQUEST, format!("The Flavor ({name}) could not be found."));
     match parameter {
-        Some(parameter) => complaint.at(format!("/cluster/parameters/{parameter}")),
+        Some(parameter) => complaint.at(format!("{PARAMETERS}{parameter}")),
         None => complaint,
     }
 }
@@ -244,7 +252,7 @@ fn of_heat(error: &CloudError, status: u16) -> Complaint {
         error.said.strip_prefix("Parameter '").and_then(|rest| rest.split_once("' is invalid: "))
     {
         let words = if words.is_empty() { &error.said } else { words };
-        return Complaint::new(400, BAD_REQUEST, words).at(format!("/cluster/parameters/{name}"));
+        return Complaint::new(400, BAD_REQUEST, words).at(format!("{PARAMETERS}{name}"));
     }
     let title = error.title.clone().unwrap_or_else(|| title_of(status));
     Complaint::new(status, title, error.said.clone())

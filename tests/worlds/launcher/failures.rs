@@ -89,7 +89,8 @@ fn what_heat_refuses_is_told_in_its_words_and_taken_back() {
                 "Bad Request",
                 "Parameter 'image' is invalid: Error validating value 'tiny': No images found",
             ),
-            "Heat answers 400: Parameter 'image' is invalid: Error validating value 'tiny': No images found",
+            65,
+            "image: Error validating value 'tiny': No images found",
         ),
         (
             error(
@@ -97,16 +98,21 @@ fn what_heat_refuses_is_told_in_its_words_and_taken_back() {
                 "Bad Request",
                 "Parameter 'pairing-pin' is invalid: \"abcdefghijkl\" does not match pattern",
             ),
+            65,
             "\"…\" does not match pattern",
         ),
-        (error(403, "Forbidden", "You are not authorized to use this resource"), "You are not authorized"),
+        (
+            error(403, "Forbidden", "You are not authorized to use this resource"),
+            77,
+            "You are not authorized",
+        ),
     ];
-    for (reply, words) in refusals {
+    for (reply, status, words) in refusals {
         let manners = Manners { create: Some(Create::Refuse(reply)), ..Manners::default() };
         let (cloud, home) = (Cloud::start(manners), Home::new());
         let pairing = pairing();
         let url = pairing.url();
-        home.run(&cloud, &launch("lab", &url, &[])).expect(77, words);
+        home.run(&cloud, &launch("lab", &url, &[])).expect(status, words);
         assert_eq!(pairing.lines(), ["POST /api/v1/clusters", "DELETE /api/v1/clusters/abcdefghijkl"]);
         assert_eq!((cloud.stacks().len(), home.records().len()), (0, 0));
     }
