@@ -287,8 +287,8 @@ impl<'a> Batch<'a> {
     /// a master that changes its address is not refused since others have filled the rest to the last byte.
     fn check_growth(&self, more: usize, length: usize) -> Result<(), Refused> {
         let bytes = self.shared.limits.bytes;
-        let most = if length <= SHORT_KEY { bytes + bytes / RESERVED_PART } else { bytes };
-        if self.memory + more > most { Err(Refused::OutOfMemory) } else { Ok(()) }
+        let reserved = if length <= SHORT_KEY { bytes / RESERVED_PART } else { 0 };
+        if self.memory + more > bytes.saturating_add(reserved) { Err(Refused::OutOfMemory) } else { Ok(()) }
     }
 
     fn unused_pin(&self) -> Result<PinKey, Refused> {
