@@ -120,6 +120,7 @@ install_ucernvm() {
 case ${1:-}${2:+ BINARY} in
     "agent BINARY") install_agent "$2" ;;
     "server BINARY") install_server "$2" ;;
+    "launcher BINARY") install_launcher "$2" ;;
     "ucernvm BINARY") install_ucernvm "$2" ;;
-    *) echo "usage: [DESTDIR=DIR] $0 agent|server|ucernvm BINARY" >&2; exit 64 ;;
+    *) echo "usage: [DESTDIR=DIR] $0 agent|server|launcher|ucernvm BINARY" >&2; exit 64 ;;
 esac
