@@ -332,7 +332,9 @@ fn the_launcher_runs_once_it_has_its_secret(machine: &Machine<'_>) {
     let enabled = machine.sh("systemctl is-enabled cernvm-cluster-launcher.service || :");
     assert_eq!(enabled.trim(), "disabled");
     machine.sh("install -d /etc/cernvm-cluster-launcher
-        cp -r /usr/share/doc/cernvm-cluster-launcher/examples/cluster-types \
+        # The root leaves documentation out.
+        dpkg-deb --extract /srv/packages/cernvm-cluster-launcher_*.deb /srv/launcher
+        cp -r /srv/launcher/usr/share/doc/cernvm-cluster-launcher/examples/cluster-types \
             /etc/cernvm-cluster-launcher/cluster-types-enabled
         echo JWT_SECRET=0123456789abcdef0123456789abcdef >>/etc/default/cernvm-cluster-launcher
         systemctl enable --now cernvm-cluster-launcher.service");
