@@ -333,7 +333,7 @@ fn the_launcher_runs_once_it_has_its_secret(machine: &Machine<'_>) {
     assert_eq!(enabled.trim(), "disabled");
     machine.sh("install -d /etc/cernvm-cluster-launcher
         # The root leaves documentation out.
-        dpkg-deb --extract /srv/packages/cernvm-cluster-launcher_*.deb /srv/launcher
+        dpkg-deb --extract /srv/packages/cernvm-cluster-launcher_0.1.0_*.deb /srv/launcher
         cp -r /srv/launcher/usr/share/doc/cernvm-cluster-launcher/examples/cluster-types \
             /etc/cernvm-cluster-launcher/cluster-types-enabled
         echo JWT_SECRET=0123456789abcdef0123456789abcdef >>/etc/default/cernvm-cluster-launcher
