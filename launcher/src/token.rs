@@ -54,7 +54,7 @@ pub enum TokenFault {
     /// It says that it was made later.
     #[error("The token is not yet valid (iat)")]
     FromTheFuture,
-    /// It is for somebody else.
+    /// It is for another audience.
     #[error("Invalid audience")]
     Audience,
     /// The launcher has no secret.

@@ -63,7 +63,7 @@ struct Loaded {
     certified: Arc<CertifiedKey>,
     /// The end of the certificate's validity.
     expires: Timestamp,
-    /// The hash of the public key: whom clients of a session have spoken with.
+    /// The hash of the public key, which the sessions of clients are bound to.
     identity: [u8; SHA256_OUTPUT_LEN],
 }
 

@@ -44,7 +44,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Also where a test has failed while somebody waits for the power.
+        // Also where a test has failed while a thread waits for the power.
         self.disk.give_up();
     }
 }

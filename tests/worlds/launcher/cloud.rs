@@ -89,7 +89,7 @@ impl Cloud {
         lock(&self.state).created
     }
 
-    /// How often somebody logged in.
+    /// The number of logins.
     pub(crate) fn logins(&self) -> usize {
         lock(&self.state).logins
     }
@@ -104,7 +104,7 @@ impl Cloud {
         change(&mut lock(&self.state).manners);
     }
 
-    /// Lets a stack go, as somebody does who deletes it behind the launcher's back.
+    /// Deletes a stack without the launcher.
     pub(crate) fn lose_stacks(&self) {
         lock(&self.state).stacks.clear();
     }
