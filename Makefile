@@ -5,7 +5,7 @@ CARGO ?= cargo
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-build: protoc ## both programs, for this machine
+build: protoc ## the programs, for this machine
 	$(CARGO) build --workspace --locked
 
 # The build of etcd-client wants it.
@@ -51,10 +51,10 @@ lint: protoc ## format, clippy, and what may be in the dependency tree
 	tests/scripts/deny
 	fuzz/lint
 
-static: ## both programs for x86_64 musl and the agent for aarch64, checked and weighed
+static: ## the programs for x86_64 and aarch64 musl, checked and weighed
 	packaging/static
 
-packages: ## .deb, .rpm, tarball and OCI image of both programs for amd64 and arm64, in target/packages/out
+packages: ## .deb, .rpm, tarball and OCI image of the programs for amd64 and arm64, in target/packages/out
 	packaging/packages $(ARGS)
 
 reproduce: ## the packages twice, in two directories: the same bytes?
