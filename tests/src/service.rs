@@ -128,6 +128,14 @@ impl Service {
         self.process.as_ref().map(Process::stderr).unwrap_or_default()
     }
 
+    /// Waits until its log says this: a line may be on its way when the service answers already.
+    ///
+    /// # Panics
+    /// When it does not say it in all patience.
+    pub fn logs(&self, words: &str) {
+        until(&format!("the log says {words:?}"), || self.log().contains(words).then_some(()));
+    }
+
     /// Waits for a line that it prints beside its URL, and gives what comes after this beginning of it.
     ///
     /// # Panics

@@ -275,7 +275,7 @@ fn serves_all_the_same_where_the_socket_cannot_be_made() {
     fs::create_dir(&socket).expect("a directory can be made");
     let mut service = Service::on(home.path(), &[]);
     let pin = service.api().new_pin();
-    assert!(service.log().contains("`health` and `backup` cannot ask this service"), "{}", service.log());
+    service.logs("`health` and `backup` cannot ask this service");
     let file = home.path().join("copy.redb");
     backup(home.path(), &file).refused(74, "another process has it open; if the service is just");
     assert!(service.stop().success());

@@ -145,9 +145,7 @@ fn takes_a_new_certificate_on_sighup_and_keeps_its_connections() {
     new.write(&certificate, &key);
     assert!(!answers(&mut new.connect(service.address())), "it still has the old one");
     service.signal(Signal::SIGHUP);
-    until("it has read the new one", || {
-        service.log().contains("certificate read again, with ANOTHER key: key sha256:").then_some(())
-    });
+    service.logs("certificate read again, with ANOTHER key: key sha256:");
     assert!(answers(&mut new.connect(service.address())));
     assert!(answers(&mut before), "a connection was lost");
 
@@ -174,25 +172,22 @@ fn takes_a_new_token_on_sighup_and_says_what_it_has_read() {
         let request = Request::new("POST", "/api/v1/clusters");
         service.api().ask(&request.header("Authorization", &format!("Bearer {token}"))).status
     };
-    let says = |line: &str| until(line, || service.log().contains(line).then_some(()));
     assert_eq!((makes(old), makes(new)), (201, 401));
     service.signal(Signal::SIGHUP);
-    says(&format!("{path} read again, with the same token"));
+    service.logs(&format!("{path} read again, with the same token"));
     write(new);
     service.signal(Signal::SIGHUP);
-    says(&format!("{path} read again, with ANOTHER token"));
+    service.logs(&format!("{path} read again, with ANOTHER token"));
     assert_eq!((makes(old), makes(new)), (401, 201));
     write("short");
     service.signal(Signal::SIGHUP);
-    says(&format!("the old token stays in use: {path}"));
+    service.logs(&format!("the old token stays in use: {path}"));
     assert_eq!(makes(new), 201);
     assert!(![old, new, "short"].iter().any(|token| service.log().contains(token)), "{}", service.log());
 
     let service = Service::start();
     service.signal(Signal::SIGHUP);
-    until("it says that there is nothing to read", || {
-        service.log().contains("SIGHUP: nothing to read again").then_some(())
-    });
+    service.logs("SIGHUP: nothing to read again");
     assert_eq!(service.api().ask(&Request::new("POST", "/api/v1/clusters")).status, 201);
 }
 

@@ -133,7 +133,7 @@ fn lets_an_address_make_so_many_pins_and_believes_only_the_proxies_it_was_told_o
         let made: Vec<u16> = (0..4).map(|_| create(&behind, client).status).collect();
         assert_eq!(made, [201, 201, 201, 429], "{client}");
     }
-    until("the log names the client", || behind.log().contains("192.0.2.2 POST").then_some(()));
+    behind.logs("192.0.2.2 POST");
     assert!(!behind.log().contains("127.0.0.1 POST"));
 }
 

@@ -68,7 +68,7 @@ fn tells_of_it_when_descriptors_run_out_and_recovers() {
         answer.is_ok_and(|answer| answer.status == 200).then_some(())
     });
     assert_eq!(api.value(&pin, "b").as_deref(), Some("2"));
-    assert!(service.log().contains("cannot accept connections"), "{}", service.log());
+    service.logs("cannot accept connections");
     assert!(service.stop().success());
 }
 
@@ -160,7 +160,7 @@ fn keeps_what_it_has_when_the_disk_is_full_and_recovers() {
     assert!(full(&api.ask(&Request::new("POST", "/api/v1/clusters"))));
     assert_eq!(api.ask(&Request::new("DELETE", &key_path(&pin, "doomed"))).status, 204);
     assert_eq!(api.value(&pin, "doomed"), None);
-    until("it says so", || service.log().contains("what deletes uses the reserve").then_some(()));
+    service.logs("what deletes uses the reserve");
 
     std::fs::remove_file(&ballast).expect("what was written can be removed");
     until("it takes writes again", || (api.get("/readyz").status == 200).then_some(()));

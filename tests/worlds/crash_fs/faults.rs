@@ -71,7 +71,7 @@ fn a_sync_that_fails_ends_all_writing_until_the_service_is_started_again() {
             let (status, said) = create(&service, &pin, name, 10);
             assert_eq!(status, 500, "{said}");
         }
-        until("the log says why", || service.log().contains("the disk could not sync").then_some(()));
+        service.logs("the disk could not sync");
         assert_ne!(service.api().get("/readyz").status, 200);
         assert_eq!(service.api().value(&pin, "old").as_deref(), Some("1"));
         check_after_a_cut(disk, &mut service, &pin, &["old"]);

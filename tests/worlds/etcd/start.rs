@@ -182,7 +182,7 @@ fn says_whether_it_is_ready_and_how_its_store_is_backed_up() {
     assert_eq!((health().status.code(), &health().stdout[..]), (Some(0), &b"ready\n"[..]));
     // Another server that was given the same directory does not take the socket away.
     let other = Service::on(Path::new(&data), &["--etcd", &etcd.url()]);
-    assert!(other.log().contains("another service listens there"), "{}", other.log());
+    other.logs("another service listens there");
     drop(other);
     assert_eq!(health().status.code(), Some(0));
 

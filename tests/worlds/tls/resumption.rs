@@ -11,7 +11,6 @@ use rustls::{ALL_VERSIONS, ClientConfig, HandshakeKind};
 use tempfile::TempDir;
 use worlds::service::Service;
 use worlds::tls::{Certified, answers, connect};
-use worlds::wait::until;
 
 /// A service with a certificate in files, and that certificate.
 struct World {
@@ -92,7 +91,7 @@ fn sessions_end_with_the_key_of_the_service() {
     let reload = |certified: &Certified, said: &str| {
         certified.write(&world.dir.path().join("cert.pem"), &world.dir.path().join("key.pem"));
         world.service.signal(Signal::SIGHUP);
-        until("it has read them", || world.service.log().contains(said).then_some(()));
+        world.service.logs(said);
     };
     reload(&world.certified, "read again, with the same key");
     assert!(world.resumes(&client));
