@@ -224,27 +224,12 @@ fn role(role: Role) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use context::settings::{AddressRule, AwaitedKeys, DEFAULT_TIMEOUT};
+    use protocol::Secret;
     use protocol::url::ServiceUrl;
-    use protocol::{Pin, Secret, Trust};
 
     fn settings(role: Role, pin: &str, urls: &[&str]) -> Settings {
-        Settings {
-            pin: Pin::parse(pin).unwrap(),
-            role,
-            secret: None,
-            services: urls.iter().map(|url| ServiceUrl::parse(url, false).unwrap()).collect(),
-            trust: Trust::WebPki,
-            timeout: DEFAULT_TIMEOUT,
-            keys: AwaitedKeys::WithPlaceholder,
-            literal: Vec::new(),
-            address: AddressRule::Route,
-            ready_when: Vec::new(),
-            early: false,
-            follow: Vec::new(),
-            nodes: true,
-            repair: false,
-        }
+        let services = urls.iter().map(|url| ServiceUrl::parse(url, false).unwrap()).collect();
+        Settings { role, services, ..crate::testing::settings(pin) }
     }
 
     const PIN: &str = "enico1qq0oey";

@@ -29,6 +29,8 @@ mod session;
 pub mod sim;
 mod slave;
 mod span;
+#[cfg(test)]
+mod testing;
 mod unpublished;
 
 pub use cli::help;

@@ -7,12 +7,12 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use protocol::error::{Error, Status};
 use protocol::key::MASTER_IP;
 use protocol::url::ServiceUrl;
-use protocol::{Pin, Trust};
 
 use crate::backoff::Clock as _;
 use crate::backoff::tests::FakeClock;
@@ -22,7 +22,7 @@ use crate::phase::obtain::{self, ObtainedValues};
 use crate::publish;
 use crate::session::Session;
 use client::{Answer, Failure, FailureKind, Outcome, Reached, Request, Service, TlsFault};
-use context::settings::{AddressRule, AwaitedKeys, Role, Settings};
+use context::settings::{AddressRule, Role, Settings};
 
 /// The key that a master publishes beside its address.
 pub(super) const TOKEN: &str = "token";
@@ -177,21 +177,13 @@ pub(super) enum Behaviour {
 
 /// The context that all machines share, but for their role.
 pub(super) fn settings(role: Role, services: usize) -> Settings {
+    static OF_PIN: LazyLock<Settings> = LazyLock::new(|| crate::testing::settings("enico1qq0oey"));
     Settings {
-        pin: Pin::parse("enico1qq0oey").unwrap(),
         role,
-        secret: None,
         services: (0..services).map(url).collect(),
-        trust: Trust::WebPki,
         timeout: Duration::from_secs(TIMEOUT),
-        keys: AwaitedKeys::WithPlaceholder,
-        literal: Vec::new(),
-        address: AddressRule::Route,
-        early: false,
-        repair: false,
-        follow: Vec::new(),
         nodes: false,
-        ready_when: Vec::new(),
+        ..OF_PIN.clone()
     }
 }
 

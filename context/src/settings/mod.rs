@@ -6,15 +6,13 @@ mod ready_when;
 mod table;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::Network;
 use protocol::key::MASTER_IP;
-use protocol::url::ServiceUrl;
-use protocol::{Network, Pin, Secret, Trust};
 
 pub use ready_when::ReadyWhen;
-pub use table::Setting;
+pub use table::{Setting, Settings};
 
 /// The pairing service of CernVM, used where `cvm_service_url` is not set (as the original agent did).
 pub const DEFAULT_SERVICE_URL: &str = "https://cernvm-online.cern.ch";
@@ -22,39 +20,6 @@ pub const DEFAULT_SERVICE_URL: &str = "https://cernvm-online.cern.ch";
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1500);
 /// The longest `cvm_cluster_timeout`: a boot that waits longer has a problem that waiting does not solve.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
-
-/// The settings of a VM that belongs to a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// `cvm_cluster_pin`.
-    pub pin: Pin,
-    /// `cvm_cluster_master`.
-    pub role: Role,
-    /// `cvm_cluster_secret`: what the values are sealed with; `None` where they are not.
-    pub secret: Option<Secret>,
-    /// `cvm_service_url`: never empty.
-    pub services: Vec<ServiceUrl>,
-    /// `cvm_service_ca` or `cvm_service_fingerprint`.
-    pub trust: Trust,
-    /// `cvm_cluster_timeout`: how long to wait in all.
-    pub timeout: Duration,
-    /// `cvm_cluster_keys`: which keys to wait for.
-    pub keys: AwaitedKeys,
-    /// `cvm_cluster_literal`: the keys whose placeholders stay as they are.
-    pub literal: Vec<String>,
-    /// `cvm_cluster_master_ip`, `cvm_cluster_interface`, `cvm_cluster_network`.
-    pub address: AddressRule,
-    /// `cvm_master_ready_when`: what a master waits for after its boot.
-    pub ready_when: Vec<ReadyWhen>,
-    /// `cvm_cluster_early`: substitute before cloud-init reads any part.
-    pub early: bool,
-    /// `cvm_cluster_follow`: the files that are rendered anew when another master comes.
-    pub follow: Vec<PathBuf>,
-    /// `cvm_cluster_nodes`: whether this VM reports itself to a service that takes reports.
-    pub nodes: bool,
-    /// `cvm_cluster_repair`: whether cloud-init runs again what ran with literal placeholders.
-    pub repair: bool,
-}
 
 impl Settings {
     /// Whether a run on this VM is to replace the placeholders of this key. A master brings its own address alone.

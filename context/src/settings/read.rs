@@ -1,4 +1,4 @@
-//! Reading the settings out of ucernvm sections.
+//! Reading the settings out of ucernvm sections: what each may be, and the error of each.
 //!
 //! A setting without a value counts as absent, save for `cvm_cluster_keys` and `cvm_cluster_secret`. Unknown keys belong to other programs. An
 //! error names the line, and shows neither the pin, nor the secret, nor a certificate.
@@ -10,14 +10,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use protocol::limits::{KEY_MAX_CHARS, KEYS_PER_PIN};
-use protocol::{Fingerprint, Pin, Secret, key};
+use protocol::{Fingerprint, Pin, Secret, Trust, key};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::assignments::{Assignment, Assignments};
 use super::{
-    AddressRule, AwaitedKeys, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, FoundSection, MAX_TIMEOUT, ReadyWhen,
-    Role, Setting, Settings, Trust,
+    AddressRule, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, FoundSection, MAX_TIMEOUT, ReadyWhen, Setting,
+    Settings,
 };
 use crate::document::Section;
 use protocol::error::Error;
@@ -45,29 +45,11 @@ impl Settings {
         if lines.last(Setting::Secret).is_none() {
             lines.refuse_meant(Setting::Secret, "the cluster's values would not be sealed")?;
         }
-        let trust = trust(&lines)?;
-        Ok(FoundSection::Cluster(Self {
-            pin: read_pin(&pin)?,
-            role: if is_on(&lines, Setting::Master)? { Role::Master } else { Role::Slave },
-            secret: secret(&lines)?,
-            services: services(&lines, trust != Trust::WebPki)?,
-            trust,
-            timeout: lines.get(Setting::Timeout).map_or(Ok(DEFAULT_TIMEOUT), |line| timeout(&line))?,
-            keys: lines
-                .last(Setting::AwaitedKeys)
-                .map_or(Ok(AwaitedKeys::WithPlaceholder), |line| names(&line).map(AwaitedKeys::Only))?,
-            literal: lines.get(Setting::Literal).map_or(Ok(Vec::new()), |line| names(&line))?,
-            address: address(&lines)?,
-            ready_when: ready_when(&lines)?,
-            early: is_on(&lines, Setting::Early)?,
-            follow: lines.get(Setting::Follow).map_or(Ok(Vec::new()), |line| follow(&line))?,
-            nodes: switch(&lines, Setting::Nodes, true)?,
-            repair: is_on(&lines, Setting::Repair)?,
-        }))
+        Settings::read(&pin, &lines).map(FoundSection::Cluster)
     }
 }
 
-fn read_pin(line: &Assignment<'_>) -> Result<Pin, Error> {
+pub(super) fn pin(line: &Assignment<'_>) -> Result<Pin, Error> {
     Pin::parse(line.value).map_err(|why| {
         line.wrong(
             &format!("is no pin: {why}"),
@@ -78,7 +60,7 @@ fn read_pin(line: &Assignment<'_>) -> Result<Pin, Error> {
 
 /// The secret. A line without one is an error, and so are two that differ: the values would be in the clear, or sealed
 /// with another secret than was meant, and no one would see it.
-fn secret(lines: &Assignments<'_>) -> Result<Option<Secret>, Error> {
+pub(super) fn secret(lines: &Assignments<'_>) -> Result<Option<Secret>, Error> {
     let Some(line) = lines.last(Setting::Secret) else { return Ok(None) };
     let another = lines.all(Setting::Secret).find(|other| other.value != line.value);
     if let Some(another) = another {
@@ -98,14 +80,9 @@ fn secret(lines: &Assignments<'_>) -> Result<Option<Secret>, Error> {
     })
 }
 
-/// Reads a switch; off where there is no line. The words are those of cernvm-micro's `parse_user_data`, in any case.
-/// Another word is an error: a master that is taken for a slave waits for itself.
-fn is_on(lines: &Assignments<'_>, setting: Setting) -> Result<bool, Error> {
-    switch(lines, setting, false)
-}
-
-/// The same, where no line may mean something else.
-fn switch(lines: &Assignments<'_>, setting: Setting, default: bool) -> Result<bool, Error> {
+/// Reads a switch. The words are those of cernvm-micro's `parse_user_data`, in any case. Another word is an error: a
+/// master that is taken for a slave waits for itself.
+pub(super) fn switch(lines: &Assignments<'_>, setting: Setting, default: bool) -> Result<bool, Error> {
     let Some(line) = lines.get(setting) else { return Ok(default) };
     let is_one_of = |words: &[&str]| words.iter().any(|word| line.value.eq_ignore_ascii_case(word));
     if is_one_of(&["yes", "on", "true", "1"]) {
@@ -118,7 +95,7 @@ fn switch(lines: &Assignments<'_>, setting: Setting, default: bool) -> Result<bo
     }
 }
 
-fn trust(lines: &Assignments<'_>) -> Result<Trust, Error> {
+pub(super) fn trust(lines: &Assignments<'_>) -> Result<Trust, Error> {
     match (lines.get(Setting::ServiceCa), lines.get(Setting::ServiceFingerprint)) {
         (None, None) => Ok(Trust::WebPki),
         (Some(ca), None) => authorities(&ca).map(Trust::Authorities),
@@ -156,7 +133,7 @@ fn read_fingerprint(line: &Assignment<'_>) -> Result<[u8; 32], Error> {
         .map_err(|problem| line.wrong(problem, "copy the line that the service printed"))
 }
 
-fn services(lines: &Assignments<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {
+pub(super) fn services(lines: &Assignments<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {
     let Some(line) = lines.get(Setting::ServiceUrl) else {
         let url = ServiceUrl::parse(DEFAULT_SERVICE_URL, secured).expect("the default is a URL");
         return Ok(vec![url]);
@@ -173,7 +150,7 @@ fn services(lines: &Assignments<'_>, secured: bool) -> Result<Vec<ServiceUrl>, E
     Ok(urls)
 }
 
-fn timeout(line: &Assignment<'_>) -> Result<Duration, Error> {
+pub(super) fn timeout(line: &Assignment<'_>) -> Result<Duration, Error> {
     let seconds = line.value.parse().ok().map(Duration::from_secs);
     seconds.filter(|time| (Duration::from_secs(1)..=MAX_TIMEOUT).contains(time)).ok_or_else(|| {
         let most = MAX_TIMEOUT.as_secs();
@@ -184,7 +161,7 @@ fn timeout(line: &Assignment<'_>) -> Result<Duration, Error> {
     })
 }
 
-fn follow(line: &Assignment<'_>) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn follow(line: &Assignment<'_>) -> Result<Vec<PathBuf>, Error> {
     let mut paths: Vec<PathBuf> = Vec::new();
     for path in line.value.split(',').map(str::trim).filter(|path| !path.is_empty()) {
         let is_plain = path.starts_with('/')
@@ -214,7 +191,7 @@ fn follow(line: &Assignment<'_>) -> Result<Vec<PathBuf>, Error> {
 const FOLLOWED_MAX: usize = 32;
 
 /// The names of keys in a line.
-fn names(line: &Assignment<'_>) -> Result<Vec<String>, Error> {
+pub(super) fn names(line: &Assignment<'_>) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = Vec::new();
     for name in line.value.split([',', ' ', '\t']).filter(|name| !name.is_empty()) {
         if !key::is_addressable(name) || name.len() > KEY_MAX_CHARS {
@@ -235,7 +212,7 @@ fn names(line: &Assignment<'_>) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn ready_when(lines: &Assignments<'_>) -> Result<Vec<ReadyWhen>, Error> {
+pub(super) fn ready_when(lines: &Assignments<'_>) -> Result<Vec<ReadyWhen>, Error> {
     let Some(line) = lines.get(Setting::ReadyWhen) else { return Ok(Vec::new()) };
     let items = line.value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| {
         ReadyWhen::parse(item).map_err(|why| {
@@ -252,7 +229,7 @@ fn ready_when(lines: &Assignments<'_>) -> Result<Vec<ReadyWhen>, Error> {
 }
 
 /// The most exact of the three rules that is there.
-fn address(lines: &Assignments<'_>) -> Result<AddressRule, Error> {
+pub(super) fn address(lines: &Assignments<'_>) -> Result<AddressRule, Error> {
     if let Some(line) = lines.get(Setting::MasterIp) {
         let address =
             line.value.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast());

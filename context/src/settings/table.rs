@@ -1,5 +1,17 @@
-//! The settings of the ucernvm section, in one table. The reader, the lint, the context writer and README's table go by
-//! it; a test holds README to it.
+//! The settings of the ucernvm section: their table, what they come to, and which line sets what. The lint, the context
+//! writer and README's table go by the table; a test holds README to it, and another finds a setting that is not read.
+//!
+//! To add a setting, add its row, its field and what reads it, all in this file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use protocol::error::Error;
+use protocol::url::ServiceUrl;
+use protocol::{Pin, Secret, Trust};
+
+use super::assignments::{Assignment, Assignments};
+use super::{AddressRule, AwaitedKeys, DEFAULT_TIMEOUT, ReadyWhen, Role, read};
 
 /// Makes the enum and its tables of one row for each setting, so that none can be forgotten in one of them.
 macro_rules! settings {
@@ -94,6 +106,67 @@ settings! {
         "`sha256:` and the hash of the service's public key, as `serve --tls-self-signed` prints it";
 }
 
+/// The settings of a VM that belongs to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `cvm_cluster_pin`.
+    pub pin: Pin,
+    /// `cvm_cluster_master`.
+    pub role: Role,
+    /// `cvm_cluster_secret`: what the values are sealed with; `None` where they are not.
+    pub secret: Option<Secret>,
+    /// `cvm_service_url`: never empty.
+    pub services: Vec<ServiceUrl>,
+    /// `cvm_service_ca` or `cvm_service_fingerprint`.
+    pub trust: Trust,
+    /// `cvm_cluster_timeout`: how long to wait in all.
+    pub timeout: Duration,
+    /// `cvm_cluster_keys`: which keys to wait for.
+    pub keys: AwaitedKeys,
+    /// `cvm_cluster_literal`: the keys whose placeholders stay as they are.
+    pub literal: Vec<String>,
+    /// `cvm_cluster_master_ip`, `cvm_cluster_interface`, `cvm_cluster_network`.
+    pub address: AddressRule,
+    /// `cvm_master_ready_when`: what a master waits for after its boot.
+    pub ready_when: Vec<ReadyWhen>,
+    /// `cvm_cluster_early`: substitute before cloud-init reads any part.
+    pub early: bool,
+    /// `cvm_cluster_follow`: the files that are rendered anew when another master comes.
+    pub follow: Vec<PathBuf>,
+    /// `cvm_cluster_nodes`: whether this VM reports itself to a service that takes reports.
+    pub nodes: bool,
+    /// `cvm_cluster_repair`: whether cloud-init runs again what ran with literal placeholders.
+    pub repair: bool,
+}
+
+impl Settings {
+    /// Reads each setting from its line.
+    ///
+    /// # Errors
+    /// That of the first setting that makes no sense.
+    pub(super) fn read(pin: &Assignment<'_>, lines: &Assignments<'_>) -> Result<Self, Error> {
+        let trust = read::trust(lines)?;
+        Ok(Self {
+            pin: read::pin(pin)?,
+            role: if read::switch(lines, Setting::Master, false)? { Role::Master } else { Role::Slave },
+            secret: read::secret(lines)?,
+            services: read::services(lines, trust != Trust::WebPki)?,
+            trust,
+            timeout: lines.get(Setting::Timeout).map_or(Ok(DEFAULT_TIMEOUT), |line| read::timeout(&line))?,
+            keys: lines
+                .last(Setting::AwaitedKeys)
+                .map_or(Ok(AwaitedKeys::WithPlaceholder), |line| read::names(&line).map(AwaitedKeys::Only))?,
+            literal: lines.get(Setting::Literal).map_or(Ok(Vec::new()), |line| read::names(&line))?,
+            address: read::address(lines)?,
+            ready_when: read::ready_when(lines)?,
+            early: read::switch(lines, Setting::Early, false)?,
+            follow: lines.get(Setting::Follow).map_or(Ok(Vec::new()), |line| read::follow(&line))?,
+            nodes: read::switch(lines, Setting::Nodes, true)?,
+            repair: read::switch(lines, Setting::Repair, false)?,
+        })
+    }
+}
+
 impl Setting {
     /// The setting of a key in lower case.
     #[must_use]
@@ -111,6 +184,7 @@ impl Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Document;
 
     #[test]
     fn is_the_table_of_the_readme() {
@@ -118,6 +192,19 @@ mod tests {
         let rows = readme.lines().filter(|line| line.starts_with("| `cvm_"));
         let table = Setting::ALL.map(|setting| format!("| `{}` | {} |", setting.name(), setting.meaning()));
         assert_eq!(rows.collect::<Vec<_>>(), table, "README.md should have\n{}", table.join("\n"));
+    }
+
+    /// No setting takes this value, so a setting that takes it is read by nothing.
+    #[test]
+    fn every_setting_is_read() {
+        for setting in Setting::ALL {
+            let lines = format!("cvm_cluster_pin=enico1qq0oey\n{}=/no value/\n", setting.name());
+            let text = format!("[ucernvm-begin]\n{lines}[ucernvm-end]\n");
+            let section = Document::parse("f", text.into_bytes()).unwrap().section().unwrap();
+            let found = Settings::from_sections(section.as_slice());
+            let error = found.expect_err(&format!("nothing reads {}", setting.name()));
+            assert!(error.to_string().contains(setting.name()), "{}: {error}", setting.name());
+        }
     }
 
     #[test]

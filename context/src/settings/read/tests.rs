@@ -1,5 +1,6 @@
 use super::*;
 use crate::document::Document;
+use crate::settings::{AwaitedKeys, Role};
 use proptest::prelude::*;
 use protocol::error::Status;
 
