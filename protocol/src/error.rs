@@ -1,7 +1,7 @@
 //! The errors of the programs that act on a context: what failed, on which thing, and what to do next.
 //!
-//! An [`Error`] is a [`Status`], a sentence and the next step. To add an exit status, add a [`Status`]: the compiler asks
-//! for its number and its meaning, and a test compares the documents with both.
+//! An [`Error`] is a [`Status`], a sentence and the next step. To add an exit status, add its row to the table here, at
+//! its place in the order of severity; a test compares the documents with number and meaning.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,73 +9,69 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Why a run failed. The order is that of severity: the later a status comes, the less waiting helps. Where a program
-/// has several to report, the last one of this order becomes its exit status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
-    /// The deadline passed, or the key asked for is not there.
-    TimedOut,
-    /// No service of the context could be reached.
-    Unreachable,
-    /// The service answered something that cannot be right.
-    Nonsense,
-    /// TLS cannot be trusted, the pin is unknown, or a value is not what a member of the cluster sealed.
-    Refused,
-    /// Something of this instance ran with a literal placeholder or an earlier address, and does not run again by itself.
-    TooLate,
-    /// A file cannot be read or written.
-    File,
-    /// The context, or a value to publish, cannot be right.
-    BadContext,
-    /// The command line is wrong.
-    Usage,
+/// Makes the enum and its tables of one row for each status, so that none can be forgotten in one of them.
+macro_rules! statuses {
+    ($($(#[$doc:meta])* $status:ident: $code:literal, $meaning:literal;)*) => {
+        /// Why a run failed. The order is that of severity: the later a status comes, the less waiting helps. Where a
+        /// program has several to report, the last one of this order becomes its exit status.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Status {
+            $($(#[$doc])* $status,)*
+        }
+
+        impl Status {
+            /// Every status, in the order of their numbers.
+            pub const ALL: [Self; [$($code),*].len()] = by_number([$(Self::$status),*]);
+
+            /// The exit status: that of sysexits.h where one fits.
+            #[must_use]
+            pub const fn code(self) -> u8 {
+                match self {
+                    $(Self::$status => $code,)*
+                }
+            }
+
+            /// What the number means, as the help and the documents say it.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$status => $meaning,)*
+                }
+            }
+        }
+    };
 }
 
-// A status that is not in the table does not compile, as long as `Usage` stays the last.
-const _: () = assert!(Status::ALL.len() == Status::Usage as usize + 1);
+statuses! {
+    /// The deadline passed, or the key asked for is not there.
+    TimedOut: 75, "timed out or no such key";
+    /// No service of the context could be reached.
+    Unreachable: 69, "service unreachable";
+    /// The service answered something that cannot be right.
+    Nonsense: 76, "the answer makes no sense";
+    /// TLS cannot be trusted, the pin is unknown, or a value is not what a member of the cluster sealed.
+    Refused: 77, "refused (TLS, pin, seal)";
+    /// Something of this instance ran with a literal placeholder or an earlier address, and does not run again by itself.
+    TooLate: 78, "something ran with a literal placeholder or an earlier address";
+    /// A file cannot be read or written.
+    File: 74, "a file cannot be read or written";
+    /// The context, or a value to publish, cannot be right.
+    BadContext: 65, "bad context";
+    /// The command line is wrong.
+    Usage: 64, "usage";
+}
 
-impl Status {
-    /// Every status, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
-        Self::Usage,
-        Self::BadContext,
-        Self::Unreachable,
-        Self::File,
-        Self::TimedOut,
-        Self::Nonsense,
-        Self::Refused,
-        Self::TooLate,
-    ];
-
-    /// The exit status: that of sysexits.h where one fits.
-    #[must_use]
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Usage => 64,
-            Self::BadContext => 65,
-            Self::Unreachable => 69,
-            Self::File => 74,
-            Self::TimedOut => 75,
-            Self::Nonsense => 76,
-            Self::Refused => 77,
-            Self::TooLate => 78,
+const fn by_number<const N: usize>(mut statuses: [Status; N]) -> [Status; N] {
+    let mut sorted = 1;
+    while sorted < N {
+        let mut at = sorted;
+        while at > 0 && statuses[at - 1].code() > statuses[at].code() {
+            statuses.swap(at - 1, at);
+            at -= 1;
         }
+        sorted += 1;
     }
-
-    /// What the number means, as the help and the documents say it.
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Usage => "usage",
-            Self::BadContext => "bad context",
-            Self::Unreachable => "service unreachable",
-            Self::File => "a file cannot be read or written",
-            Self::TimedOut => "timed out or no such key",
-            Self::Nonsense => "the answer makes no sense",
-            Self::Refused => "refused (TLS, pin, seal)",
-            Self::TooLate => "something ran with a literal placeholder or an earlier address",
-        }
-    }
+    statuses
 }
 
 impl From<Status> for std::process::ExitCode {
@@ -298,7 +294,10 @@ mod tests {
         assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
         let mut by_severity = Status::ALL;
         by_severity.sort();
-        assert_eq!((by_severity[0], by_severity[7]), (Status::TimedOut, Status::Usage));
+        assert_eq!(
+            (by_severity.first(), by_severity.last()),
+            (Some(&Status::TimedOut), Some(&Status::Usage))
+        );
     }
 
     /// The documents, which name the number and the meaning in one line.
