@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
+use protocol::error::{Error, Status};
 use protocol::key::MASTER_IP;
 use protocol::limits::VALUE_MAX_CHARS;
-
-use protocol::error::{Error, Status};
+use protocol::node;
 
 /// What a value may hold besides ASCII letters and digits: enough for tokens, addresses, paths, lists and base64, and
 /// nothing that a shell, YAML, JSON or INI takes for syntax in the middle of a word.
@@ -62,17 +62,10 @@ fn problem(key: &str, value: &str) -> Option<&'static str> {
         .or_else(|| (value.len() > VALUE_MAX_CHARS).then_some("is longer than any service takes"))
 }
 
-/// A host name as RFC 1123 section 2.1 has it; its last label is not a number, so that a misspelt IPv4 address is
-/// none.
+/// A host name whose last label is not a number, so that a misspelt IPv4 address is none.
 fn is_host_name(text: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
     let last = text.rsplit('.').next().unwrap_or_default();
-    text.len() <= 253 && text.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit())
+    node::is_host_name(text) && !last.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
