@@ -1,7 +1,7 @@
 //! How a service is set up.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use protocol::url::ServiceUrl;
@@ -88,6 +88,16 @@ pub enum Storage {
     Memory,
     /// In an etcd cluster, which other servers may share.
     Etcd(pairing_etcd::Config),
+}
+
+impl Storage {
+    /// The directory that it is in, if it is in one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(dir) => Some(dir),
+            Self::Memory | Self::Etcd(_) => None,
+        }
+    }
 }
 
 /// A service that forgets everything when it ends.

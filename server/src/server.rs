@@ -110,12 +110,8 @@ impl Server {
             let seconds = opening.elapsed().as_secs_f32();
             log::info!("the store was loaded in {seconds:.1} s: pins {}, keys {}", stats.pins, stats.keys);
         }
-        let socket = match &config.storage {
-            Storage::Directory(dir) => open_socket(dir),
-            Storage::Memory | Storage::Etcd(_) => {
-                config.admin_dir.filter(|dir| dir.is_dir()).and_then(|dir| open_socket(&dir))
-            }
-        };
+        let admin_dir = config.admin_dir.as_deref().filter(|dir| dir.is_dir());
+        let socket = config.storage.directory().or(admin_dir).and_then(open_socket);
         let per_address = config.connections_per_address.unwrap_or(most);
         slave_contexts.load(&store);
         let service = Arc::new(Service {
@@ -136,11 +132,7 @@ impl Server {
             journal: etcd.as_ref().map(|etcd| etcd.counters.clone()).unwrap_or_default(),
         });
         // After the store: the keys of another service that runs on this directory stay as they are.
-        let tickets = match (&certificate, &config.storage) {
-            (None, _) => None,
-            (Some(_), Storage::Directory(dir)) => Some(Tickets::open(Some(dir))),
-            (Some(_), Storage::Memory | Storage::Etcd(_)) => Some(Tickets::open(None)),
-        };
+        let tickets = certificate.as_ref().map(|_| Tickets::open(config.storage.directory()));
         let tickets = tickets.transpose().map_err(Error::System)?.map(Arc::new);
         let acceptor =
             certificate.as_ref().zip(tickets.clone()).map(|(certificate, keys)| certificate.acceptor(keys));
