@@ -59,9 +59,6 @@ impl Lookup {
     #[must_use]
     pub fn refusal(&self) -> String {
         let Self { kind, value, .. } = self;
-        if let Some(description) = &self.description {
-            return description.clone();
-        }
         let could_not = |what: &str| format!("The {what} ({value}) could not be found.");
         let words = match kind.as_str() {
             "nova.flavor" => format!("No Flavor matching {{'name': '{value}'}}. (HTTP 404)"),
@@ -71,12 +68,36 @@ impl Lookup {
             "cinder.volume" => could_not("Volume"),
             "cinder.vtype" => could_not("VolumeType"),
             kind => {
-                let what = kind.strip_prefix("neutron.").unwrap_or(kind);
-                format!("Unable to find {what} with name or id '{value}'")
+                format!("Unable to find {} with name or id '{value}'", word(kind))
             }
         };
-        format!("Error validating value '{value}': {words}")
+        self.words(&words)
     }
+
+    /// What is said when several have this name: the author's words, or Heat's.
+    #[must_use]
+    pub fn ambiguity(&self) -> String {
+        let Self { kind, value, .. } = self;
+        self.words(&match kind.as_str() {
+            "glance.image" => format!("No images unique match found for {{'name': '{value}'}}."),
+            kind => {
+                let what = word(kind);
+                format!("Multiple {what} matches found for name '{value}', use an ID to be more specific.")
+            }
+        })
+    }
+
+    fn words(&self, heat: &str) -> String {
+        match &self.description {
+            Some(description) => description.clone(),
+            None => format!("Error validating value '{}': {heat}", self.value),
+        }
+    }
+}
+
+/// What Neutron calls something of a kind.
+fn word(kind: &str) -> &str {
+    kind.strip_prefix("neutron.").unwrap_or(kind)
 }
 
 /// Whether a constraint is among [`Lookup::KINDS`].

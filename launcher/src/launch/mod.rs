@@ -2,6 +2,7 @@
 
 mod billing;
 mod limits;
+mod not_there;
 mod pairing;
 mod records;
 mod refused;
@@ -11,6 +12,7 @@ mod steps;
 
 pub use billing::{Billing, Order};
 pub use limits::Left;
+pub use not_there::NotThere;
 pub use pairing::{Node, Nodes, PairingService};
 pub use records::{LogLine, Paired, Record, Records, RecordsError};
 pub use refused::{Complaint, Refused};

@@ -2,6 +2,7 @@
 
 use protocol::error::{Error, Status};
 
+use super::not_there::NotThere;
 use super::records::RecordsError;
 use crate::catalogue::FindError;
 use crate::openstack::{Cause, CloudError, CredentialsError, Service};
@@ -33,8 +34,8 @@ pub enum Refused {
     Cloud(CloudError),
     /// The project has not enough left: the original's words.
     Limits(String),
-    /// Flavours that the project does not have, each with the parameter that names it.
-    Flavours(Vec<(String, Option<String>)>),
+    /// What the request names and the project does not have.
+    NotThere(Vec<NotThere>),
     /// The account has no credits.
     NoCredits,
     /// The billing service does not do as it is asked.
@@ -110,7 +111,7 @@ impl Refused {
             }
             Self::Cloud(error) => vec![of_cloud(error)],
             Self::Limits(words) => one(400, "ProjectLimitError", words.clone()),
-            Self::Flavours(names) => names.iter().map(of_flavour).collect(),
+            Self::NotThere(named) => named.iter().map(of_not_there).collect(),
             Self::NoCredits => {
                 one(400, "MiddlewareInsufficientCredits", "Insufficient credits to launch a cluster".into())
             }
@@ -161,11 +162,13 @@ impl Refused {
                 let next = "delete what is not needed any more, or ask the cloud's operator for more";
                 Error::new(Status::Refused, said(), next)
             }
-            Self::Flavours(_) => Error::new(
-                Status::BadContext,
-                said(),
-                "name a flavour of the project: `openstack flavor list`",
-            ),
+            Self::NotThere(named) => {
+                let mut listings: Vec<_> =
+                    named.iter().map(|missing| format!("`{}`", missing.listing())).collect();
+                listings.dedup();
+                let next = format!("name what the project has: {}", listings.join(", "));
+                Error::new(Status::BadContext, said(), next)
+            }
             Self::NoCredits | Self::Billing(_) => Error::new(Status::Refused, said(), "ask the operator"),
             Self::Records(error) => Error::new(Status::File, error.to_string(), error.next_step()),
             Self::Random(error) => Error::new(Status::File, error.to_string(), "try again"),
@@ -214,11 +217,10 @@ fn of_faults(faults: &[Fault]) -> Vec<Complaint> {
     complaints
 }
 
-/// A flavour that is not there, in Heat's words.
-fn of_flavour((name, parameter): &(String, Option<String>)) -> Complaint {
-    let complaint = Complaint::new(400, BAD_REQUEST, format!("The Flavor ({name}) could not be found."));
-    match parameter {
-        Some(parameter) => complaint.at(format!("{PARAMETERS}{parameter}")),
+fn of_not_there(missing: &NotThere) -> Complaint {
+    let complaint = Complaint::new(400, BAD_REQUEST, &missing.message);
+    match &missing.pointer {
+        Some(pointer) => complaint.at(pointer),
         None => complaint,
     }
 }

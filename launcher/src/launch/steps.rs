@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::billing::Billing;
 use super::limits::Left;
+use super::not_there::not_there;
 use super::pairing::PairingService;
 use super::records::{Paired, Record, Records, now};
 use super::refused::Refused;
@@ -68,8 +69,10 @@ impl Launcher {
         mut money: Money<'_>,
     ) -> Result<Record, Refused> {
         let left = Left::read(session).map_err(Refused::Cloud)?;
+        let stack = self.try_out(found, request, session, &left)?;
         let order = money.as_mut().map(|billing| billing.order()).transpose()?;
-        let result = self.make(found, request, session, &left);
+        // The original has the order before it counts, and clients see that at their billing service.
+        let result = left.check(&stack).and_then(|()| self.make(found, request, session));
         if let (Some(billing), Some(order)) = (money, &order) {
             match &result {
                 Ok(record) => billing.tag(order, record),
@@ -79,14 +82,7 @@ impl Launcher {
         result
     }
 
-    fn make(
-        &self,
-        found: &ClusterType,
-        request: &Request,
-        session: &mut Session,
-        left: &Left,
-    ) -> Result<Record, Refused> {
-        self.try_out(found, request, left)?;
+    fn make(&self, found: &ClusterType, request: &Request, session: &mut Session) -> Result<Record, Refused> {
         let paired = self.pair(&found.pairing())?;
         let begun = self.begin(found, request, session, paired.as_ref());
         let made = begun.and_then(|mut record| match self.create(found, request, session, &mut record) {
@@ -131,21 +127,32 @@ impl Launcher {
             }
             None => {
                 let left = Left::read(session).map_err(Refused::Cloud)?;
-                self.try_out(found, request, &left)?;
+                let stack = self.try_out(found, request, session, &left)?;
+                left.check(&stack)?;
                 self.create(found, request, session, record)
             }
         }
     }
 
-    /// What the stack of a request would be, with a pin that is none: whether it can be made, fits, and works.
-    fn try_out(&self, found: &ClusterType, request: &Request, left: &Left) -> Result<(), Refused> {
+    /// What the stack of a request would be, with a pin that is none.
+    ///
+    /// # Errors
+    /// It cannot be made, does not work, or names what the project does not have.
+    fn try_out(
+        &self,
+        found: &ClusterType,
+        request: &Request,
+        session: &mut Session,
+        left: &Left,
+    ) -> Result<Stack, Refused> {
         let filled = self.filled(&found.pairing(), STAND_IN_PIN, STAND_IN_SECRET);
         let stack = stack(found, request, &filled)?;
         let problems = problems_of_contexts(&stack);
         if !problems.is_empty() {
             return Err(Refused::Contexts(problems));
         }
-        left.check(&stack)
+        let missing = not_there(found, request, &stack, session, left);
+        if missing.is_empty() { Ok(stack) } else { Err(Refused::NotThere(missing)) }
     }
 
     fn pair(&self, pairing: &Pairing) -> Result<Option<Paired>, Refused> {

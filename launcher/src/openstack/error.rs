@@ -13,6 +13,10 @@ pub enum Service {
     Nova,
     /// Volumes.
     Cinder,
+    /// Images.
+    Glance,
+    /// Networks.
+    Neutron,
     /// Stacks.
     Heat,
 }
@@ -24,7 +28,18 @@ impl Service {
             Self::Keystone => &["identity"],
             Self::Nova => &["compute"],
             Self::Cinder => &["volumev3", "block-storage", "volume"],
+            Self::Glance => &["image"],
+            Self::Neutron => &["network"],
             Self::Heat => &["orchestration"],
+        }
+    }
+
+    /// What paths of a service begin with, where the address in a catalogue may or may not end with it.
+    pub(super) fn version(self) -> Option<&'static str> {
+        match self {
+            Self::Glance => Some("v2"),
+            Self::Neutron => Some("v2.0"),
+            _ => None,
         }
     }
 }
@@ -36,6 +51,8 @@ impl fmt::Display for Service {
             Self::Keystone => "Keystone",
             Self::Nova => "Nova",
             Self::Cinder => "Cinder",
+            Self::Glance => "Glance",
+            Self::Neutron => "Neutron",
             Self::Heat => "Heat",
         })
     }

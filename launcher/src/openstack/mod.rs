@@ -1,4 +1,4 @@
-//! A cloud: the few calls of Keystone, Nova, Cinder and Heat that a launch and a view need.
+//! A cloud: the few calls of Keystone, Nova, Cinder, Glance, Neutron and Heat that a launch and a view need.
 //!
 //! They are written by hand over the project's own HTTP client. The SDK for Rust brings some two hundred crates for all of
 //! OpenStack, and these calls are a few hundred lines.
@@ -9,6 +9,7 @@ mod environment;
 mod error;
 mod heat;
 mod keystone;
+mod matches;
 mod nova;
 mod session;
 #[cfg(test)]
@@ -20,5 +21,6 @@ pub use environment::{CredentialsError, authorities, from_environment};
 pub(crate) use error::one_line;
 pub use error::{Cause, CloudError, Service};
 pub use heat::{Resource, StackStatus, StackSummary};
+pub use matches::Matches;
 pub use nova::{Flavour, Server};
 pub use session::Session;

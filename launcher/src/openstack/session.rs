@@ -105,7 +105,15 @@ impl Session {
             };
             return Err(CloudError::new(service, Cause::NotOffered, said));
         };
-        let url = format!("{}/{}", base.trim_end_matches('/'), call.path.trim_start_matches('/'));
+        let base = base.trim_end_matches('/');
+        let path = call.path.trim_start_matches('/');
+        let url = match service.version() {
+            Some(version) => {
+                let base = base.strip_suffix(&format!("/{version}")).unwrap_or(base);
+                format!("{base}/{version}/{path}")
+            }
+            None => format!("{base}/{path}"),
+        };
         let mut headers = vec![("x-auth-token", self.token.id.reveal())];
         headers.extend(call.version);
         self.webs.send(service, &self.credentials, &call.method, &url, &headers, call.body)
@@ -123,6 +131,15 @@ impl Session {
 }
 
 impl Session {
+    /// Whether something is there: 404 says no.
+    pub(super) fn has(&mut self, service: Service, path: &str) -> Result<bool, CloudError> {
+        match self.empty(service, &Call::get(path)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks a service for something without an answer to read.
     pub(super) fn empty(&mut self, service: Service, call: &Call<'_>) -> Result<(), CloudError> {
         let answer = self.call(service, call)?;

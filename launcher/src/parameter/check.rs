@@ -120,7 +120,7 @@ impl ClusterType {
     }
 }
 
-/// RFC 6901, 3: `~` and `/` are escaped.
-fn pointer(part: &str, name: &str) -> String {
+/// Where a parameter or a selection stands in a request. RFC 6901, 3: `~` and `/` are escaped.
+pub(crate) fn pointer(part: &str, name: &str) -> String {
     format!("/cluster/{part}/{}", name.replace('~', "~0").replace('/', "~1"))
 }

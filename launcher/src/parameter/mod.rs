@@ -9,6 +9,7 @@ mod schema;
 mod tests;
 mod typed;
 
+pub(crate) use check::pointer;
 pub use check::{Fault, FaultKind};
 pub(crate) use number::Number;
 pub(crate) use read::{read, read_overrides};

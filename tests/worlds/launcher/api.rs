@@ -24,7 +24,7 @@ impl Api {
         Self::with(home, cloud, pairing, &[])
     }
 
-    fn with(home: &Home, cloud: &Cloud, pairing: &str, more: &[&str]) -> Self {
+    pub(crate) fn with(home: &Home, cloud: &Cloud, pairing: &str, more: &[&str]) -> Self {
         let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--pairing-url", pairing];
         args.extend(more);
         let mut process = home.start(cloud, &args);

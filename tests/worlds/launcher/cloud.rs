@@ -11,6 +11,7 @@ use worlds::http::Headers;
 use worlds::mock_server::{MockServer, Reply, Seen};
 
 use crate::home::PASSWORD;
+use crate::things;
 
 /// What tokens begin with.
 pub(crate) const TOKEN: &str = "gAAAA-token";
@@ -26,6 +27,10 @@ pub(crate) struct Manners {
     pub(crate) fails: Option<String>,
     /// Most servers of the project; 0 stands for 10.
     pub(crate) instances: i64,
+    /// Services that answer only this, by their paths: `nova/os-keypairs`, `glance`, …
+    pub(crate) broken: Vec<(&'static str, Reply)>,
+    /// Types of services that the catalogue lacks.
+    pub(crate) without: Vec<&'static str>,
 }
 
 /// What becomes of a request for a stack.
@@ -129,6 +134,9 @@ fn answer(state: &mut State, root: &str, seen: &Seen) -> Reply {
     if !state.tokens.contains(&token) {
         return error(401, "Unauthorized", "The request you have made requires authentication.");
     }
+    if let Some((_, reply)) = state.manners.broken.iter().find(|(at, _)| path[1..].starts_with(at)) {
+        return reply.clone();
+    }
     match path.split('/').collect::<Vec<_>>()[1..] {
         ["nova", "flavors", "detail"] => Reply::json(
             200,
@@ -156,7 +164,7 @@ fn answer(state: &mut State, root: &str, seen: &Seen) -> Reply {
             Some(reply) => reply.clone(),
             None => heat(state, &seen.method, rest, &body),
         },
-        _ => error(404, "Not Found", "not here"),
+        ref other => things::answer(other, seen.path.split_once('?').map_or("", |(_, query)| query)),
     }
 }
 
@@ -183,10 +191,20 @@ fn login(state: &mut State, root: &str, body: &Value) -> Reply {
             { "interface": "public", "region_id": "RegionOne", "region": "RegionOne", "url": format!("{root}/{path}") },
         ] })
     };
+    let services = [
+        ("compute", "nova"),
+        ("orchestration", "heat"),
+        ("image", "glance"),
+        // Some clouds have the version in this address, and some have not.
+        ("network", "neutron/v2.0"),
+        ("volumev3", "cinder/v3/project-1"),
+    ];
+    let there = services.iter().filter(|(kind, _)| !state.manners.without.contains(kind));
+    let catalogue: Vec<Value> = there.map(|(kind, path)| service(kind, path)).collect();
     let body = json!({ "token": {
         "expires_at": "2099-01-01T00:00:00.000000Z",
         "project": { "id": "project-1", "name": "demo" },
-        "catalog": [service("compute", "nova"), service("orchestration", "heat")],
+        "catalog": catalogue,
     } });
     let headers = vec![
         ("Content-Type".to_owned(), "application/json".to_owned()),

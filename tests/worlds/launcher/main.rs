@@ -6,6 +6,8 @@ mod cloud;
 mod cluster;
 mod failures;
 mod home;
+mod named;
 mod page;
 mod replay;
+mod things;
 mod types;
