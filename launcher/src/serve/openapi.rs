@@ -26,7 +26,7 @@ mod tests {
         let paths = description["paths"].as_object().unwrap();
         let mut described: Vec<_> = paths.keys().map(String::as_str).collect();
         let mut there: Vec<_> = ROUTES.iter().map(|route| route.path).collect();
-        // The page is for people.
+        // The pages are for people.
         there.retain(|path| !path.starts_with("/view/"));
         described.sort_unstable();
         there.sort_unstable();

@@ -17,7 +17,7 @@ pub(super) enum Handler {
     Describe,
     Alive,
     Metrics,
-    /// A file of the page.
+    /// A file of the pages.
     Page(File),
 }
 
@@ -25,7 +25,7 @@ pub(super) enum Handler {
 pub(super) struct Route {
     /// With `{id}` for what may stand there.
     pub(super) path: &'static str,
-    methods: &'static [(Method, Handler, Who)],
+    pub(super) methods: &'static [(Method, Handler, Who)],
 }
 
 /// Who may use a method.
@@ -38,7 +38,7 @@ pub(super) enum Who {
 }
 
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 10] = {
+pub(super) static ROUTES: [Route; 16] = {
     use Handler::*;
     use Who::*;
     [
@@ -52,6 +52,12 @@ pub(super) static ROUTES: [Route; 10] = {
         Route { path: "/view/", methods: &[(Method::GET, Page(File::Document), Everyone)] },
         Route { path: "/view/style.css", methods: &[(Method::GET, Page(File::Style), Everyone)] },
         Route { path: "/view/view.js", methods: &[(Method::GET, Page(File::Script), Everyone)] },
+        Route { path: "/view/token.js", methods: &[(Method::GET, Page(File::Token), Everyone)] },
+        Route { path: "/view/api", methods: &[(Method::GET, Page(File::Api), Everyone)] },
+        Route { path: "/view/api.js", methods: &[(Method::GET, Page(File::ApiScript), Everyone)] },
+        Route { path: "/view/description.js", methods: &[(Method::GET, Page(File::Description), Everyone)] },
+        Route { path: "/view/field.js", methods: &[(Method::GET, Page(File::Field), Everyone)] },
+        Route { path: "/view/make.js", methods: &[(Method::GET, Page(File::Make), Everyone)] },
     ]
 };
 

@@ -4,6 +4,7 @@
 mod api;
 mod cloud;
 mod cluster;
+mod described;
 mod failures;
 mod home;
 mod named;

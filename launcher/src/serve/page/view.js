@@ -1,11 +1,11 @@
 // The clusters of the launcher, asked for every few seconds with a token that stays in this tab.
+import { keep, token } from "./token.js";
+
 const PAUSE = 3000;
 const TONES = { ready: "good", failed: "bad", gone: "wait", going: "wait" };
 const $ = id => document.getElementById(id);
 const texts = {};
 let timer;
-
-const token = () => sessionStorage.getItem("token") ?? "";
 
 async function ask(path) {
   const answer = await fetch(path, { headers: { Authorization: `Bearer ${token()}` }, cache: "no-store" });
@@ -113,7 +113,7 @@ function badge(kind, words) {
 
 $("token-form").addEventListener("submit", event => {
   event.preventDefault();
-  sessionStorage.setItem("token", $("token").value.trim());
+  keep($("token").value);
   $("token").value = "";
   look();
 });
