@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 use protocol::Fingerprint;
@@ -239,6 +240,24 @@ pub struct Serve {
     /// The pairing service.
     #[command(flatten)]
     pub pairing: Pairing,
+    /// The same, if the launcher runs it.
+    #[command(flatten)]
+    pub own_pairing: OwnPairing,
+}
+
+/// A pairing service in the launcher's own process.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Pairing service")]
+pub struct OwnPairing {
+    /// Run a pairing service too, on this address and port; the machines of a cluster must reach it at --node-pairing-url.
+    /// Its data are in the folder `pairing` of --data-dir.
+    #[arg(long, value_name = "ADDR", env = "CERNVM_LAUNCHER_PAIRING_LISTEN", requires = "node_pairing_url")]
+    #[arg(conflicts_with_all = ["pairing_url", "pairing_ca", "pairing_fingerprint", "pairing_token_file"])]
+    pub pairing_listen: Option<SocketAddr>,
+    /// TLS for it, with a key of its own, whose fingerprint clusters get.
+    #[arg(long, env = "CERNVM_LAUNCHER_PAIRING_TLS_SELF_SIGNED", requires = "pairing_listen")]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub pairing_tls_self_signed: bool,
 }
 
 /// Reads `PARAMETER=VALUE`.

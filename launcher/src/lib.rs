@@ -10,6 +10,7 @@ pub mod commands;
 mod component;
 pub mod constraint;
 pub mod definition;
+pub mod embedded;
 pub mod launch;
 pub mod openstack;
 pub mod parameter;

@@ -9,7 +9,7 @@ use protocol::url::ServiceUrl;
 use protocol::{Fingerprint, Trust};
 
 use crate::catalogue::Catalogue;
-use crate::cli::{Cloud, DataDir, Pairing};
+use crate::cli::{Cloud, DataDir, Pairing, Serve};
 use crate::launch::{Launcher, PairingService, Records, Refused};
 use crate::openstack::{Credentials, Session, authorities, from_environment};
 
@@ -31,16 +31,18 @@ fn pairing_service(args: &Pairing) -> Result<Option<PairingService>, Error> {
         (None, Some(Fingerprint(digest))) => Trust::Fingerprint(digest),
         (None, None) => Trust::WebPki,
     };
-    let url = |flag: &str, text: &str| {
-        ServiceUrl::parse(text, trust != Trust::WebPki).map_err(|problem| {
-            Error::new(Status::Usage, format!("{flag} {text} {problem}"), "give the URL of a pairing service")
-        })
-    };
-    let from_here = url("--pairing-url", text)?;
+    let secured = trust != Trust::WebPki;
+    let from_here = service_url("--pairing-url", text, secured)?;
     let node_url = match &args.node_pairing_url {
-        Some(text) => url("--node-pairing-url", text)?,
+        Some(text) => service_url("--node-pairing-url", text, secured)?,
         None => from_here.clone(),
     };
+    if node_url.is_loopback() {
+        log::warn!(
+            "the machines of a cluster get the URL {node_url}, and to each of them that is itself. Next: give the URL by \
+             which they reach the pairing service with --node-pairing-url"
+        );
+    }
     let token = match &args.pairing_token_file {
         None => None,
         Some(path) => {
@@ -49,6 +51,33 @@ fn pairing_service(args: &Pairing) -> Result<Option<PairingService>, Error> {
         }
     };
     Ok(Some(PairingService { url: from_here, node_url: node_url.to_string(), trust, token }))
+}
+
+fn service_url(flag: &str, text: &str, secured: bool) -> Result<ServiceUrl, Error> {
+    ServiceUrl::parse(text, secured).map_err(|problem| {
+        Error::new(Status::Usage, format!("{flag} {text} {problem}"), "give the URL of a pairing service")
+    })
+}
+
+/// The URL by which machines reach a pairing service that the launcher runs itself.
+pub(super) fn own_node_url(args: &Serve) -> Result<ServiceUrl, Error> {
+    let (flag, text) = ("--node-pairing-url", args.pairing.node_pairing_url.as_deref().unwrap_or_default());
+    let secured = args.own_pairing.pairing_tls_self_signed;
+    // TLS decides what a URL without a scheme is; one with the wrong scheme has an error of its own.
+    let url = service_url(flag, text, secured && !text.starts_with("http://"))?;
+    let wrong = |problem: &str, next: &'static str| {
+        Err(Error::new(Status::Usage, format!("{flag} {text} {problem}"), next))
+    };
+    if url.is_loopback() {
+        return wrong(
+            "is no URL for other machines: to each of them it is itself",
+            "give the URL by which the machines of a cluster reach --pairing-listen, such as http://192.0.2.10:8000",
+        );
+    }
+    if secured && !url.is_secure() {
+        return wrong("is not https, and --pairing-tls-self-signed is given", "write it with https://");
+    }
+    Ok(url)
 }
 
 /// The CAs of a file.

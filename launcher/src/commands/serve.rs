@@ -9,7 +9,8 @@ use tokio::runtime::Runtime;
 use super::environment::{self, variable};
 use super::say;
 use crate::cli::Serve;
-use crate::launch::Refused;
+use crate::embedded::Embedded;
+use crate::launch::{Launcher, Refused};
 use crate::openstack::{auth_urls, from_environment};
 use crate::serve::{AllowedUrl, Config, serve as run};
 use crate::token::TokenKey;
@@ -32,8 +33,11 @@ pub fn serve(args: &Serve) -> Result<ExitCode, Error> {
             "no cloud is allowed: every launch is refused. Next: give Keystone's address with --allow-auth-url"
         );
     }
+    let mut launcher = environment::launcher(&args.types.types, &args.data, &args.pairing)?;
+    let runtime = Runtime::new().map_err(|error| unusable(args, &error))?;
+    let embedded = embedded(args, &runtime, &mut launcher)?;
     let config = Config {
-        launcher: environment::launcher(&args.types.types, &args.data, &args.pairing)?,
+        launcher,
         key,
         auth_urls,
         middleware_urls: args.middleware_url.clone(),
@@ -42,12 +46,26 @@ pub fn serve(args: &Serve) -> Result<ExitCode, Error> {
         own: from_environment(&variable, None).ok(),
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
     };
-    let runtime = Runtime::new().map_err(|error| unusable(args, &error))?;
     let served = runtime.block_on(run(config, args.listen, |address, scheme| {
         say(&format!("listening on {scheme}://{address}"));
     }));
+    // After the API: a launch that ends now makes its pin yet.
+    if let Some(embedded) = embedded {
+        runtime.block_on(embedded.stop());
+    }
     served.map_err(|error| unusable(args, &error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The pairing service of the launcher's own, if it is to run one.
+fn embedded(args: &Serve, runtime: &Runtime, launcher: &mut Launcher) -> Result<Option<Embedded>, Error> {
+    let Some(address) = args.own_pairing.pairing_listen else { return Ok(None) };
+    let node_url = environment::own_node_url(args)?;
+    let secured = args.own_pairing.pairing_tls_self_signed;
+    let embedded = runtime.block_on(Embedded::start(&args.data.data_dir, address, secured))?;
+    say(&format!("pairing on {}, for machines at {node_url}", embedded.url()?));
+    launcher.pairing = Some(embedded.service(&node_url)?);
+    Ok(Some(embedded))
 }
 
 fn unusable(args: &Serve, error: &std::io::Error) -> Error {

@@ -25,7 +25,11 @@ impl Api {
     }
 
     pub(crate) fn with(home: &Home, cloud: &Cloud, pairing: &str, more: &[&str]) -> Self {
-        let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--pairing-url", pairing];
+        Self::serve(home, cloud, &[&["--pairing-url", pairing], more].concat())
+    }
+
+    pub(crate) fn serve(home: &Home, cloud: &Cloud, more: &[&str]) -> Self {
+        let mut args = vec!["serve", "--listen", "127.0.0.1:0"];
         args.extend(more);
         let mut process = home.start(cloud, &args);
         let url = process.line_after("listening on http://");
@@ -42,7 +46,7 @@ impl Api {
         request.send(self.address).expect("it answers")
     }
 
-    fn show(&self, id: &str) -> Value {
+    pub(crate) fn show(&self, id: &str) -> Value {
         let answer = self.ask("GET", &format!("/clusters/{id}"), None);
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()

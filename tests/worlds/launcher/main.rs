@@ -9,6 +9,7 @@ mod failures;
 mod home;
 mod named;
 mod page;
+mod pairing;
 mod replay;
 mod things;
 mod types;

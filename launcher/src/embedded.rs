@@ -1,0 +1,158 @@
+//! A pairing service in the launcher's own process, for those who run no other: `cernvm-pairing-server` as a library, with a
+//! folder, a token and, if wanted, a key of its own.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use pairing_server::config::{Storage, Tls};
+use pairing_server::token::CreateToken;
+use pairing_server::{Config, Server, listen, system};
+use protocol::error::{Error, Status};
+use protocol::url::ServiceUrl;
+use protocol::{Fingerprint, Trust};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::launch::PairingService;
+
+/// The folder of its data below the data directory.
+const FOLDER: &str = "pairing";
+/// The file of its token in there: the launcher alone makes pins.
+const TOKEN: &str = "create-token";
+/// The file of its key, as `cernvm-pairing-server` names it.
+const KEY: &str = "tls.key";
+
+/// A pairing service that runs.
+pub struct Embedded {
+    address: SocketAddr,
+    trust: Trust,
+    token: String,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), pairing_server::Error>>,
+}
+
+impl Embedded {
+    /// Starts one on this address, with its data below this directory. With `secured` it speaks TLS, with a key that is made
+    /// if there is none.
+    ///
+    /// # Errors
+    /// Its folder or the address cannot be used.
+    pub async fn start(data_dir: &Path, address: SocketAddr, secured: bool) -> Result<Self, Error> {
+        let dir = data_dir.join(FOLDER);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|error| Error::cannot_write(&dir, error))?;
+        let token_file = dir.join(TOKEN);
+        keep_token(&token_file).map_err(|error| Error::cannot_write(&token_file, error))?;
+        let token = CreateToken::read(&token_file).map_err(|error| unusable(&error))?;
+        let config = Config {
+            tls: secured.then(|| Tls::SelfSigned { key: Some(dir.join(KEY)) }),
+            storage: Storage::Directory(dir),
+            create_token: Some(token.clone()),
+            // The token keeps others away.
+            creations_per_hour: 0,
+            ..Config::default()
+        };
+        let config = Config { connections: system::connections(config.connections), ..config };
+        let listener = listen::bind(address).map_err(|error| unusable(&error))?;
+        let address =
+            listener.local_addr().map_err(pairing_server::Error::System).map_err(|error| unusable(&error))?;
+        let described = config.to_string();
+        let server = Server::new(config).await.map_err(|error| unusable(&error))?;
+        log::info!("pairing service {}, {described}", protocol::VERSION);
+        let fingerprint = server.certificate().and_then(|certificate| certificate.fingerprint());
+        let trust = match fingerprint.map(|text| text.parse::<Fingerprint>()) {
+            Some(Ok(Fingerprint(digest))) => Trust::Fingerprint(digest),
+            _ => Trust::WebPki,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(server.serve(vec![listener], async {
+            let _ = stopped.await;
+        }));
+        Ok(Self { address, trust, token: token.reveal(), stop, serving })
+    }
+
+    /// Its address from this machine.
+    ///
+    /// # Errors
+    /// There is no such address.
+    pub fn url(&self) -> Result<ServiceUrl, Error> {
+        let host = match self.address.ip() {
+            IpAddr::V4(any) if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(any) if any.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            one => one,
+        };
+        let url = SocketAddr::new(host, self.address.port()).to_string();
+        ServiceUrl::parse(&url, self.trust != Trust::WebPki)
+            .map_err(|problem| Error::usage(format!("--pairing-listen {url} {problem}")))
+    }
+
+    /// The service as the launcher uses it; `node_url` is its address from the machines of a cluster.
+    ///
+    /// # Errors
+    /// As [`Embedded::url`].
+    pub fn service(&self, node_url: &ServiceUrl) -> Result<PairingService, Error> {
+        Ok(PairingService {
+            url: self.url()?,
+            node_url: node_url.to_string(),
+            trust: self.trust.clone(),
+            token: Some(self.token.clone()),
+        })
+    }
+
+    /// Ends it in good order.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        match self.serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                log::error!("the pairing service ended: {error}\n  next: {}", error.next_step())
+            }
+            Err(error) => log::error!("the pairing service ended: {error}"),
+        }
+    }
+}
+
+/// Makes a token if there is none, for its owner alone. Of 32 random bytes, so it cannot be guessed.
+fn keep_token(path: &Path) -> io::Result<()> {
+    if fs::exists(path)? {
+        return Ok(());
+    }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    // For its owner alone: tempfile makes files so.
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    writeln!(file, "{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn unusable(error: &pairing_server::Error) -> Error {
+    let next = error.next_step().to_string();
+    Error::new(Status::File, format!("cannot start the pairing service: {error}"), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn keeps_its_token_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(TOKEN);
+        keep_token(&path).unwrap();
+        let first = fs::read_to_string(&path).unwrap();
+        keep_token(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), first);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        CreateToken::read(&path).unwrap();
+    }
+}
