@@ -11,7 +11,6 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::budget::{BudgetPermit, MemoryBudget, OverBudget, Purpose, SMALL};
 use crate::connections::ConnectionPermit;
-use crate::half_close::HeldEnd;
 use crate::http::{AnswerBody, Cut};
 
 /// A long answer is given to the connection in pieces of so many bytes, so that no more of it is copied into its
@@ -77,6 +76,11 @@ impl ActivityBody {
         Self { body, rest: Bytes::new(), long: None }
     }
 
+    /// Whether it is a stream of events without end.
+    pub(crate) fn streams(&self) -> bool {
+        self.long.as_ref().is_some_and(|long| long.streams)
+    }
+
     fn piece(&mut self) -> Bytes {
         // An event is one chunk, as naive readers of lines expect.
         let whole = self.long.as_ref().is_none_or(|long| long.streams);
@@ -105,7 +109,7 @@ impl Body for ActivityBody {
         if !this.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(this.piece()))));
         }
-        let streams = this.long.as_ref().is_some_and(|long| long.streams);
+        let streams = this.streams();
         if streams && let Some(long) = &mut this.long {
             // The client has read what there was.
             long.connection.await_transfer(0);
@@ -150,19 +154,19 @@ impl Body for ActivityBody {
 /// client.
 pub(crate) struct ReceivedBody {
     body: Incoming,
-    connection: Option<(Arc<ConnectionPermit>, Arc<HeldEnd>)>,
+    connection: Option<Arc<ConnectionPermit>>,
     awaits: bool,
 }
 
 impl ReceivedBody {
-    pub(crate) fn new(body: Incoming, connection: &Arc<ConnectionPermit>, end: &Arc<HeldEnd>) -> Self {
-        let connection = (!body.is_end_stream()).then(|| (connection.clone(), end.clone()));
+    pub(crate) fn new(body: Incoming, connection: &Arc<ConnectionPermit>) -> Self {
+        let connection = (!body.is_end_stream()).then(|| connection.clone());
         Self { body, connection, awaits: false }
     }
 
     fn received(&mut self) {
         if self.awaits
-            && let Some((connection, _)) = &self.connection
+            && let Some(connection) = &self.connection
         {
             connection.begin_request();
         }
@@ -180,12 +184,9 @@ impl Body for ReceivedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match (&polled, &self.connection) {
-            (Poll::Pending, Some((connection, end))) => {
-                end.await_body();
-                if !self.awaits {
-                    connection.await_transfer(self.body.size_hint().upper().unwrap_or_default());
-                    self.awaits = true;
-                }
+            (Poll::Pending, Some(connection)) if !self.awaits => {
+                connection.await_transfer(self.body.size_hint().upper().unwrap_or_default());
+                self.awaits = true;
             }
             (Poll::Ready(None | Some(Err(_))), _) => self.received(),
             _ => {}

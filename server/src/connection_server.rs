@@ -27,7 +27,7 @@ use crate::access::AccessEntry;
 use crate::activity_body::{ActivityBody, ReceivedBody};
 use crate::budget::{BudgetPermit, OverBudget, Purpose, SMALL};
 use crate::connections::{ConnectionPermit, Disconnect};
-use crate::half_close::{HalfCloseStream, HeldEnd};
+use crate::half_close::{EndWatch, HalfCloseStream};
 use crate::http::{self, Refusal};
 use crate::listen::OnAccept;
 use crate::meter::Meter;
@@ -61,7 +61,7 @@ struct Shared {
 struct ServedConnection {
     permit: Arc<ConnectionPermit>,
     meter: Meter,
-    end: Arc<HeldEnd>,
+    end: Arc<EndWatch>,
     peer: IpAddr,
     /// Whether it is a trusted proxy's.
     proxied: bool,
@@ -80,6 +80,8 @@ impl ConnectionServer {
         http.header_read_timeout(None).max_buf_size(HEAD_MAX_BYTES).max_headers(HEADERS_MAX);
         // Head and body of a small answer are cheaper to write when they lie in one piece.
         http.writev(false);
+        // `half_close.rs` looks for the end of what a client sends, for which hyper would keep a buffer.
+        http.half_close(true);
         let rejections = Arc::new(Semaphore::new(MAX_REJECTIONS));
         Self(Arc::new(Shared { service, tls, access_log, proxies, http, rejections, tasks }))
     }
@@ -158,7 +160,7 @@ impl Shared {
         let permit = Arc::new(permit);
         let meter = Meter::new();
         let proxied = self.proxies.trusts(peer);
-        let end = Arc::<HeldEnd>::default();
+        let end = Arc::<EndWatch>::default();
         let connection = ServedConnection { permit, meter, end, peer, proxied };
         let service = service_fn(|request: Request<Incoming>| {
             // Not in the future: hyper reads on before it polls that.
@@ -213,7 +215,7 @@ impl Shared {
         let client = if *proxied { self.proxies.client(*peer, request.headers()) } else { *peer };
         let entry = self.access_log.then(|| AccessEntry::new(client, &request));
         let room = self.room_for(&request, client);
-        let request = request.map(|body| ReceivedBody::new(body, permit, end));
+        let request = request.map(|body| ReceivedBody::new(body, permit));
         let has_room = room.is_ok();
         let admit = async move || {
             self.take_turn(&connection.meter, client, *proxied).await?;
@@ -233,7 +235,9 @@ impl Shared {
             if let Some(entry) = entry {
                 entry.log(answer.status());
             }
-            end.release();
+            if !answer.body().streams() {
+                end.end_request();
+            }
             Ok(answer)
         })
     }
