@@ -12,15 +12,15 @@ use protocol::url::ServiceUrl;
 use crate::commands::{
     Create, Delete, Show, check::Check, contexts::Contexts, copy::Copy, new::New, watch::Watch,
 };
-use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Storage, Tls};
+use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Tls};
 use crate::duration;
 use crate::error::Error;
-use crate::etcd_args::EtcdArgs;
+use crate::storage::StorageArgs;
 use crate::store::{Limits, PINS};
 use crate::token::CreateToken;
 use values::{bytes, listen_address, public_url, some, switch};
 
-mod values;
+pub(crate) mod values;
 
 /// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
 #[derive(Debug, Parser)]
@@ -94,17 +94,8 @@ pub struct Serve {
     #[arg(help_heading = "Listening")]
     pub listen: Vec<SocketAddr>,
 
-    /// Directory for the store's file, and for the key of --tls-self-signed.
-    #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
-    #[arg(help_heading = "Storage")]
-    data_dir: PathBuf,
-    /// Keep everything in memory, and forget it at the end.
-    #[arg(long, env = "CERNVM_PAIRING_IN_MEMORY", value_parser = switch, conflicts_with = "etcd")]
-    #[arg(help_heading = "Storage")]
-    in_memory: bool,
-
     #[command(flatten)]
-    etcd: EtcdArgs,
+    storage: StorageArgs,
 
     /// Certificate for TLS with its chain, in PEM. Read again on SIGHUP.
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "CERNVM_PAIRING_TLS_CERT")]
@@ -220,7 +211,7 @@ impl Serve {
     /// Whether TLS gets a key that is not kept.
     #[must_use]
     pub fn key_is_lost(&self) -> bool {
-        self.tls_self_signed && self.in_memory
+        self.tls_self_signed && self.storage.in_memory
     }
 
     /// The service that these flags describe.
@@ -232,17 +223,13 @@ impl Serve {
             (Some(certificate), Some(key)) => {
                 Some(Tls::Files { certificate: certificate.clone(), key: key.clone() })
             }
-            _ => self
-                .tls_self_signed
-                .then(|| Tls::SelfSigned { key: (!self.in_memory).then(|| self.data_dir.join("tls.key")) }),
+            _ => self.tls_self_signed.then(|| Tls::SelfSigned {
+                key: (!self.storage.in_memory).then(|| self.storage.data_dir.join("tls.key")),
+            }),
         };
         Ok(Config {
-            storage: match self.etcd.config()? {
-                Some(etcd) => Storage::Etcd(etcd),
-                None if self.in_memory => Storage::Memory,
-                None => Storage::Directory(self.data_dir.clone()),
-            },
-            admin_dir: Some(self.data_dir.clone()),
+            storage: self.storage.storage()?,
+            admin_dir: Some(self.storage.data_dir.clone()),
             limits: Limits { lifetime: self.pin_lifetime, pins: self.max_pins, ..Limits::default() },
             value_max_chars: self.max_value_length,
             connections: self.max_connections,
@@ -263,6 +250,7 @@ impl Serve {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Storage;
     use clap::CommandFactory as _;
 
     fn serve(flags: &[&str]) -> Result<Config, clap::Error> {

@@ -1,7 +1,7 @@
 //! How a service is set up.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::url::ServiceUrl;
@@ -9,6 +9,7 @@ use protocol::url::ServiceUrl;
 use crate::clock::{Clock, SystemClock};
 pub use crate::origin::Network;
 pub use crate::rate_limits::CREATIONS_PER_HOUR;
+pub use crate::storage::Storage;
 use crate::store::Limits;
 pub use crate::tls::Tls;
 use crate::token::CreateToken;
@@ -56,16 +57,10 @@ pub struct Config {
 /// In one line, for the log: where the data are, the limits that operators set, and what it takes to make a pin.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.storage {
-            Storage::Directory(dir) => write!(f, "data in {}", dir.display())?,
-            Storage::Memory => f.write_str("data in memory, lost at the end")?,
-            Storage::Etcd(etcd) => {
-                write!(f, "data in etcd at {} below {}", etcd.urls.join(","), etcd.prefix)?
-            }
-        }
         write!(
             f,
-            ", limits: {} connections, {} pins of {} h, values of {} characters",
+            "{}, limits: {} connections, {} pins of {} h, values of {} characters",
+            self.storage,
             self.connections,
             self.limits.pins,
             self.limits.lifetime.as_secs().div_ceil(3600),
@@ -75,27 +70,6 @@ impl fmt::Display for Config {
             (Some(_), _) => f.write_str("; a pin takes the token"),
             (None, 0) => f.write_str("; every client may make pins, without limit"),
             (None, most) => write!(f, "; every client may make pins, {most} per address and hour"),
-        }
-    }
-}
-
-/// Where clusters are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Storage {
-    /// In a file of this directory.
-    Directory(PathBuf),
-    /// In memory, until the process ends.
-    Memory,
-    /// In an etcd cluster, which other servers may share.
-    Etcd(pairing_etcd::Config),
-}
-
-impl Storage {
-    /// The directory that it is in, if it is in one.
-    pub(crate) fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Directory(dir) => Some(dir),
-            Self::Memory | Self::Etcd(_) => None,
         }
     }
 }

@@ -50,6 +50,7 @@ mod server;
 mod service;
 mod slave_contexts;
 mod sources;
+mod storage;
 pub mod system;
 #[cfg(test)]
 mod testing;

@@ -1,12 +1,10 @@
 //! The service as a whole: what it is made of, and its life from the first connection to the last.
 
-use std::fs;
 use std::future::Future;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::select;
 use tokio::sync::{mpsc, watch};
@@ -16,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::AdminServer;
 use crate::backup::{self, socket::AdminSocket};
 use crate::budget::{MemoryBudget, Purpose, connections_within};
-use crate::config::{Config, Storage, Tls};
+use crate::config::{Config, Tls};
 use crate::connection_server::ConnectionServer;
 use crate::connections::Connections;
 use crate::error::Error;
@@ -30,14 +28,12 @@ use crate::rate_limits::RateLimits;
 use crate::return_times::ReturnTimes;
 use crate::service::Service;
 use crate::slave_contexts::{Observers, SlaveContexts};
-use crate::store::{FILE_NAME, Limits, Store};
+use crate::store::Limits;
 use crate::tls::Certificate;
 use crate::tls::tickets::Tickets;
 use crate::token::CreateToken;
 use crate::{hub, sweeper};
 
-/// An opening of the store that took longer is worth a line.
-const NOTABLE_OPENING: Duration = Duration::from_secs(1);
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
 /// and slow readers need any of it; systemd's patience with us (`TimeoutStopSec=` of our unit) is a little longer.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -86,30 +82,8 @@ impl Server {
             queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
             ..config.limits
         };
-        let opening = Instant::now();
-        let mut etcd = None;
-        let store = match &config.storage {
-            Storage::Directory(dir) => {
-                warn_if_open(dir);
-                let store = Arc::new(Store::open(dir, limits, config.clock, observers.clone())?);
-                if let Some(warning) = over_budget(store.stats().bytes, limits.bytes) {
-                    log::warn!("{}: {warning}", dir.display());
-                }
-                store
-            }
-            Storage::Memory => Arc::new(Store::in_memory(limits, config.clock, observers.clone())),
-            Storage::Etcd(wanted) => {
-                let (store, journal) =
-                    etcd::open(wanted.clone(), limits, config.clock, observers.clone()).await?;
-                etcd = Some(journal);
-                Arc::new(store)
-            }
-        };
-        if opening.elapsed() > NOTABLE_OPENING {
-            let stats = store.stats();
-            let seconds = opening.elapsed().as_secs_f32();
-            log::info!("the store was loaded in {seconds:.1} s: pins {}, keys {}", stats.pins, stats.keys);
-        }
+        let opened = config.storage.open(limits, config.clock, observers).await?;
+        let store = opened.store;
         let admin_dir = config.admin_dir.as_deref().filter(|dir| dir.is_dir());
         let socket = config.storage.directory().or(admin_dir).and_then(open_socket);
         let per_address = config.connections_per_address.unwrap_or(most);
@@ -129,7 +103,7 @@ impl Server {
             page,
             metrics: Arc::default(),
             return_times: ReturnTimes::here(certificate.is_some()),
-            journal: etcd.as_ref().map(|etcd| etcd.counters.clone()).unwrap_or_default(),
+            journal: opened.counters,
         });
         // After the store: the keys of another service that runs on this directory stay as they are.
         let tickets = certificate.as_ref().map(|_| Tickets::open(config.storage.directory()));
@@ -144,7 +118,7 @@ impl Server {
             config.access_log,
             tasks.clone(),
         );
-        let cut_off = etcd.map(|etcd| etcd.cut_off);
+        let cut_off = opened.cut_off;
         Ok(Self { service, deliveries, acceptor, tasks, certificate, tickets, admin: None, socket, cut_off })
     }
 
@@ -242,37 +216,6 @@ impl Server {
 
 fn budget_bytes(budget: &MemoryBudget, purpose: Purpose) -> usize {
     usize::try_from(budget.limit(purpose)).unwrap_or(usize::MAX)
-}
-
-/// What is to be said of a store that was larger than the budget when it was loaded. All of it is loaded: a key that is
-/// there has to be found.
-fn over_budget(bytes: usize, limit: usize) -> Option<String> {
-    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
-    (bytes > limit).then(|| {
-        format!(
-            "what is stored takes {} MiB of memory, and --memory-budget has {} MiB for it; new pins and longer values are \
-             refused until enough has expired. Raise --memory-budget, or stop the service and run purge",
-            mib(bytes),
-            mib(limit)
-        )
-    })
-}
-
-/// Warns of a data directory, or a store, into which other users can look: the pins in it are as good as passwords.
-fn warn_if_open(dir: &Path) {
-    for warning in open_to_others(dir) {
-        log::warn!("{warning}");
-    }
-}
-
-fn open_to_others(dir: &Path) -> Vec<String> {
-    let paths = [(dir.to_owned(), "0700"), (dir.join(FILE_NAME), "0600")];
-    let open =
-        (paths.iter()).filter(|(path, _)| fs::metadata(path).is_ok_and(|found| found.mode() & 0o007 != 0));
-    open.map(|(path, mode)| {
-        format!("{}: other users of this machine can look into it; chmod {mode} it", path.display())
-    })
-    .collect()
 }
 
 /// A service whose admin cannot ask it is still a service.

@@ -27,7 +27,7 @@ pub(super) fn public_url(text: &str) -> Result<ServiceUrl, String> {
 }
 
 /// Reads a switch from the environment, where a flag has no value.
-pub(super) fn switch(text: &str) -> Result<bool, String> {
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "yes" | "true" | "on" => Ok(true),
         "" | "0" | "no" | "false" | "off" => Ok(false),

@@ -9,29 +9,10 @@ use tokio::time::Instant;
 use protocol::url::ServiceUrl;
 
 use super::*;
+use crate::config::Storage;
+use crate::storage::over_budget;
 use client::Pins;
 use protocol::{Fingerprint, Trust};
-
-#[test]
-fn warns_of_what_other_users_can_look_into() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let home = tempfile::tempdir().unwrap();
-    let (dir, store) = (home.path().join("data"), home.path().join("data").join(FILE_NAME));
-    fs::create_dir(&dir).unwrap();
-    fs::write(&store, "").unwrap();
-    for (dir_mode, store_mode, advice) in [
-        (0o700, 0o600, &[][..]),
-        (0o750, 0o640, &[]),
-        (0o755, 0o600, &["data: other users of this machine can look into it; chmod 0700 it"]),
-        (0o700, 0o644, &["pairing.redb: other users of this machine can look into it; chmod 0600 it"]),
-    ] {
-        fs::set_permissions(&store, fs::Permissions::from_mode(store_mode)).unwrap();
-        fs::set_permissions(&dir, fs::Permissions::from_mode(dir_mode)).unwrap();
-        let said = open_to_others(&dir);
-        assert_eq!(said.len(), advice.len(), "{said:?}");
-        assert!(said.iter().zip(advice).all(|(said, advice)| said.ends_with(advice)), "{said:?}");
-    }
-}
 
 #[tokio::test]
 async fn comes_up_with_a_store_that_is_larger_than_its_budget() {
