@@ -29,9 +29,11 @@ systemd_version() {
     echo "${version:-219}"
 }
 
-# A unit, and of its sandbox the lines that this release of systemd knows: those below a `# since N`.
+# The units that start PROGRAM, and other UNITs. Of a unit's sandbox the lines that this release of systemd knows: those below a `# since N`.
 put_units() {
-    for unit; do
+    program=$1
+    shift
+    for unit in $(cd "$here/systemd" && grep -l "^ExecStart=/usr/bin/$program " -- *.service) "$@"; do
         put 644 "$here/systemd/$unit" "$units/$unit"
         sandbox=$here/systemd/sandbox/${unit%.service}.conf
         [ -e "$sandbox" ] || continue
@@ -49,8 +51,7 @@ install_agent() {
     put 755 "$1" /usr/bin/cernvm-cluster-agent
     put 755 "$here/packaging/replace-original" /usr/lib/cernvm-cluster/replace-original
     DESTDIR=$destdir "$here/packaging/replace-original"
-    put_units cernvm-cluster-contextualization.service cernvm-cluster-master-ready.service \
-        cernvm-cluster-follow.service
+    put_units cernvm-cluster-agent
     put_pages 1 cernvm-cluster-agent
     put_completions cernvm-cluster-agent
     # The unit's name in CernVM's documentation.
@@ -82,7 +83,7 @@ put_completions() { # NAME
 # Enable with: systemctl enable cernvm-pairing-server.service (or .socket)
 install_server() {
     put 755 "$1" /usr/bin/cernvm-pairing-server
-    put_units cernvm-pairing-server.service cernvm-pairing-server.socket
+    put_units cernvm-pairing-server cernvm-pairing-server.socket
     put_pages 8 cernvm-pairing-server
     put_completions cernvm-pairing-server
     if [ -n "$assets" ]; then
@@ -96,7 +97,7 @@ install_server() {
 # Enable with: systemctl enable cernvm-cluster-launcher, once it has its settings
 install_launcher() {
     put 755 "$1" /usr/bin/cernvm-cluster-launcher
-    put_units cernvm-cluster-launcher.service
+    put_units cernvm-cluster-launcher
     put_pages 1 cernvm-cluster-launcher
     put_completions cernvm-cluster-launcher
     if [ -n "$assets" ]; then

@@ -8,11 +8,6 @@ use std::process::Command;
 
 /// The oldest systemd that the agent's units are for: that of EL 7.
 const OLDEST: u32 = 219;
-const AGENT_UNITS: [&str; 3] = [
-    "cernvm-cluster-contextualization.service",
-    "cernvm-cluster-master-ready.service",
-    "cernvm-cluster-follow.service",
-];
 /// Every release from the oldest to the newest that the fixture knows.
 const RELEASES: std::ops::RangeInclusive<u32> = OLDEST..=262;
 /// Values that appeared later than their directives (systemd's NEWS).
@@ -32,6 +27,20 @@ fn top() -> PathBuf {
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The units that start the agent.
+fn agent_units() -> Vec<String> {
+    let files =
+        std::fs::read_dir(top().join("systemd")).expect("it is there").flatten().map(|file| file.path());
+    let starts_agent = |path: &PathBuf| {
+        path.is_file()
+            && read(path).lines().any(|line| line.starts_with("ExecStart=/usr/bin/cernvm-cluster-agent "))
+    };
+    let name = |path: PathBuf| path.file_name().expect("it has one").to_string_lossy().into_owned();
+    let units: Vec<_> = files.filter(starts_agent).map(name).collect();
+    assert!(units.len() >= 3, "{units:?}");
+    units
 }
 
 /// In which release each directive appeared.
@@ -68,11 +77,12 @@ fn installed_for(release: u32) -> BTreeMap<String, String> {
     let destination = tempfile::tempdir().expect("a directory can be made");
     install(destination.path(), release);
     let units = destination.path().join("usr/lib/systemd/system");
-    let whole = |unit: &str| {
+    let whole = |unit: String| {
         let dropin = units.join(format!("{unit}.d/sandbox.conf"));
-        (unit.to_owned(), read(&units.join(unit)) + &read(&dropin))
+        let text = read(&units.join(&unit)) + &read(&dropin);
+        (unit, text)
     };
-    AGENT_UNITS.map(whole).into()
+    agent_units().into_iter().map(whole).collect()
 }
 
 fn install(destination: &Path, release: u32) {
@@ -82,6 +92,16 @@ fn install(destination: &Path, release: u32) {
         .env("SYSTEMD_VERSION", release.to_string())
         .status();
     assert!(installed.expect("the script starts").success());
+}
+
+/// The rpm lists directories one by one.
+#[test]
+fn the_rpm_has_the_sandbox_of_every_unit() {
+    let manifest = read(&top().join("agent/Cargo.toml"));
+    for unit in agent_units() {
+        let directory = format!("dest = \"/usr/lib/systemd/system/{unit}.d/\"");
+        assert!(manifest.contains(&directory), "agent/Cargo.toml has no asset with {directory}");
+    }
 }
 
 #[test]
@@ -96,7 +116,8 @@ fn no_release_gets_a_directive_that_it_does_not_know() {
 
 #[test]
 fn the_newest_release_gets_the_whole_sandbox_and_the_oldest_none_of_what_it_would_not_know() {
-    for unit in AGENT_UNITS {
+    for unit in agent_units() {
+        let unit = unit.as_str();
         let sandbox = read(&top().join("systemd/sandbox").join(unit.replace(".service", ".conf")));
         let newest = &installed_for(*RELEASES.end())[unit];
         let oldest = &installed_for(OLDEST)[unit];
