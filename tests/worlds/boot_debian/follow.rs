@@ -51,7 +51,7 @@ fn a_running_slave_follows_to_the_master_that_takes_the_place() {
         other.seed("i-other", context("cvm_cluster_master=yes"));
         other.boot();
         other.wait_until_booted();
-        assert!(other.console().contains("takes its place"), "{}", other.console());
+        other.wait_until_console_says("takes its place");
         let change = format!("{MASTER} to {OTHER_MASTER}\n");
         until("the hook has run for the other master", || {
             slave.root().read(NOTE).is_some_and(|note| note.ends_with(&change)).then_some(())

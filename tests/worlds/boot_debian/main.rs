@@ -152,9 +152,9 @@ fn a_cluster_boots_and_boots_again(release: Release) {
     assert!(consumers::is_contextualized(slave.root(), &MASTER.to_string()));
     // One of its placeholders is not quoted: that is said at every boot, in the words of `check`.
     let comment = "YAML takes ###MASTER_IP_PLACEHOLDER### for a comment here";
-    assert!(slave.console().contains(comment), "{}", slave.console());
+    slave.wait_until_console_says(comment);
     master.wait_until_booted();
-    assert!(master.console().contains("cannot reach the pairing service"), "{}", master.console());
+    master.wait_until_console_says("cannot reach the pairing service");
     slave.power_off();
     master.power_off();
 
@@ -235,7 +235,7 @@ fn a_replaced_master_is_found_by_new_slaves_and_rebooted_ones() {
         new_slave.seed("i-new", &context);
         other.boot();
         other.wait_until_booted();
-        assert!(other.console().contains("takes its place"), "{}", other.console());
+        other.wait_until_console_says("takes its place");
         slave.boot();
         new_slave.boot();
         slave.wait_until_booted();
@@ -284,7 +284,7 @@ fn a_clone_does_not_inherit_the_master() {
         slave.boot();
         slave.wait_until_booted();
         assert!(consumers::is_bare(slave.root()));
-        assert!(slave.console().contains("cannot reach the pairing service"), "{}", slave.console());
+        slave.wait_until_console_says("cannot reach the pairing service");
     }
 }
 
@@ -299,8 +299,8 @@ fn a_pin_that_nobody_knows_does_not_stop_a_boot() {
         slave.seed("i-slave", consumers::slave(&section(&service.url(), "nobodyknows1", "")));
         slave.boot();
         slave.wait_until_booted();
-        assert!(slave.console().contains("does not know the pin nobo…"), "{}", slave.console());
-        assert!(slave.console().contains("make a new pin"), "{}", slave.console());
+        slave.wait_until_console_says("does not know the pin nobo…");
+        slave.wait_until_console_says("make a new pin");
         // Everything ran, with what was there.
         let mut expected = FIRST_BOOT.map(|outcome| if outcome == Right { Placeholder } else { outcome });
         expected
