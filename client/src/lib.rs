@@ -35,6 +35,7 @@ pub use failure::{AdviceTerms, Failure, FailureKind, SealFault, TlsFault};
 pub use http::HttpService;
 pub use pins::{PinContents, Pins};
 pub use sealing::{Sealing, node_name};
+pub use tls::config as tls_config;
 pub use ureq::http as types;
 pub use web::{Web, WebAnswer, WebRequest};
 

@@ -26,7 +26,7 @@ use protocol::Trust;
 ///
 /// # Errors
 /// In words, when none of the CAs of the context can serve as one.
-pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
+pub fn config(trust: &Trust) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(crypto::provider());
     let certificates = match trust {
         Trust::WebPki => {

@@ -231,6 +231,13 @@ pub struct Serve {
     /// Address of a billing service that requests may name, in the same form. Without, nothing is billed.
     #[arg(long, value_name = "URL", env = "CERNVM_LAUNCHER_MIDDLEWARE_URL", value_delimiter = ',')]
     pub middleware_url: Vec<AllowedUrl>,
+    /// Time between two looks at a cluster, in seconds. Notifications bring a look forward.
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = interval)]
+    #[arg(env = "CERNVM_LAUNCHER_POLL_INTERVAL")]
+    pub poll_interval: Duration,
+    /// Where the cloud's notifications come from.
+    #[command(flatten)]
+    pub notifications: Notifications,
     /// Where the definitions are.
     #[command(flatten)]
     pub types: TypesDir,
@@ -260,6 +267,29 @@ pub struct OwnPairing {
     pub pairing_tls_self_signed: bool,
 }
 
+/// The cloud's notifications.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Notifications")]
+pub struct Notifications {
+    /// RabbitMQ to which the cloud's services send notifications, so that changes show at once:
+    /// amqp://USER@HOST[:PORT][,HOST[:PORT]...][/VHOST], or amqps:// for TLS.
+    #[arg(long, value_name = "URL", requires = "notifications_password_file")]
+    #[arg(env = "CERNVM_LAUNCHER_NOTIFICATIONS_URL")]
+    pub notifications_url: Option<String>,
+    /// File with the password of that user.
+    #[arg(long, value_name = "FILE", requires = "notifications_url")]
+    #[arg(env = "CERNVM_LAUNCHER_NOTIFICATIONS_PASSWORD_FILE")]
+    pub notifications_password_file: Option<PathBuf>,
+    /// Trust the certificates of RabbitMQ that the authorities in this PEM file signed, and no others.
+    #[arg(long, value_name = "FILE", requires = "notifications_url")]
+    #[arg(env = "CERNVM_LAUNCHER_NOTIFICATIONS_CA")]
+    pub notifications_ca: Option<PathBuf>,
+    /// Exchange that the notifications come from; may be given several times.
+    #[arg(long, value_name = "NAME", default_values = ["heat", "nova"], value_delimiter = ',')]
+    #[arg(env = "CERNVM_LAUNCHER_NOTIFICATIONS_EXCHANGE")]
+    pub notifications_exchange: Vec<String>,
+}
+
 /// Reads `PARAMETER=VALUE`.
 fn assignment(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("there is no '=' in it")?;
@@ -271,6 +301,11 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse().map(Duration::from_secs).map_err(|_| "it is no whole number of seconds".to_owned())
+}
+
+/// The same, at least one.
+fn interval(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|span| if span.is_zero() { Err("it is 0".to_owned()) } else { Ok(span) })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod constraint;
 pub mod definition;
 pub mod embedded;
 pub mod launch;
+pub mod notifications;
 pub mod openstack;
 pub mod parameter;
 pub mod quota;

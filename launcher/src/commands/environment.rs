@@ -43,13 +43,8 @@ fn pairing_service(args: &Pairing) -> Result<Option<PairingService>, Error> {
              which they reach the pairing service with --node-pairing-url"
         );
     }
-    let token = match &args.pairing_token_file {
-        None => None,
-        Some(path) => {
-            let text = fs::read_to_string(path).map_err(|error| Error::cannot_read(path, error))?;
-            text.lines().next().map(|line| line.trim().to_owned())
-        }
-    };
+    let token = args.pairing_token_file.as_deref().map(first_line).transpose()?;
+    let token = token.filter(|token| !token.is_empty());
     Ok(Some(PairingService { url: from_here, node_url: node_url.to_string(), trust, token }))
 }
 
@@ -78,6 +73,12 @@ pub(super) fn own_node_url(args: &Serve) -> Result<ServiceUrl, Error> {
         return wrong("is not https, and --pairing-tls-self-signed is given", "write it with https://");
     }
     Ok(url)
+}
+
+/// The first line of a file with a secret, without blanks around it; empty if the file is.
+pub(super) fn first_line(path: &Path) -> Result<String, Error> {
+    let text = fs::read_to_string(path).map_err(|error| Error::cannot_read(path, error))?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 /// The CAs of a file.

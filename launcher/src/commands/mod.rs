@@ -4,6 +4,7 @@ mod delete;
 mod environment;
 mod launch;
 mod list;
+mod notifications;
 mod serve;
 mod types;
 

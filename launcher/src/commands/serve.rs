@@ -7,6 +7,7 @@ use protocol::error::{Error, Status};
 use tokio::runtime::Runtime;
 
 use super::environment::{self, variable};
+use super::notifications;
 use super::say;
 use crate::cli::Serve;
 use crate::embedded::Embedded;
@@ -44,6 +45,8 @@ pub fn serve(args: &Serve) -> Result<ExitCode, Error> {
         trust: args.cloud_ca.as_deref().map_or(Ok(Trust::WebPki), environment::trust)?,
         cloud_limit: args.limit.cloud_timeout,
         own: from_environment(&variable, None).ok(),
+        poll_interval: args.poll_interval,
+        notifications: notifications::broker(&args.notifications)?,
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
     };
     let served = runtime.block_on(run(config, args.listen, |address, scheme| {

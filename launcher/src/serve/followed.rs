@@ -8,16 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use super::Service;
 use crate::launch::{Record, Removal, remove};
+use crate::notifications::{Subject, Wake};
 use crate::openstack::Session;
 use crate::view::{ClusterState, View, look};
 
-/// Time between two looks at a cluster.
-const PAUSE: Duration = Duration::from_secs(3);
-/// The same at most while something cannot be asked: a user who fails to log in too often may be locked out.
+/// Shortest time between two looks at a cluster, however many notifications come.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
+/// Longest time between two looks while something cannot be asked: a user who fails to log in too often may be locked out.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a stack may come after Heat gave no answer: Heat's API waits a minute for its engine.
 const MAY_COME: Duration = Duration::from_secs(300);
@@ -29,11 +31,30 @@ const REAP_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Followed(Mutex<HashMap<String, Arc<Entry>>>);
 
 /// A cluster.
-#[derive(Default)]
 pub(super) struct Entry {
     /// Held during a look, which may take a minute; what was seen last can be shown meanwhile.
     session: Mutex<Option<Session>>,
     view: Mutex<View>,
+    /// The id of its project.
+    project_id: String,
+    /// Told that there is something to see.
+    woken: Notify,
+}
+
+impl Entry {
+    /// Waits until it is time for the next look. Only without trouble does a notification bring it forward: a user who fails
+    /// to log in too often may be locked out.
+    async fn rest(&self, pause: Duration, is_troubled: bool) {
+        if is_troubled {
+            return tokio::time::sleep(pause).await;
+        }
+        let least = pause.min(SHORTEST_PAUSE);
+        tokio::time::sleep(least).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause - least) => (),
+            () = self.woken.notified() => (),
+        }
+    }
 }
 
 impl Followed {
@@ -52,6 +73,38 @@ impl Followed {
             *states.entry(lock(&entry.view).state).or_default() += 1;
         }
         states
+    }
+
+    /// Has the clusters looked at that a notification is about. Says how many these are.
+    pub(super) fn wake(&self, wake: &Wake<'_>) -> usize {
+        let entries = lock(&self.0);
+        let woken: Vec<_> = match wake {
+            Wake::All => entries.values().collect(),
+            Wake::About(event) => {
+                let of_project = |entry: &Entry| match &event.project {
+                    Some(project) => entry.project_id == *project,
+                    None => true,
+                };
+                let of_project = entries.iter().filter(|(_, entry)| of_project(entry));
+                match &event.subject {
+                    Subject::Stack { name } => {
+                        of_project.filter(|(own, _)| is_within(name, own)).map(|(_, entry)| entry).collect()
+                    }
+                    Subject::Server { id } => {
+                        let (known, others): (Vec<_>, Vec<_>) =
+                            of_project.map(|(_, entry)| entry).partition(|entry| {
+                                lock(&entry.view).servers.iter().any(|server| server.id == *id)
+                            });
+                        // A server that no cluster has may belong to one whose servers are not all known.
+                        let unsettled =
+                            |entry: &&Arc<Entry>| lock(&entry.view).state == ClusterState::Building;
+                        if known.is_empty() { others.into_iter().filter(unsettled).collect() } else { known }
+                    }
+                }
+            }
+        };
+        woken.iter().for_each(|entry| entry.woken.notify_one());
+        woken.len()
     }
 
     /// Stops to follow.
@@ -91,21 +144,27 @@ pub(super) fn resume(service: &Arc<Service>) {
 
 /// Follows a cluster until it is gone.
 pub(super) fn follow(service: &Arc<Service>, record: Record, session: Option<Session>) {
-    let entry =
-        Arc::new(Entry { session: Mutex::new(session), view: Mutex::new(View::from_record(&record)) });
-    lock(&service.followed.0).insert(record.stack_name.clone(), entry);
+    let entry = Arc::new(Entry {
+        session: Mutex::new(session),
+        view: Mutex::new(View::from_record(&record)),
+        project_id: record.project_id.clone(),
+        woken: Notify::new(),
+    });
+    lock(&service.followed.0).insert(record.stack_name.clone(), Arc::clone(&entry));
+    let interval = service.config.poll_interval;
     let service = Arc::downgrade(service);
     Handle::current().spawn(async move {
-        let mut pause = PAUSE;
+        let mut pause = interval;
         loop {
             let Some(service) = service.upgrade() else { return };
             let name = record.stack_name.clone();
-            match spawn_blocking(move || look_again(&service, &name)).await {
-                Ok(Next::Look) => pause = PAUSE,
-                Ok(Next::LookLater) => pause = (pause * 2).min(LONGEST_PAUSE),
+            let is_troubled = match spawn_blocking(move || look_again(&service, &name)).await {
+                Ok(Next::Look) => false,
+                Ok(Next::LookLater) => true,
                 Ok(Next::Stop) | Err(_) => return,
-            }
-            tokio::time::sleep(pause).await;
+            };
+            pause = if is_troubled { (pause * 2).min(LONGEST_PAUSE.max(interval)) } else { interval };
+            entry.rest(pause, is_troubled).await;
         }
     });
 }
@@ -197,6 +256,11 @@ fn own(service: &Service, record: &Record) -> Option<Session> {
     let credentials = service.config.own.clone()?;
     let session = Session::login(credentials, service.config.cloud_limit).ok()?;
     (session.project_id() == record.project_id).then_some(session)
+}
+
+/// Whether a stack is this one, or is nested in it: Heat names those `<outer>-<resource>-<id>`.
+fn is_within(name: &str, outer: &str) -> bool {
+    name.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -57,5 +57,8 @@ pub(super) fn show(service: &Service) -> Answer {
         let count = states.get(&state).copied().unwrap_or_default();
         let _ = writeln!(text, "cluster_launcher_clusters{{state=\"{}\"}} {count}", state.as_str());
     }
+    if let Some(notified) = &service.notified {
+        notified.show(&mut text);
+    }
     answers::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
 }

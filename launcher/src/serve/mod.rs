@@ -8,6 +8,7 @@ mod answers;
 mod clusters;
 mod followed;
 mod metrics;
+mod notified;
 mod openapi;
 mod page;
 mod routes;
@@ -36,11 +37,13 @@ use tokio::time::timeout;
 pub use allowed::AllowedUrl;
 
 use crate::launch::Launcher;
+use crate::notifications::Broker;
 use crate::openstack::Credentials;
 use crate::token::TokenKey;
 use answers::Answer;
 use followed::Followed;
 use metrics::Metrics;
+use notified::Notified;
 use routes::{Found, Handler};
 
 /// Most connections at a time; others wait in the kernel.
@@ -68,6 +71,10 @@ pub struct Config {
     pub cloud_limit: Duration,
     /// Credentials of the launcher's own, with which it looks at clusters after a restart.
     pub own: Option<Credentials>,
+    /// Time between two looks at a cluster.
+    pub poll_interval: Duration,
+    /// Where notifications come from, if they do.
+    pub notifications: Option<Broker>,
     /// The certificate with its key, both in PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
 }
@@ -76,6 +83,7 @@ pub struct Config {
 pub(crate) struct Service {
     config: Config,
     followed: Followed,
+    notified: Option<Notified>,
     metrics: Metrics,
 }
 
@@ -84,14 +92,20 @@ pub(crate) struct Service {
 /// # Errors
 /// The address or the certificate cannot be used.
 pub async fn serve(
-    config: Config,
+    mut config: Config,
     address: SocketAddr,
     ready: impl FnOnce(SocketAddr, &'static str),
 ) -> io::Result<()> {
     let acceptor =
         config.tls.as_ref().map(|(certificate, key)| tls::acceptor(certificate, key)).transpose()?;
     let listener = TcpListener::bind(address).await?;
-    let service = Arc::new(Service { config, followed: Followed::default(), metrics: Metrics::default() });
+    let broker = config.notifications.take();
+    let service = Arc::new(Service {
+        config,
+        followed: Followed::default(),
+        notified: broker.as_ref().map(Notified::new),
+        metrics: Metrics::default(),
+    });
     followed::resume(&service);
     ready(listener.local_addr()?, if acceptor.is_some() { "https" } else { "http" });
     let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -99,6 +113,7 @@ pub async fn serve(
     let stop = asked_to_stop()?;
     tokio::pin!(stop);
     let (stopping, stopped) = tokio::sync::watch::channel(false);
+    let listening = broker.and_then(|broker| notified::begin(&service, broker, stopped.clone()));
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&room).acquire_owned() => permit.map_err(io::Error::other)?,
@@ -130,7 +145,13 @@ pub async fn serve(
     }
     drop(listener);
     let _ = stopping.send(true);
-    let _ = timeout(STOP_LIMIT, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = timeout(STOP_LIMIT, async {
+        if let Some(listening) = listening {
+            let _ = listening.await;
+        }
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
     Ok(())
 }
 
