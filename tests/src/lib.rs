@@ -17,6 +17,7 @@ pub mod interrupt;
 pub mod machine;
 pub mod mock_server;
 pub mod process;
+pub mod rabbit;
 pub mod relay;
 pub mod service;
 pub mod tls;

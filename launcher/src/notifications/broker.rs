@@ -62,10 +62,12 @@ impl Trouble {
         let of =
             |what: String, next| Self { what: format!("RabbitMQ at {member} {}", one_line(&what)), next };
         // amqprs has one kind of error for all that happens on the network, and tells the rest in text alone.
-        if cause.contains("peer shutdown") || cause.contains("connection interrupted") {
-            // RabbitMQ closes the connection, without a word, to a user that it does not know.
+        let closed = ["peer shutdown", "connection interrupted", "Connection reset", "Broken pipe"];
+        if closed.iter().any(|words| cause.contains(words)) {
+            // RabbitMQ says no word to a user that it does not know.
+            let why = if secure { "" } else { ", or this port is for TLS (amqps://)" };
             of(
-                "closes the connection at the login; it does so when user or password is wrong".into(),
+                format!("closes the connection before the login is done: user or password is wrong{why}"),
                 NEXT_LOGIN,
             )
         } else if cause.contains("NOT_ALLOWED") || cause.contains("ACCESS_REFUSED") {

@@ -15,7 +15,7 @@ use crate::home::{Home, JWT_SECRET, PASSWORD};
 
 /// A launcher that serves.
 pub(crate) struct Api {
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) address: SocketAddr,
 }
 

@@ -8,6 +8,8 @@ mod described;
 mod failures;
 mod home;
 mod named;
+mod notifications;
+mod notifier;
 mod page;
 mod pairing;
 mod replay;
