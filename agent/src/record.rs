@@ -59,7 +59,7 @@ pub struct RunRecord {
     /// What was left literal although it was awaited, by file.
     pub left: Placeholders,
     /// Why the run failed.
-    pub failure: Option<Failure>,
+    pub failure: Option<RunFailure>,
     /// What cloud-init's modules that run once per instance ran with, or will run with in this boot.
     pub once: BTreeMap<String, ModuleRun>,
 }
@@ -78,7 +78,7 @@ pub enum RunState {
 
 /// The error that ended a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct RunFailure {
     /// Its exit status.
     pub status: u8,
     /// What failed.
@@ -143,7 +143,7 @@ impl RunRecord {
     pub fn fail(&mut self, error: &Error) {
         self.state = RunState::Failed;
         self.at = now();
-        self.failure = Some(Failure {
+        self.failure = Some(RunFailure {
             status: error.status().code(),
             what: error.to_string(),
             next: error.next_step().to_owned(),

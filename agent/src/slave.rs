@@ -52,7 +52,7 @@ pub fn gather<S: Service, C: Clock>(
 ///
 /// # Errors
 /// As [`gather`]; 75 when the master is not ready yet.
-pub fn look<S: Service, C: Clock>(
+pub fn gather_once<S: Service, C: Clock>(
     session: &mut Session<S, C>,
     keys: &[String],
 ) -> Result<GatheredValues, Error> {

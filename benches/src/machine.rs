@@ -75,7 +75,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Looks at the machine.
-    pub(crate) fn look(cores: Cores, scratch: &Path) -> Result<Self> {
+    pub(crate) fn examine(cores: Cores, scratch: &Path) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let processors = read("/proc/cpuinfo");
         let field = |text: &str, name: &str| {

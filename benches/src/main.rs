@@ -46,7 +46,7 @@ fn run(arguments: Arguments) -> Result<()> {
     let out = arguments.out.unwrap_or_else(|| target.join("bench"));
     std::fs::create_dir_all(&out).context_on("create", &out)?;
     let bench = Bench::prepare(cores, &target, &out)?;
-    let machine = Machine::look(cores, bench.scratch.path())?;
+    let machine = Machine::examine(cores, bench.scratch.path())?;
     let mut run = Run::new(bench, arguments.plan);
     for part in arguments.parts {
         // An error in one part must not cost the figures of the others.

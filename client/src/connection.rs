@@ -14,7 +14,7 @@ use ureq::http::{self, HeaderMap, Method};
 use super::connector::{self, ConnectorHandle, Reached};
 use super::failure::{Failure, FailureKind};
 use super::media_type::{JSON, is_json};
-use super::proxy::{self, Forward};
+use super::proxy::{self, ProxyHeaders};
 use super::{redirect, tls};
 
 /// Longest part of a request's time that may go into resolving the name, and again into connecting.
@@ -258,7 +258,7 @@ fn routes(
         agent: connector::agent(
             config().proxy(None),
             tls.clone(),
-            proxy.as_ref().map(|proxy| (proxy.uri().clone(), Forward::new(&plain, proxy))),
+            proxy.as_ref().map(|proxy| (proxy.uri().clone(), ProxyHeaders::new(&plain, proxy))),
             shared.clone(),
         ),
         proxy: proxy.as_ref().map(shown),

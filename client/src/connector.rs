@@ -17,7 +17,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, NextTi
 use ureq::{Agent, Error, Timeout};
 
 use super::failure::{Failure, FailureKind};
-use super::proxy::Forward;
+use super::proxy::ProxyHeaders;
 use tcp::TcpConnector;
 use tls::TlsConnector;
 
@@ -101,7 +101,7 @@ const TLS_ALERT: u8 = 21;
 pub(super) fn agent(
     config: ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
     tls: Arc<ClientConfig>,
-    forward: Option<(Uri, Forward)>,
+    forward: Option<(Uri, ProxyHeaders)>,
     shared: ConnectorHandle,
 ) -> Agent {
     let config = config

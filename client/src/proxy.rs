@@ -61,14 +61,14 @@ fn unbracketed(entry: &str) -> &str {
 
 /// What a request must have so that a proxy passes it on.
 #[derive(Debug, Clone)]
-pub(super) struct Forward {
+pub(super) struct ProxyHeaders {
     /// Scheme, host and port of the service.
     origin: String,
     /// The value of `Proxy-Authorization`.
     credentials: Option<String>,
 }
 
-impl Forward {
+impl ProxyHeaders {
     /// For requests to this service through this proxy.
     pub(super) fn new(service: &ServiceUrl, proxy: &ureq::Proxy) -> Self {
         let credentials = proxy.username().map(|user| {
@@ -147,7 +147,7 @@ mod tests {
     fn rewrites_the_head_of_a_request() {
         let service = ServiceUrl::parse("http://pair:8000/x", false).unwrap();
         let rewrite = |proxy: &str| {
-            let forward = Forward::new(&service, &ureq::Proxy::new(proxy).unwrap());
+            let forward = ProxyHeaders::new(&service, &ureq::Proxy::new(proxy).unwrap());
             String::from_utf8(forward.rewrite(b"GET /x/a HTTP/1.1\r\nhost: pair:8000\r\n\r\n")).unwrap()
         };
         assert_eq!(rewrite("http://proxy"), "GET http://pair:8000/x/a HTTP/1.1\r\nhost: pair:8000\r\n\r\n");

@@ -23,7 +23,7 @@ pub(crate) enum ShellPlace {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Around {
+enum Quoting {
     /// Commands: the script itself, `$(…)`, `(…)` or backquotes.
     Commands,
     Backquotes,
@@ -36,7 +36,7 @@ enum Around {
 /// The places of placeholders, given their bytes, in order. A shell would take their hashes for comments.
 pub(crate) fn places(script: &[u8], placeholders: impl Iterator<Item = Range<usize>>) -> Vec<ShellPlace> {
     let mut scanner =
-        Scanner { script, at: 0, word: 0, stack: vec![Around::Commands], documents: Vec::new(), free: None };
+        Scanner { script, at: 0, word: 0, stack: vec![Quoting::Commands], documents: Vec::new(), free: None };
     let place = |span: Range<usize>| {
         let place = scanner.place(span.start);
         scanner.at = scanner.at.max(span.end);
@@ -68,7 +68,7 @@ struct Scanner<'s> {
     at: usize,
     /// Where the word began that `at` is in.
     word: usize,
-    stack: Vec<Around>,
+    stack: Vec<Quoting>,
     /// The ends of the here-documents that begin after this line, and whether tabs before the end count.
     documents: Vec<(Vec<u8>, bool)>,
     /// To which offset comments and here-documents go, and whether it is a here-document.
@@ -87,7 +87,7 @@ impl Scanner<'_> {
         }
         let word = &self.script[self.word.min(offset)..offset];
         match self.stack.last() {
-            Some(Around::Double | Around::Single | Around::AnsiC) => {
+            Some(Quoting::Double | Quoting::Single | Quoting::AnsiC) => {
                 // Another shell may read what is within the quotes.
                 let from = word.iter().rposition(|b| matches!(b, b' ' | b'\t' | b'\n' | b'"' | b'\''));
                 let inner = &word[from.map_or(0, |at| at + 1)..];
@@ -104,30 +104,30 @@ impl Scanner<'_> {
     fn step(&mut self) {
         let byte = self.script[self.at];
         let next = self.script.get(self.at + 1).copied();
-        let around = self.stack.last().copied().unwrap_or(Around::Commands);
+        let around = self.stack.last().copied().unwrap_or(Quoting::Commands);
         match (around, byte) {
-            (Around::Single, b'\'') | (Around::AnsiC, b'\'') | (Around::Double, b'"') => {
+            (Quoting::Single, b'\'') | (Quoting::AnsiC, b'\'') | (Quoting::Double, b'"') => {
                 self.stack.pop();
             }
-            (Around::Single, _) => {}
+            (Quoting::Single, _) => {}
             (_, b'\\') => self.at += 1,
-            (Around::AnsiC, _) => {}
+            (Quoting::AnsiC, _) => {}
             (_, b'$') if next == Some(b'(') => {
                 self.at += 1;
-                self.open(Around::Commands);
+                self.open(Quoting::Commands);
             }
-            (Around::Backquotes, b'`') => {
+            (Quoting::Backquotes, b'`') => {
                 self.stack.pop();
             }
-            (_, b'`') => self.open(Around::Backquotes),
-            (Around::Double, _) => {}
+            (_, b'`') => self.open(Quoting::Backquotes),
+            (Quoting::Double, _) => {}
             (_, b'$') if next == Some(b'\'') => {
                 self.at += 1;
-                self.stack.push(Around::AnsiC);
+                self.stack.push(Quoting::AnsiC);
             }
-            (_, b'\'') => self.stack.push(Around::Single),
-            (_, b'"') => self.stack.push(Around::Double),
-            (_, b'(') => self.open(Around::Commands),
+            (_, b'\'') => self.stack.push(Quoting::Single),
+            (_, b'"') => self.stack.push(Quoting::Double),
+            (_, b'(') => self.open(Quoting::Commands),
             (_, b')') => {
                 if self.stack.len() > 1 {
                     self.stack.pop();
@@ -156,7 +156,7 @@ impl Scanner<'_> {
         self.at += 1;
     }
 
-    fn open(&mut self, around: Around) {
+    fn open(&mut self, around: Quoting) {
         self.stack.push(around);
         self.word = self.at + 1;
     }

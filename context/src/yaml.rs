@@ -115,7 +115,7 @@ impl fmt::Display for Invalid {
 }
 
 /// A collection that is not complete yet.
-struct Open {
+struct OpenCollection {
     anchor: usize,
     is_mapping: bool,
     nodes: Vec<Node>,
@@ -128,7 +128,7 @@ struct Open {
 pub fn parse(text: &str) -> Result<Option<Node>, Invalid> {
     let offsets: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     let at = |index: usize| offsets.get(index).copied().unwrap_or(text.len());
-    let (mut open, mut anchors, mut root) = (Vec::<Open>::new(), HashMap::new(), None);
+    let (mut open, mut anchors, mut root) = (Vec::<OpenCollection>::new(), HashMap::new(), None);
     for event in Parser::new_from_str(text) {
         let (event, span) = event?;
         let (anchor, node) = match event {
@@ -137,7 +137,7 @@ pub fn parse(text: &str) -> Result<Option<Node>, Invalid> {
                     return Err(Invalid::new(span.start, "collections nest too deep"));
                 }
                 let is_mapping = matches!(event, Event::MappingStart(..));
-                open.push(Open { anchor, is_mapping, nodes: Vec::new() });
+                open.push(OpenCollection { anchor, is_mapping, nodes: Vec::new() });
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -179,7 +179,7 @@ pub fn parse(text: &str) -> Result<Option<Node>, Invalid> {
     Ok(root)
 }
 
-impl Open {
+impl OpenCollection {
     fn close(self) -> Node {
         if !self.is_mapping {
             return Node::Sequence(Rc::new(self.nodes));

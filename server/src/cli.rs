@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::storage::StorageArgs;
 use crate::store::{Limits, PINS};
 use crate::token::CreateToken;
-use values::{bytes, listen_address, public_url, some, switch};
+use values::{at_least_one, bytes, listen_address, public_url, switch};
 
 pub(crate) mod values;
 
@@ -121,7 +121,7 @@ pub struct Serve {
     #[arg(help_heading = "Limits")]
     max_value_length: usize,
     /// Most connections at a time.
-    #[arg(long, value_name = "N", default_value_t = CONNECTIONS, value_parser = some)]
+    #[arg(long, value_name = "N", default_value_t = CONNECTIONS, value_parser = at_least_one)]
     #[arg(env = "CERNVM_PAIRING_MAX_CONNECTIONS")]
     #[arg(help_heading = "Limits")]
     max_connections: usize,
@@ -131,15 +131,15 @@ pub struct Serve {
     #[arg(help_heading = "Limits")]
     memory_budget: Option<u64>,
     /// Most connections at a time from one address; three quarters of all of them if not given.
-    #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, env = "CERNVM_PAIRING_MAX_CONNECTIONS_PER_ADDRESS")]
     #[arg(help_heading = "Limits")]
     max_connections_per_address: Option<usize>,
     /// Most waits and event streams on one pin; three quarters of the connections if not given.
-    #[arg(long, value_name = "N", value_parser = some, env = "CERNVM_PAIRING_MAX_WAITERS_PER_PIN")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, env = "CERNVM_PAIRING_MAX_WAITERS_PER_PIN")]
     #[arg(help_heading = "Limits")]
     max_waiters_per_pin: Option<usize>,
     /// Most pins at a time.
-    #[arg(long, value_name = "N", default_value_t = PINS, value_parser = some, env = "CERNVM_PAIRING_MAX_PINS")]
+    #[arg(long, value_name = "N", default_value_t = PINS, value_parser = at_least_one, env = "CERNVM_PAIRING_MAX_PINS")]
     #[arg(help_heading = "Limits")]
     max_pins: usize,
     /// Most pins that one address may make in an hour; 0 means as many as it likes.

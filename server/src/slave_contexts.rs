@@ -39,10 +39,10 @@ pub(crate) fn is_token(text: &str) -> bool {
 
 /// The clusters that have a context for slaves.
 #[derive(Default)]
-pub(crate) struct SlaveContexts(Mutex<Index>);
+pub(crate) struct SlaveContexts(Mutex<TokenIndex>);
 
 #[derive(Default)]
-struct Index {
+struct TokenIndex {
     pins: HashMap<String, Pin>,
     tokens: HashMap<Pin, String>,
 }
@@ -77,7 +77,7 @@ impl SlaveContexts {
         }
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    fn index(&self) -> MutexGuard<'_, TokenIndex> {
         // Nothing that is done under the lock can panic half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -26,7 +26,7 @@ pub struct Followed<'a> {
 
 /// What is kept of a file.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct RenderedFile {
     /// With its placeholders.
     pristine: Vec<u8>,
     /// The hash of what the agent has last written, or found as it would have written it.
@@ -49,7 +49,7 @@ impl<'a> Followed<'a> {
                     if has_placeholders(path, &content.bytes)
                         && kept.as_ref().is_none_or(|kept| kept.pristine != content.bytes) =>
                 {
-                    self.keep(path, &Kept { pristine: content.bytes, written: None });
+                    self.keep(path, &RenderedFile { pristine: content.bytes, written: None });
                 }
                 Ok(_) if kept.is_none() => {
                     log::warn!("{}: it has no placeholder, so it is not followed", path.display());
@@ -134,13 +134,13 @@ impl<'a> Followed<'a> {
         self.root.path(DIRECTORY).join(&name[..32])
     }
 
-    fn kept(&self, path: &Path) -> Option<Kept> {
+    fn kept(&self, path: &Path) -> Option<RenderedFile> {
         let content = files::read(self.root, &self.place(path)).ok()?;
         content.only_root_writes.then(|| serde_json::from_slice(&content.bytes).ok()).flatten()
     }
 
     /// Without it the file is not rendered anew, which is said.
-    fn keep(&self, path: &Path, kept: &Kept) {
+    fn keep(&self, path: &Path, kept: &RenderedFile) {
         let bytes = serde_json::to_vec(kept).expect("bytes and a text serialize");
         if let Err(error) = files::create(self.root, &self.place(path), &bytes, MODE) {
             log::warn!("{error}; {} is not followed", path.display());
@@ -148,7 +148,7 @@ impl<'a> Followed<'a> {
     }
 }
 
-impl Kept {
+impl RenderedFile {
     fn document(&self, path: &Path) -> Result<Document, Error> {
         Document::parse(&path.display().to_string(), self.pristine.clone())
     }

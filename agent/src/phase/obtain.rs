@@ -117,7 +117,7 @@ pub(crate) fn gather<S: Service, C: Clock>(
         let (gathered, how) = slave::gather_again(session, keys, cache.values(), wait);
         ObtainedValues { values: gathered.values.clone(), trouble: gathered.into_shortfall(), how }
     } else {
-        match if wait { slave::gather(session, keys) } else { slave::look(session, keys) } {
+        match if wait { slave::gather(session, keys) } else { slave::gather_once(session, keys) } {
             Ok(gathered) => ObtainedValues {
                 how: format!("the master, {}, is ready", gathered.values[MASTER_IP]),
                 values: gathered.values.clone(),

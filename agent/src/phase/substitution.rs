@@ -118,8 +118,8 @@ impl<'a> Substitution<'a> {
             targets: Targets::default(),
         };
         let is_cloud_inits = targets.are_cloud_inits();
-        targets.files.retain(|file| substitution.look(file, is_cloud_inits));
-        targets.configurations.retain(|file| substitution.look(file, is_cloud_inits));
+        targets.files.retain(|file| substitution.find_placeholders(file, is_cloud_inits));
+        targets.configurations.retain(|file| substitution.find_placeholders(file, is_cloud_inits));
         let copy = targets.copy.take();
         targets.copy = copy.filter(|file| document(root, file).is_ok());
         for file in &targets.written {
@@ -206,7 +206,7 @@ impl<'a> Substitution<'a> {
     }
 
     /// Whether to substitute in a file; notes the keys that it needs.
-    fn look(&mut self, file: &Path, is_cloud_inits: bool) -> bool {
+    fn find_placeholders(&mut self, file: &Path, is_cloud_inits: bool) -> bool {
         match document(self.root, file) {
             Ok(document) => {
                 self.keys.extend(document.placeholders().iter().map(Placeholder::key));

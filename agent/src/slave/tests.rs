@@ -14,7 +14,7 @@ fn once(ready: &'static str, address: &'static str) -> Result<String, Error> {
     let script =
         vec![("cluster", done()), ("get master_ready", value(ready)), ("get master_ip", value(address))];
     let mut fake = FakeSession::script(1500, script);
-    look(&mut fake.session, &[]).map(|mut gathered| gathered.values.remove("master_ip").unwrap())
+    gather_once(&mut fake.session, &[]).map(|mut gathered| gathered.values.remove("master_ip").unwrap())
 }
 
 #[test]

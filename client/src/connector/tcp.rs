@@ -12,7 +12,7 @@ use ureq::{Error, Timeout};
 
 use super::{BUFFER, ConnectorHandle, Reached, TLS_ALERT, fault, plain};
 use crate::failure::FailureKind;
-use crate::proxy::Forward;
+use crate::proxy::ProxyHeaders;
 
 /// Between two questions to a peer that does not answer.
 const PROBE_SPACING: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const PROBE_SPACING: Duration = Duration::from_secs(1);
 /// Opens the TCP connection, to the first of the addresses that takes one.
 #[derive(Debug)]
 pub(super) struct TcpConnector {
-    pub(super) forward: Option<Forward>,
+    pub(super) forward: Option<ProxyHeaders>,
     pub(super) shared: ConnectorHandle,
 }
 
@@ -100,7 +100,7 @@ struct TcpTransport {
     buffers: LazyBuffers,
     shared: ConnectorHandle,
     /// For a proxy that passes requests on.
-    forward: Option<Forward>,
+    forward: Option<ProxyHeaders>,
     /// Whether the next bytes to send are the head of a request.
     begins: bool,
 }

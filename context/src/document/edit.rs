@@ -34,14 +34,14 @@ pub(super) fn apply(bytes: &[u8], edits: &[Edit<'_>]) -> Vec<u8> {
 }
 
 /// Where offsets come to lie once edits are made; it is asked for them in order.
-pub(super) struct Moved<'e, 'v> {
+pub(super) struct MovedOffsets<'e, 'v> {
     edits: std::slice::Iter<'e, Edit<'v>>,
     /// Where the last edit behind ends, before and after.
     before: usize,
     after: usize,
 }
 
-impl<'e, 'v> Moved<'e, 'v> {
+impl<'e, 'v> MovedOffsets<'e, 'v> {
     pub(super) fn new(edits: &'e [Edit<'v>]) -> Self {
         Self { edits: edits.iter(), before: 0, after: 0 }
     }

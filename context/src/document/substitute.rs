@@ -33,15 +33,19 @@ impl Document {
     ///
     /// `Context`, with part and line, when the values would make the context larger than any needs to be.
     pub fn substitute(&self, values: &BTreeMap<String, String>) -> Result<Substituted, Error> {
-        let mut pass =
-            Pass { values, room: MAX_DECODED_BYTES, replaced: BTreeSet::new(), left: BTreeSet::new() };
+        let mut pass = SubstitutionPass {
+            values,
+            room: MAX_DECODED_BYTES,
+            replaced: BTreeSet::new(),
+            left: BTreeSet::new(),
+        };
         let edits = pass.edits(&self.text)?;
         let bytes = edit::apply(&self.text.bytes, &edits);
         Ok(Substituted { bytes, replaced: pass.replaced, left: pass.left })
     }
 }
 
-struct Pass<'v> {
+struct SubstitutionPass<'v> {
     values: &'v BTreeMap<String, String>,
     /// How many bytes of values may still be put in.
     room: usize,
@@ -49,7 +53,7 @@ struct Pass<'v> {
     left: BTreeSet<Placeholder>,
 }
 
-impl<'v> Pass<'v> {
+impl<'v> SubstitutionPass<'v> {
     /// The edits of a text, its encoded parts included.
     fn edits(&mut self, text: &Text) -> Result<Vec<Edit<'v>>, Error> {
         let mut edits = Vec::new();
@@ -126,7 +130,7 @@ fn keeps_its_parts(text: &Text, edits: &[Edit<'_>]) -> Result<(), Error> {
     let bodies = |leaves: Result<Option<Vec<MimePart>>, TooManyParts>| {
         leaves.ok().flatten().map(|leaves| leaves.into_iter().map(|leaf| leaf.body).collect::<Vec<_>>())
     };
-    let mut moved = edit::Moved::new(edits);
+    let mut moved = edit::MovedOffsets::new(edits);
     let before = bodies(mime::leaves(&text.bytes));
     let expected = before.map(|bodies| -> Vec<_> {
         bodies.into_iter().map(|body| moved.to(body.start)..moved.to(body.end)).collect()

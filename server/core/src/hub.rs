@@ -27,7 +27,7 @@ use crate::store::{Change, Key, NodeCounts, NodesWanted, Observer};
 /// The hub. It works under one lock, for a few hundred nanoseconds at a time. Under the lock it wakes nothing but the
 /// few subscribers of a pin.
 pub struct Hub {
-    state: Mutex<State>,
+    state: Mutex<HubState>,
     /// Waiters to be woken: a writer only hands them over, since waking ten thousand takes milliseconds.
     deliveries: mpsc::UnboundedSender<Delivery>,
     /// Most waiters and subscriptions of one pin.
@@ -37,7 +37,7 @@ pub struct Hub {
 }
 
 #[derive(Default)]
-struct State {
+struct HubState {
     pins: HashMap<Pin, Watched>,
     /// All waiters and subscriptions.
     waiters: usize,
@@ -111,7 +111,7 @@ impl Hub {
     }
 
     /// Whether there is room for one more waiter or subscription.
-    fn admit(&self, state: &State, pin: &Pin) -> Result<(), Refused> {
+    fn admit(&self, state: &HubState, pin: &Pin) -> Result<(), Refused> {
         if state.closed {
             return Err(Refused::ShuttingDown);
         }
@@ -207,13 +207,13 @@ impl Hub {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HubState> {
         // Nothing that is done under the lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl HubState {
     fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id

@@ -4,9 +4,9 @@
 //! the command makes a store file of them: the service needs no room for a second file, and a copy is whole or it is
 //! not there. Where no service runs, the command reads the file itself, which no other process can open meanwhile.
 
+mod file;
 mod lines;
 pub(crate) mod socket;
-mod target;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +22,8 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::store::AtRest;
 use crate::store::copy::{Contents, StoreCopy};
+use file::BackupFile;
 use lines::{BackupReader, explain};
-use target::Target;
 
 /// The socket in the data directory at which a running service hands its records over.
 pub const SOCKET: &str = "backup.sock";
@@ -56,7 +56,7 @@ impl fmt::Display for BackupReport {
 /// # Errors
 /// There is no store, it cannot be read, or the file cannot be written; what was there under its name is still there.
 pub fn write(data_dir: &Path, file: &Path) -> Result<BackupReport, Error> {
-    let target = Target::new(file, data_dir)?;
+    let target = BackupFile::new(file, data_dir)?;
     let (held, taken) = match connect(&data_dir.join(SOCKET))? {
         Some(service) => receive(service, &data_dir.join(SOCKET), &target)?,
         None => read(data_dir, &target)?,
@@ -82,7 +82,7 @@ pub(crate) fn connect(socket: &Path) -> Result<Option<UnixStream>, Error> {
     }
 }
 
-fn receive(service: UnixStream, socket: &Path, target: &Target) -> Result<(Contents, Timestamp), Error> {
+fn receive(service: UnixStream, socket: &Path, target: &BackupFile) -> Result<(Contents, Timestamp), Error> {
     let broken = |problem: String| Error::Handed { socket: socket.to_owned(), problem };
     service.set_read_timeout(Some(PATIENCE)).map_err(Error::System)?;
     let (mut reader, taken) = ask(service, "/backup").and_then(BackupReader::begin).map_err(broken)?;
@@ -123,7 +123,7 @@ pub(crate) fn ask(mut service: UnixStream, path: &str) -> Result<BufReader<UnixS
     Err(why.trim_end().to_owned())
 }
 
-fn read(data_dir: &Path, target: &Target) -> Result<(Contents, Timestamp), Error> {
+fn read(data_dir: &Path, target: &BackupFile) -> Result<(Contents, Timestamp), Error> {
     match AtRest::is_there(data_dir) {
         Ok(true) => {}
         Ok(false) => return Err(Error::NoStore { dir: data_dir.to_owned() }),
@@ -144,7 +144,7 @@ fn read(data_dir: &Path, target: &Target) -> Result<(Contents, Timestamp), Error
     Ok((copy.finish().map_err(Error::Copy)?, taken))
 }
 
-fn copy_into(target: &Target) -> Result<StoreCopy, Error> {
+fn copy_into(target: &BackupFile) -> Result<StoreCopy, Error> {
     let file: File = target.file()?;
     StoreCopy::begin(file, target.name()).map_err(Error::Copy)
 }

@@ -36,7 +36,7 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// Reads a number of things of which there must be one, or the service is of no use.
-pub(super) fn some(text: &str) -> Result<usize, String> {
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("{text:?} is not a number above 0"))
 }

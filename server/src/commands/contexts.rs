@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use context::settings::Role;
-use context::write::{Cluster, MASTER_STARTER, SLAVE_STARTER, ServiceIdentity};
+use context::write::{ContextWriter, MASTER_STARTER, SLAVE_STARTER, ServiceIdentity};
 use protocol::url::ServiceUrl;
 use protocol::{Pin, Secret};
 
@@ -222,7 +222,7 @@ fn made_of(
     service: &ServiceUrl,
     trust: &ServiceIdentity,
 ) -> Result<[String; 2], Error> {
-    let cluster = Cluster { pin, secret, service, trust: trust.clone() };
+    let cluster = ContextWriter { pin, secret, service, trust: trust.clone() };
     let write = |name: &str, text: &str, role| cluster.write(name, text, role).map_err(Error::Request);
     let [master, slave] = templates;
     Ok([write(&master.0, &master.1, Role::Master)?, write(&slave.0, &slave.1, Role::Slave)?])

@@ -91,7 +91,8 @@ impl Copy {
             (StoreLocation::Etcd, StoreLocation::Etcd) => return Err(Error::SamePlace),
             (StoreLocation::Path(from), StoreLocation::Path(to)) => {
                 let clusters = read(from)?;
-                Target::new(to)?.fill(|copy| each(&clusters, now, |cluster| copy.add_cluster(cluster)))?
+                NewStoreFile::new(to)?
+                    .fill(|copy| each(&clusters, now, |cluster| copy.add_cluster(cluster)))?
             }
             (StoreLocation::Path(from), StoreLocation::Etcd) => {
                 let (config, clusters) = (named()?, read(from)?);
@@ -111,7 +112,7 @@ impl Copy {
             (StoreLocation::Etcd, StoreLocation::Path(to)) => {
                 let config = named()?;
                 let runtime = Runtime::new().map_err(Error::System)?;
-                Target::new(to)?.fill(|copy| {
+                NewStoreFile::new(to)?.fill(|copy| {
                     let (mut copied, mut progress) = (Copied::default(), Progress::new("copying pins"));
                     runtime.block_on(pairing_etcd::export(&config, |cluster| {
                         progress.step();
@@ -159,13 +160,13 @@ fn read(from: &Path) -> Result<Vec<WholeCluster>, Error> {
 }
 
 /// The store file in the making. It goes when it was not filled.
-struct Target {
+struct NewStoreFile {
     path: PathBuf,
     file: File,
     whole: bool,
 }
 
-impl Target {
+impl NewStoreFile {
     fn new(to: &Path) -> Result<Self, Error> {
         let path = if to.is_dir() { to.join(FILE_NAME) } else { to.to_owned() };
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
@@ -194,7 +195,7 @@ impl Target {
     }
 }
 
-impl Drop for Target {
+impl Drop for NewStoreFile {
     fn drop(&mut self) {
         if !self.whole {
             let _ = std::fs::remove_file(&self.path);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use context::check::{Finding, check_documents};
 use context::document::Document;
 use context::settings::Role;
-use context::write::{Cluster, MASTER_STARTER, SLAVE_STARTER, ServiceIdentity};
+use context::write::{ContextWriter, MASTER_STARTER, SLAVE_STARTER, ServiceIdentity};
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 use protocol::Pin;
@@ -41,7 +41,7 @@ pub(crate) struct Announced {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct ContextsRequest {
     pin: String,
     /// What the master's context is made from. Absent: a starter, here and in the next.
     master: Option<String>,
@@ -54,7 +54,7 @@ struct Wanted {
 
 /// The answer.
 #[derive(Serialize)]
-struct Made {
+struct ContextsAnswer {
     master: Context,
     slave: Context,
 }
@@ -64,12 +64,12 @@ struct Context {
     /// Absent where the section cannot be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<String>,
-    findings: Vec<Described>,
+    findings: Vec<FindingJson>,
 }
 
 /// A finding as JSON.
 #[derive(Serialize)]
-struct Described {
+struct FindingJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     severity: &'static str,
@@ -90,7 +90,7 @@ pub(super) async fn make(
         return Err(Refusal::UnsupportedMediaType(content_type.to_owned()));
     }
     let bytes = body::read(body, MAX_BYTES).await?;
-    let wanted: Wanted =
+    let wanted: ContextsRequest =
         serde_json::from_slice(&bytes).map_err(|err| Refusal::InvalidJson(err.to_string()))?;
     let announced = service.announced.clone();
     // SECURITY: a context may decode to 32 MiB, and takes its time then. One at a time bounds the memory, and the time is
@@ -108,7 +108,7 @@ pub(super) async fn make(
 }
 
 /// The answer's body.
-fn contexts(wanted: &Wanted, announced: Announced) -> Result<Vec<u8>, Refusal> {
+fn contexts(wanted: &ContextsRequest, announced: Announced) -> Result<Vec<u8>, Refusal> {
     let invalid = |what: String| Refusal::Contexts(what);
     let pin = Pin::parse(&wanted.pin).map_err(|err| invalid(format!("pin: {err}.")))?;
     let asked = wanted.service_url.as_deref().map(|url| ServiceUrl::parse(url, false));
@@ -126,7 +126,7 @@ fn contexts(wanted: &Wanted, announced: Announced) -> Result<Vec<u8>, Refusal> {
         log::error!("no secret can be made: {err}");
         Refusal::StoreFailed
     })?;
-    let cluster = Cluster { pin: &pin, secret: secret.as_ref(), service: &url, trust };
+    let cluster = ContextWriter { pin: &pin, secret: secret.as_ref(), service: &url, trust };
     let [from_master, from_slave] = [
         wanted.master.as_deref().unwrap_or(MASTER_STARTER),
         wanted.slave.as_deref().unwrap_or(SLAVE_STARTER),
@@ -158,11 +158,12 @@ fn contexts(wanted: &Wanted, announced: Announced) -> Result<Vec<u8>, Refusal> {
             Context { context: None, findings: of_context(&[finding], NAMES[at]) }
         }
     });
-    Ok(serde_json::to_vec(&Made { master, slave }).expect("strings under fixed names always serialise"))
+    Ok(serde_json::to_vec(&ContextsAnswer { master, slave })
+        .expect("strings under fixed names always serialise"))
 }
 
 /// The findings about one of the contexts.
-fn of_context(findings: &[Finding], name: &str) -> Vec<Described> {
+fn of_context(findings: &[Finding], name: &str) -> Vec<FindingJson> {
     let is_of =
         |place: &str| place.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
     let described = |finding: &Finding| {
@@ -172,7 +173,7 @@ fn of_context(findings: &[Finding], name: &str) -> Vec<Described> {
             (None, Some(part)) if !part.is_empty() => format!("{}: {}", part.trim_start(), finding.what),
             _ => finding.what.clone(),
         };
-        Described { line, severity: finding.severity.name(), message, next: finding.next.clone() }
+        FindingJson { line, severity: finding.severity.name(), message, next: finding.next.clone() }
     };
     findings.iter().filter(|finding| is_of(&finding.place)).map(described).collect()
 }
@@ -288,7 +289,7 @@ mod tests {
             url: Some(ServiceUrl::parse(url, false).unwrap()),
             fingerprint: Some(fingerprint.clone()),
         };
-        let wanted: Wanted = serde_json::from_value(json!({"pin": "enico1qq0oey"})).unwrap();
+        let wanted: ContextsRequest = serde_json::from_value(json!({"pin": "enico1qq0oey"})).unwrap();
         let text = |url| String::from_utf8(contexts(&wanted, announced(url)).unwrap()).unwrap();
         assert_eq!(text("https://pair.example.org").matches(&fingerprint).count(), 2);
         assert_eq!(text("http://pair.example.org").matches(&fingerprint).count(), 0);

@@ -35,7 +35,7 @@ impl fmt::Display for Format {
 }
 
 /// One member of an `Accept` list.
-struct Range<'a> {
+struct MediaRange<'a> {
     main: &'a [u8],
     sub: &'a [u8],
     parameters: bool,
@@ -43,7 +43,7 @@ struct Range<'a> {
 }
 
 /// How well a form is liked: its weight, from 0 for not at all to 1, then how precisely it was named.
-type Liking = (f32, u8);
+type Preference = (f32, u8);
 
 /// The form to answer in; `None` when the client takes none of those that are offered.
 pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
@@ -58,7 +58,7 @@ pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Forma
         }
         _ => {}
     }
-    let mut best: Option<(Liking, Format)> = None;
+    let mut best: Option<(Preference, Format)> = None;
     for &format in offered {
         let liking = liking(headers, format);
         if liking.0 > 0.0 && best.is_none_or(|(other, _)| liking > other) {
@@ -69,10 +69,10 @@ pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Forma
 }
 
 /// The liking of the most precise range that covers the form.
-fn liking(headers: &HeaderMap, format: Format) -> Liking {
-    let mut found: Liking = (0.0, 0);
+fn liking(headers: &HeaderMap, format: Format) -> Preference {
+    let mut found: Preference = (0.0, 0);
     for list in headers.get_all(ACCEPT) {
-        for range in list.as_bytes().split(|&byte| byte == b',').filter_map(Range::parse) {
+        for range in list.as_bytes().split(|&byte| byte == b',').filter_map(MediaRange::parse) {
             if let Some(precision) = range.covers(format)
                 && precision > found.1
             {
@@ -83,7 +83,7 @@ fn liking(headers: &HeaderMap, format: Format) -> Liking {
     found
 }
 
-impl<'a> Range<'a> {
+impl<'a> MediaRange<'a> {
     fn parse(text: &'a [u8]) -> Option<Self> {
         let mut parts = text.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
         let (main, sub) = halves(parts.next()?, b'/')?;

@@ -44,7 +44,7 @@ const MAX_TIMEOUT: u64 = 3600;
 const OTHER_KEYS: Duration = Duration::from_secs(60);
 
 /// A context that waits for its cluster.
-struct Pending {
+struct PendingContext {
     store: Arc<Store>,
     hub: Arc<Hub>,
     pin: Pin,
@@ -112,7 +112,7 @@ async fn begin(
             service.held_requests.hold(client).map_err(|_| Refusal::TooManyWaiters)?
         }
     };
-    let pending = Pending {
+    let pending = PendingContext {
         store: service.store.clone(),
         hub: service.hub.clone(),
         pin,
@@ -123,14 +123,14 @@ async fn begin(
         over: false,
     };
     let head = Bytes::from_static(b"#cloud-config\n# The pairing service waits for the master.\n");
-    let rest = stream::unfold(pending, Pending::next);
+    let rest = stream::unfold(pending, PendingContext::next);
     Ok(AnswerBody::cut_stream(stream::iter([Ok(head)]).chain(rest)))
 }
 
 const GONE: &str = "the pairing service knows no context of this token: the cluster has expired or was deleted, or the \
                     URL is mistyped. Next: launch this VM with the context of a cluster that is there";
 
-impl Pending {
+impl PendingContext {
     /// What is sent next; `None` when that was all.
     async fn next(mut self) -> Option<(Result<Bytes, Cut>, Self)> {
         if self.over {

@@ -42,10 +42,10 @@ const NAMING: &[u8] = b"cernvm-pairing-server ticket key";
 pub(crate) struct Tickets {
     /// Where they are kept; `None`: they end with the process.
     path: Option<PathBuf>,
-    keys: RwLock<Keys>,
+    keys: RwLock<TicketKeys>,
 }
 
-struct Keys {
+struct TicketKeys {
     current: Key,
     previous: Option<Key>,
 }
@@ -79,7 +79,7 @@ impl Tickets {
         let found = kept.is_some();
         let keys = match kept {
             Some(keys) => keys,
-            None => Keys { current: Key::new(now)?, previous: None },
+            None => TicketKeys { current: Key::new(now)?, previous: None },
         };
         let tickets = Self { path, keys: RwLock::new(keys) };
         if !found {
@@ -120,7 +120,7 @@ impl Tickets {
 
     fn keep(&self) {
         let Some(path) = &self.path else { return };
-        let text = self.read_keys(Keys::to_text);
+        let text = self.read_keys(TicketKeys::to_text);
         if let Err(err) = keep(path, &text) {
             log::warn!(
                 "cannot write {}: {err}; TLS sessions are not resumed after a restart. Next: see that the disk has room \
@@ -130,7 +130,7 @@ impl Tickets {
         }
     }
 
-    fn read_keys<T>(&self, read: impl FnOnce(&Keys) -> T) -> T {
+    fn read_keys<T>(&self, read: impl FnOnce(&TicketKeys) -> T) -> T {
         read(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -139,7 +139,7 @@ impl Tickets {
         let mut nonce = [0; NONCE_LEN];
         // A random one, as rustls has it: a counter would tell how many clients there are.
         getrandom::fill(&mut nonce).ok()?;
-        self.read_keys(|Keys { current, .. }| {
+        self.read_keys(|TicketKeys { current, .. }| {
             let mut ticket = [&current.name[..], &nonce, state].concat();
             let sealed = &mut ticket[NAME_BYTES + NONCE_LEN..];
             let nonce = Nonce::assume_unique_for_key(nonce);
@@ -154,7 +154,7 @@ impl Tickets {
     fn open_ticket(&self, ticket: &[u8], identity: &[u8]) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_at_checked(NAME_BYTES)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
-        self.read_keys(|Keys { current, previous }| {
+        self.read_keys(|TicketKeys { current, previous }| {
             // The name is no secret: it stands in every ticket.
             let key =
                 [Some(current), previous.as_ref()].into_iter().flatten().find(|key| key.name == name)?;
@@ -191,7 +191,7 @@ impl Key {
     }
 }
 
-impl Keys {
+impl TicketKeys {
     /// A line for each key, the one in use first: when it was made, in microseconds since 1970, and the key in base64.
     fn to_text(&self) -> String {
         [Some(&self.current), self.previous.as_ref()].into_iter().flatten().fold(
@@ -217,7 +217,7 @@ impl Keys {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<Keys>> {
+fn read(path: &Path) -> io::Result<Option<TicketKeys>> {
     let invalid = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -227,7 +227,7 @@ fn read(path: &Path) -> io::Result<Option<Keys>> {
     if fs::metadata(path)?.mode() & 0o077 != 0 {
         return invalid("other users can read the key");
     }
-    Keys::from_text(&text).map_or_else(|| invalid("not a file of ticket keys"), |keys| Ok(Some(keys)))
+    TicketKeys::from_text(&text).map_or_else(|| invalid("not a file of ticket keys"), |keys| Ok(Some(keys)))
 }
 
 /// What rustls asks for tickets.

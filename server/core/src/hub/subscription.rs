@@ -11,7 +11,7 @@ use protocol::Pin;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
-use super::{Hub, State};
+use super::{Hub, HubState};
 use crate::Refused;
 use crate::store::Change;
 
@@ -109,7 +109,7 @@ impl Hub {
     }
 }
 
-impl State {
+impl HubState {
     /// Ends a subscription, if it is still there.
     fn unsubscribe(&mut self, pin: &Pin, id: u64) {
         let Some(watched) = self.pins.get_mut(pin) else { return };

@@ -10,15 +10,15 @@ use super::operation::{Operation, Subject};
 use super::pins::PinKey;
 
 /// What a group uses of one pin.
-enum Use {
+enum PinUse {
     /// All of it.
     Whole,
     /// These keys and nodes.
-    Parts(HashSet<Part>),
+    Parts(HashSet<KeyOrNode>),
 }
 
 /// A key or a node, by its name.
-type Part = (bool, Box<str>);
+type KeyOrNode = (bool, Box<str>);
 
 /// Takes the requests that go together out of those that wait. The requests of one key stay in their order.
 pub(super) fn take_group<R>(
@@ -26,7 +26,7 @@ pub(super) fn take_group<R>(
     limits: BatchLimits,
     operation: impl Fn(&R) -> Option<&Operation>,
 ) -> Vec<R> {
-    let mut used: HashMap<PinKey, Use> = HashMap::new();
+    let mut used: HashMap<PinKey, PinUse> = HashMap::new();
     let (mut group, mut left, mut bytes) = (Vec::new(), Vec::new(), 0);
     for request in waiting.drain(..) {
         let Some(wanted) = operation(&request) else {
@@ -48,7 +48,7 @@ pub(super) fn take_group<R>(
 }
 
 /// Whether nothing before has used what this operation uses. From now on it is used.
-fn is_free(used: &mut HashMap<PinKey, Use>, operation: &Operation) -> bool {
+fn is_free(used: &mut HashMap<PinKey, PinUse>, operation: &Operation) -> bool {
     let (pin, parts) = match operation.subject() {
         Subject::Nothing => return true,
         Subject::Cluster(pin) => (pin, None),
@@ -57,16 +57,16 @@ fn is_free(used: &mut HashMap<PinKey, Use>, operation: &Operation) -> bool {
     };
     // A pin that is none of ours has nothing to change.
     let Some(pin) = PinKey::of(pin) else { return true };
-    let parts: Option<HashSet<Part>> = parts.map(|parts| parts.into_iter().flatten().collect());
+    let parts: Option<HashSet<KeyOrNode>> = parts.map(|parts| parts.into_iter().flatten().collect());
     match (used.entry(pin), parts) {
-        (Entry::Vacant(free), None) => drop(free.insert(Use::Whole)),
-        (Entry::Vacant(free), Some(parts)) => drop(free.insert(Use::Parts(parts))),
+        (Entry::Vacant(free), None) => drop(free.insert(PinUse::Whole)),
+        (Entry::Vacant(free), Some(parts)) => drop(free.insert(PinUse::Parts(parts))),
         (Entry::Occupied(mut taken), None) => {
-            taken.insert(Use::Whole);
+            taken.insert(PinUse::Whole);
             return false;
         }
         (Entry::Occupied(mut taken), Some(parts)) => {
-            let Use::Parts(before) = taken.get_mut() else { return false };
+            let PinUse::Parts(before) = taken.get_mut() else { return false };
             let is_free = before.is_disjoint(&parts);
             before.extend(parts);
             return is_free;

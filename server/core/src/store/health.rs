@@ -10,11 +10,11 @@ use crate::Refused;
 /// Shared by the thread that commits and those that ask; a clone is the same.
 #[derive(Clone)]
 pub(super) struct Health {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<HealthState>>,
     pause: Duration,
 }
 
-struct State {
+struct HealthState {
     /// When the last commit ended, and how.
     last: (Instant, Result<(), Refused>),
     /// Since when the journal has been at work; `None`: it is not.
@@ -27,7 +27,7 @@ pub(super) struct Running<'a>(&'a Health);
 impl Health {
     /// For `pause` after a commit, its outcome counts for the next one.
     pub(super) fn new(pause: Duration) -> Self {
-        let state = State { last: (Instant::now(), Ok(())), running: None };
+        let state = HealthState { last: (Instant::now(), Ok(())), running: None };
         Self { state: Arc::new(Mutex::new(state)), pause }
     }
 
@@ -62,7 +62,7 @@ impl Health {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HealthState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

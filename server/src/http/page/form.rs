@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use context::settings::Role;
-use context::write::{Cluster, MASTER_STARTER, SLAVE_STARTER, ServiceIdentity};
+use context::write::{ContextWriter, MASTER_STARTER, SLAVE_STARTER, ServiceIdentity};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderMap, HeaderValue, REFERER};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
@@ -76,7 +76,7 @@ async fn make(
     };
     let fingerprint = service.announced.fingerprint.clone().filter(|_| url.is_secure());
     let trust = fingerprint.map_or(ServiceIdentity::Public, ServiceIdentity::Fingerprint);
-    let cluster = Cluster { pin: &made.pin, secret: None, service: &url, trust };
+    let cluster = ContextWriter { pin: &made.pin, secret: None, service: &url, trust };
     let write = |name: &str, starter: &str, role| {
         cluster.write(name, starter, role).map_err(|err| Refusal::Contexts(err.problem().to_owned()))
     };

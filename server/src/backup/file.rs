@@ -14,7 +14,7 @@ use crate::store::FILE_NAME;
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 
 /// The file in the making; gone when it is dropped.
-pub(super) struct Target {
+pub(super) struct BackupFile {
     path: PathBuf,
     dir: PathBuf,
     temporary: NamedTempFile,
@@ -22,7 +22,7 @@ pub(super) struct Target {
     _earlier: Option<File>,
 }
 
-impl Target {
+impl BackupFile {
     /// Makes the temporary file, for this user alone (0600).
     ///
     /// # Errors
