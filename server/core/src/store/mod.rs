@@ -29,6 +29,7 @@
 //!    `Limits::pins` pins and `Limits::bytes` bytes in all; past that, a refusal that changes nothing.
 
 mod batch;
+mod block_on;
 mod changes;
 pub mod copy;
 mod database;
@@ -66,6 +67,7 @@ pub mod suite;
 #[cfg(test)]
 mod testdisk;
 mod types;
+mod write_queue;
 mod writer;
 
 pub use changes::{Changes, ClusterChange};

@@ -13,11 +13,7 @@ mod keys;
 mod limits;
 mod nodes;
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::Duration;
 
 use protocol::Pin;
@@ -89,22 +85,9 @@ macro_rules! run_store_suite {
 }
 pub use run_store_suite as run;
 
-/// Waits for an answer, also where a runtime would not let itself be blocked: in an observer.
+/// Waits for an answer, also in an observer.
 pub fn wait<T>(answer: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut answer = pin!(answer);
-    loop {
-        match answer.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(answer) => return answer,
-            Poll::Pending => std::thread::park(),
-        }
-    }
+    super::block_on::block_on(answer)
 }
 
 /// Remembers what it was told.
