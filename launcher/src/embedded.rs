@@ -6,10 +6,12 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use pairing_server::config::{Storage, Tls};
+use pairing_server::store::Limits;
 use pairing_server::token::CreateToken;
 use pairing_server::{Config, Server, listen, system};
 use protocol::error::{Error, Status};
@@ -26,6 +28,9 @@ const FOLDER: &str = "pairing";
 const TOKEN: &str = "create-token";
 /// The file of its key, as `cernvm-pairing-server` names it.
 const KEY: &str = "tls.key";
+
+/// How long a pin lives. The launcher deletes it with its cluster, and until then a machine may boot again: ten years.
+const PIN_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// A pairing service that runs.
 pub struct Embedded {
@@ -55,6 +60,7 @@ impl Embedded {
             create_token: Some(token.clone()),
             // The token keeps others away.
             creations_per_hour: 0,
+            limits: Limits { lifetime: PIN_LIFETIME, ..Limits::default() },
             ..Config::default()
         };
         let config = Config { connections: system::connections(config.connections), ..config };

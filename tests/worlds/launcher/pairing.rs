@@ -1,6 +1,7 @@
 //! A launcher that runs the pairing service itself: beside it there are the cloud and the machines, and nothing else.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
 
 use serde_json::json;
 use worlds::http::Request;
@@ -54,10 +55,10 @@ fn a_cluster_joins_with_nothing_but_the_launcher() {
 }
 
 #[test]
-fn its_key_its_token_and_its_pins_outlive_a_restart() {
+fn launches_pins_key_and_token_move_with_the_data_directory() {
     let (cloud, home, address) = (Cloud::start(Manners::default()), Home::new(), address());
-    let start = || start(&home, &cloud, address, "https", &["--pairing-tls-self-signed"]);
-    let mut api = start();
+    let start = |home| start(home, &cloud, address, "https", &["--pairing-tls-self-signed"]);
+    let mut api = start(&home);
     let launched = api.ask("POST", "/clusters/", Some(&request(&cloud)));
     assert_eq!(launched.status, 201, "{}", launched.text());
     let made = stack(&cloud);
@@ -65,8 +66,12 @@ fn its_key_its_token_and_its_pins_outlive_a_restart() {
     assert!(trust.starts_with("cvm_service_fingerprint=sha256:"), "{trust}");
     api.stop();
 
-    // The machines come up after the restart, with the fingerprint and the pin of before.
-    let mut api = start();
+    // The machines come up when another launcher has taken over, with the fingerprint and the pin of before.
+    let other = Home::new();
+    let copied = Command::new("cp").arg("-a").arg(home.path().join("data")).arg(other.path()).status();
+    assert!(copied.expect("cp can be started").success());
+    drop(home);
+    let mut api = start(&other);
     boot(&made);
     until("it is ready", || (api.show("lab")["state"] == "ready").then_some(()));
     until("nothing is amiss", || api.show("lab")["trouble"].is_null().then_some(()));
@@ -75,8 +80,8 @@ fn its_key_its_token_and_its_pins_outlive_a_restart() {
     let launched = api.ask("POST", "/clusters/", Some(&second));
     assert_eq!(launched.status, 201, "{}", launched.text());
     let stacks = cloud.stacks();
-    let other = stacks.iter().find(|made| made.name.starts_with("second--")).expect("it is there");
-    assert_eq!(filled(other, "pairing-trust"), trust);
+    let second = stacks.iter().find(|made| made.name.starts_with("second--")).expect("it is there");
+    assert_eq!(filled(second, "pairing-trust"), trust);
     api.stop();
 }
 
