@@ -104,7 +104,7 @@ impl Embedded {
     pub fn service(&self, node_url: &ServiceUrl) -> Result<PairingService, Error> {
         Ok(PairingService {
             url: self.url()?,
-            node_url: node_url.to_string(),
+            node_url: node_url.clone(),
             trust: self.trust.clone(),
             token: Some(self.token.clone()),
         })

@@ -37,15 +37,9 @@ fn pairing_service(args: &Pairing) -> Result<Option<PairingService>, Error> {
         Some(text) => service_url("--node-pairing-url", text, secured)?,
         None => from_here.clone(),
     };
-    if node_url.is_loopback() {
-        log::warn!(
-            "the machines of a cluster get the URL {node_url}, and to each of them that is itself. Next: give the URL by \
-             which they reach the pairing service with --node-pairing-url"
-        );
-    }
     let token = args.pairing_token_file.as_deref().map(first_line).transpose()?;
     let token = token.filter(|token| !token.is_empty());
-    Ok(Some(PairingService { url: from_here, node_url: node_url.to_string(), trust, token }))
+    Ok(Some(PairingService { url: from_here, node_url, trust, token }))
 }
 
 fn service_url(flag: &str, text: &str, secured: bool) -> Result<ServiceUrl, Error> {

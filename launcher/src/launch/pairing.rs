@@ -22,7 +22,7 @@ pub struct PairingService {
     /// Its address from here.
     pub url: ServiceUrl,
     /// Its address from the machines of a cluster.
-    pub node_url: String,
+    pub node_url: ServiceUrl,
     /// Which certificates are believed.
     pub trust: Trust,
     /// What it asks of those who make pins.

@@ -160,6 +160,13 @@ impl Launcher {
             return Ok(None);
         }
         let service = self.pairing.as_ref().ok_or(Refused::NoPairing)?;
+        if service.node_url.is_loopback() {
+            log::warn!(
+                "the machines of the cluster get the URL {}, which to each of them is itself. Next: give the URL by which they \
+                 reach the pairing service with --node-pairing-url",
+                service.node_url
+            );
+        }
         let (pin, secret) = service.create(!pairing.secret.is_empty()).map_err(Refused::Pairing)?;
         Ok(Some(Paired::new(service.url.to_string(), &pin, secret.as_ref())))
     }
@@ -216,11 +223,11 @@ impl Launcher {
 
     /// What pairing fills into parameters.
     fn filled(&self, pairing: &Pairing, pin: &str, secret: &str) -> Map<String, Value> {
-        let url = self.pairing.as_ref().map(|service| service.node_url.as_str()).unwrap_or_default();
+        let url = self.pairing.as_ref().map(|service| service.node_url.to_string()).unwrap_or_default();
         let trust = self.pairing.as_ref().map(PairingService::trust_line).unwrap_or_default();
         let kinds = [
             (&pairing.pin, pin),
-            (&pairing.url, url),
+            (&pairing.url, url.as_str()),
             (&pairing.secret, secret),
             (&pairing.trust, trust.as_str()),
         ];

@@ -57,7 +57,7 @@ fn a_cluster_joins_with_nothing_but_the_launcher() {
 #[test]
 fn launches_pins_key_and_token_move_with_the_data_directory() {
     let (cloud, home, address) = (Cloud::start(Manners::default()), Home::new(), address());
-    let start = |home| start(home, &cloud, address, "https", &["--pairing-tls-self-signed"]);
+    let start = |home: &Home| start(home, &cloud, address, "https", &["--pairing-tls-self-signed"]);
     let mut api = start(&home);
     let launched = api.ask("POST", "/clusters/", Some(&request(&cloud)));
     assert_eq!(launched.status, 201, "{}", launched.text());
