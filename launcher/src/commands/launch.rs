@@ -12,6 +12,7 @@ use crate::cli::Launch;
 use crate::definition::ClusterType;
 use crate::launch::{Launcher, Record, Refused, Removal, Request, base_name, remove};
 use crate::openstack::Session;
+use crate::quota::Counted;
 use crate::view::{ClusterState, View, look, row, table};
 
 /// Time between two looks at a cluster.
@@ -59,7 +60,11 @@ fn begin(
     let known = launcher.records.find(&request.name).map_err(Refused::Records).map_err(fail)?;
     let Some(mut record) = known else {
         let stacks = session.stacks().map_err(Refused::Cloud).map_err(fail)?;
-        if let Some(other) = stacks.iter().find(|stack| base_name(&stack.name) == request.name) {
+        // The stack of a launch that `serve` has abandoned is known here, and goes.
+        let known = launcher.records.all().map_err(Refused::Records).map_err(fail)?;
+        let is_known = |name: &str| known.iter().any(|record| record.stack_name == name);
+        let mut others = stacks.iter().filter(|stack| !is_known(&stack.name));
+        if let Some(other) = others.find(|stack| base_name(&stack.name) == request.name) {
             let what = format!(
                 "the project has a stack {} already, and nothing is known of its launch here",
                 other.name
@@ -67,7 +72,8 @@ fn begin(
             return Err(Error::refused(what, "give another --name, or the --data-dir of its launch"));
         }
         eprintln!("asking for a cluster {} of type {}", request.name, found.id);
-        let record = launcher.launch(found, request, session, None).map_err(fail)?;
+        let launched = launcher.launch(found, request, session, None, Counted::All);
+        let record = launched.map_err(|failed| fail(failed.refused))?;
         eprintln!("Heat has taken the stack {}", record.stack_name);
         return Ok(record);
     };

@@ -19,6 +19,7 @@ use crate::view::{View, look, row, rows, table};
 pub fn list(args: &List) -> Result<ExitCode, Error> {
     let launcher = environment::launcher(Path::new("."), &args.data, &args.pairing)?;
     let records = launcher.records.all().map_err(|error| Refused::Records(error).to_error())?;
+    let records: Vec<Record> = records.into_iter().filter(|record| !record.abandoned).collect();
     let mut session = if records.is_empty() { None } else { login(args) };
     let seen: Vec<(Record, View)> = records
         .into_iter()

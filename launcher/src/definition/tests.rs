@@ -286,7 +286,7 @@ proptest! {
         for found in listing.types {
             let _ = (found.public(), found.check(&Map::new(), &Map::new()));
             if let Ok(stack) = found.stack(&Map::new(), &Map::new(), &map(&json!({"pin": "abcdefghijkl"}))) {
-                let _ = (stack.needs(), stack.check_contexts());
+                let _ = (stack.needs(crate::quota::Counted::All), stack.check_contexts());
             }
         }
     }

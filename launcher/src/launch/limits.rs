@@ -1,8 +1,7 @@
 //! What a project has left, and whether a stack fits in.
 
-use super::refused::Refused;
 use crate::openstack::{CloudError, Flavour, Matches, Session};
-use crate::quota::{FlavourSize, Limits};
+use crate::quota::{Counted, FlavourSize, Limits};
 use crate::stack::Stack;
 
 /// What a project can use: its flavours and its limits.
@@ -27,21 +26,18 @@ impl Left {
     }
 
     /// The flavours of a stack that are not there, each with the pointer to the parameter that names it, if one does.
-    pub(super) fn unknown_flavours(&self, stack: &Stack) -> Vec<(String, Option<String>)> {
-        let needs = stack.needs();
+    pub(super) fn unknown_flavours(&self, stack: &Stack, counted: Counted) -> Vec<(String, Option<String>)> {
+        let needs = stack.needs(counted);
         let (_, unknown) = needs.total(|name| self.size(name));
         let named = unknown.into_iter();
         named.map(|(name, used)| (name.to_owned(), used.parameter.as_deref().map(pointer))).collect()
     }
 
-    /// Whether a stack fits in. Flavours that are not there do not count.
-    ///
-    /// # Errors
-    /// It does not.
-    pub(super) fn check(&self, stack: &Stack) -> Result<(), Refused> {
-        let needs = stack.needs();
+    /// Why a stack does not fit in; `None` when it does. Flavours that are not there do not count.
+    pub(super) fn exceeded(&self, stack: &Stack, counted: Counted) -> Option<String> {
+        let needs = stack.needs(counted);
         let (total, _) = needs.total(|name| self.size(name));
-        total.exceeds(&self.limits).map_or(Ok(()), |words| Err(Refused::Limits(words)))
+        total.exceeds(&self.limits)
     }
 
     fn size(&self, name: &str) -> Option<FlavourSize> {

@@ -18,7 +18,6 @@ pub use records::{LogLine, Paired, Record, Records, RecordsError};
 pub use refused::{Complaint, Refused};
 pub use remove::{Removal, remove};
 pub use request::{Request, base_name};
-pub use steps::{Launcher, Money};
+pub use steps::{Launcher, Money, NotLaunched};
 
 pub(crate) use records::now;
-pub(crate) use steps::may_come;

@@ -7,6 +7,7 @@ use super::request::Request;
 use crate::constraint::Lookup;
 use crate::definition::ClusterType;
 use crate::openstack::{Cause, Matches, Service, Session};
+use crate::quota::Counted;
 use crate::stack::Stack;
 
 /// Something that is named and not there.
@@ -47,6 +48,7 @@ pub(super) fn not_there(
     found: &ClusterType,
     request: &Request,
     stack: &Stack,
+    counted: Counted,
     session: &mut Session,
     left: &Left,
 ) -> Vec<NotThere> {
@@ -64,7 +66,7 @@ pub(super) fn not_there(
             missing.push(NotThere { kind: lookup.kind, pointer, message });
         }
     }
-    for (flavour, pointer) in left.unknown_flavours(stack) {
+    for (flavour, pointer) in left.unknown_flavours(stack, counted) {
         if pointer.is_none() || missing.iter().all(|known| known.pointer != pointer) {
             let message = format!("The Flavor ({flavour}) could not be found.");
             missing.push(NotThere { kind: "nova.flavor".to_owned(), pointer, message });

@@ -194,12 +194,20 @@ impl Records {
         Ok(records)
     }
 
-    /// The newest that a name means.
+    /// The newest that a name means. A launch that was abandoned is none: its cluster is not there.
     ///
     /// # Errors
     /// As [`Records::all`].
     pub fn find(&self, name: &str) -> Result<Option<Record>, RecordsError> {
-        Ok(self.all()?.into_iter().rfind(|record| record.is_called(name)))
+        Ok(self.all()?.into_iter().rfind(|record| !record.abandoned && record.is_called(name)))
+    }
+
+    /// That of a stack, also of one that is abandoned.
+    ///
+    /// # Errors
+    /// As [`Records::all`].
+    pub fn of_stack(&self, stack_name: &str) -> Result<Option<Record>, RecordsError> {
+        Ok(self.all()?.into_iter().find(|record| record.stack_name == stack_name))
     }
 
     /// Keeps a record.
@@ -286,6 +294,11 @@ mod tests {
         let kept = records.find("lab--a").unwrap().unwrap();
         assert_eq!(kept.paired.unwrap().pin().unwrap().reveal(), "abcdefghijkl");
         assert_eq!(kept.log[0].text, "made");
+        let mut abandoned = record("lab", "c", "3");
+        abandoned.abandoned = true;
+        records.save(&abandoned).unwrap();
+        assert_eq!(found("lab").as_deref(), Some("lab--b"), "one that is abandoned is not there");
+        assert!(records.of_stack("lab--c").unwrap().is_some());
         records.remove(&first).unwrap();
         records.remove(&first).unwrap();
         assert_eq!(found("lab--a"), None);

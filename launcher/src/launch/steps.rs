@@ -13,6 +13,7 @@ use super::request::Request;
 use crate::catalogue::Catalogue;
 use crate::definition::{ClusterType, Kind, Pairing};
 use crate::openstack::{Cause, Session};
+use crate::quota::Counted;
 use crate::stack::{Stack, StackError};
 
 /// A pin that no service makes, for what is tried before there is one.
@@ -28,6 +29,20 @@ pub struct Launcher {
     pub records: Records,
     /// What clusters pair with; without, types that pair cannot be launched.
     pub pairing: Option<PairingService>,
+}
+
+/// A launch that is refused.
+pub struct NotLaunched {
+    /// Why.
+    pub refused: Refused,
+    /// Its record, where Heat did not answer and the stack may come all the same.
+    pub record: Option<Record>,
+}
+
+impl From<Refused> for NotLaunched {
+    fn from(refused: Refused) -> Self {
+        Self { refused, record: None }
+    }
 }
 
 /// Who pays, if it costs.
@@ -56,7 +71,8 @@ impl Launcher {
         Ok(found)
     }
 
-    /// Launches a cluster: gives its record when Heat has taken the stack.
+    /// Launches a cluster: gives its record when Heat has taken the stack. What is not `counted` and exceeds the project's
+    /// limits all the same is noted in the record.
     ///
     /// # Errors
     /// What was made is taken back. Only where Heat did not answer may a stack come all the same: then the record stays,
@@ -67,12 +83,16 @@ impl Launcher {
         request: &Request,
         session: &mut Session,
         mut money: Money<'_>,
-    ) -> Result<Record, Refused> {
+        counted: Counted,
+    ) -> Result<Record, NotLaunched> {
         let left = Left::read(session).map_err(Refused::Cloud)?;
-        let stack = self.try_out(found, request, session, &left)?;
+        let stack = self.try_out(found, request, counted, session, &left)?;
         let order = money.as_mut().map(|billing| billing.order()).transpose()?;
         // The original has the order before it counts, and clients see that at their billing service.
-        let result = left.check(&stack).and_then(|()| self.make(found, request, session));
+        let exceeded = left.exceeded(&stack, counted);
+        let exceeded = exceeded.map_or(Ok(()), |words| Err(Refused::Limits(words).into()));
+        let doubt = left.exceeded(&stack, Counted::All);
+        let result = exceeded.and_then(|()| self.make(found, request, session, doubt));
         if let (Some(billing), Some(order)) = (money, &order) {
             match &result {
                 Ok(record) => billing.tag(order, record),
@@ -82,25 +102,35 @@ impl Launcher {
         result
     }
 
-    fn make(&self, found: &ClusterType, request: &Request, session: &mut Session) -> Result<Record, Refused> {
+    fn make(
+        &self,
+        found: &ClusterType,
+        request: &Request,
+        session: &mut Session,
+        doubt: Option<String>,
+    ) -> Result<Record, NotLaunched> {
         let paired = self.pair(&found.pairing())?;
         let begun = self.begin(found, request, session, paired.as_ref());
-        let made = begun.and_then(|mut record| match self.create(found, request, session, &mut record) {
-            Ok(()) => Ok(record),
-            Err(refused @ Refused::Cloud(_)) if may_come(&refused) => {
-                record.note(refused.to_error().to_string());
-                // The record stays, with the pin in it.
-                self.records.save(&record).map_err(Refused::Records)?;
-                Err(refused)
+        let made = begun.map_err(NotLaunched::from).and_then(|mut record| {
+            if let Some(words) = doubt {
+                log::warn!("{} may not fit into its project: {words}", record.stack_name);
+                record.note(format!("the stack may fail, for the project's limits: {words}"));
             }
-            Err(refused) => {
-                self.records.remove(&record).map_err(Refused::Records)?;
-                Err(refused)
+            match self.create(found, request, session, &mut record) {
+                Ok(()) => Ok(record),
+                Err(refused) if may_come(&refused) => {
+                    record.note(refused.to_error().to_string());
+                    // The record stays, with the pin in it.
+                    self.records.save(&record).map_err(Refused::Records)?;
+                    Err(NotLaunched { refused, record: Some(record) })
+                }
+                Err(refused) => {
+                    self.records.remove(&record).map_err(Refused::Records)?;
+                    Err(refused.into())
+                }
             }
         });
-        if let (Err(refused), Some(paired)) = (&made, &paired)
-            && !may_come(refused)
-        {
+        if let (Err(NotLaunched { record: None, .. }), Some(paired)) = (&made, &paired) {
             self.forget(paired);
         }
         made
@@ -127,8 +157,8 @@ impl Launcher {
             }
             None => {
                 let left = Left::read(session).map_err(Refused::Cloud)?;
-                let stack = self.try_out(found, request, session, &left)?;
-                left.check(&stack)?;
+                let stack = self.try_out(found, request, Counted::All, session, &left)?;
+                left.exceeded(&stack, Counted::All).map_or(Ok(()), |words| Err(Refused::Limits(words)))?;
                 self.create(found, request, session, record)
             }
         }
@@ -142,6 +172,7 @@ impl Launcher {
         &self,
         found: &ClusterType,
         request: &Request,
+        counted: Counted,
         session: &mut Session,
         left: &Left,
     ) -> Result<Stack, Refused> {
@@ -151,7 +182,7 @@ impl Launcher {
         if !problems.is_empty() {
             return Err(Refused::Contexts(problems));
         }
-        let missing = not_there(found, request, &stack, session, left);
+        let missing = not_there(found, request, &stack, counted, session, left);
         if missing.is_empty() { Ok(stack) } else { Err(Refused::NotThere(missing)) }
     }
 
@@ -245,7 +276,7 @@ impl Launcher {
 }
 
 /// Whether a stack may come although the launch failed.
-pub(crate) fn may_come(refused: &Refused) -> bool {
+fn may_come(refused: &Refused) -> bool {
     matches!(refused, Refused::Cloud(error) if matches!(error.cause, Cause::NoAnswer | Cause::Broken))
 }
 

@@ -11,6 +11,7 @@ mod heat;
 mod keystone;
 mod matches;
 mod nova;
+mod servers;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -22,5 +23,6 @@ pub(crate) use error::one_line;
 pub use error::{Cause, CloudError, Service};
 pub use heat::{Resource, StackStatus, StackSummary};
 pub use matches::Matches;
-pub use nova::{Flavour, Server};
+pub use nova::Flavour;
+pub use servers::Server;
 pub use session::Session;

@@ -1,8 +1,8 @@
-//! Nova, and what Cinder says beside it: flavours, limits, servers.
+//! Nova, and what Cinder says beside it: flavours and limits.
 
 use serde_json::Value;
 
-use super::error::{CloudError, Service, one_line};
+use super::error::{CloudError, Service};
 use super::session::{Call, Session};
 use crate::quota::{Limit, Limits};
 
@@ -19,25 +19,8 @@ pub struct Flavour {
     pub vcpus: u64,
 }
 
-/// A server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// `ACTIVE`, `BUILD`, `ERROR`, `DELETED`, …
-    pub status: String,
-    /// What Nova does with it just now.
-    pub task: Option<String>,
-    /// Its addresses.
-    pub addresses: Vec<String>,
-    /// Why it failed.
-    pub fault: Option<String>,
-}
-
 /// So many pages are read of a list: a thousand entries each.
-const MAX_PAGES: usize = 20;
+pub(super) const MAX_PAGES: usize = 20;
 
 impl Session {
     /// The flavours that the project can use.
@@ -93,32 +76,9 @@ impl Session {
             _ => Err(CloudError::nonsense(service, "no limits")),
         }
     }
-
-    /// The servers of the project. With `since` (RFC 3339), those that have changed since then, deleted ones too.
-    ///
-    /// # Errors
-    /// Nova does not tell them.
-    pub fn servers(&mut self, since: Option<&str>) -> Result<Vec<Server>, CloudError> {
-        let mut servers: Vec<Server> = Vec::new();
-        for _ in 0..MAX_PAGES {
-            let mut query: Vec<String> = Vec::new();
-            query.extend(since.map(|since| format!("changes-since={since}")));
-            query.extend(servers.last().map(|last| format!("marker={}", last.id)));
-            let path = format!("servers/detail?{}", query.join("&"));
-            let page = self.json(Service::Nova, &Call::get(path.trim_end_matches('?')))?;
-            let Some(found) = page["servers"].as_array() else {
-                return Err(CloudError::nonsense(Service::Nova, "no list of servers"));
-            };
-            servers.extend(found.iter().filter_map(server));
-            if !has_next(&page, "servers_links") {
-                break;
-            }
-        }
-        Ok(servers)
-    }
 }
 
-fn has_next(page: &Value, links: &str) -> bool {
+pub(super) fn has_next(page: &Value, links: &str) -> bool {
     page[links].as_array().is_some_and(|links| links.iter().any(|link| link["rel"] == "next"))
 }
 
@@ -128,19 +88,5 @@ fn flavour(value: &Value) -> Option<Flavour> {
         name: value["name"].as_str()?.to_owned(),
         ram: value["ram"].as_u64()?,
         vcpus: value["vcpus"].as_u64()?,
-    })
-}
-
-fn server(value: &Value) -> Option<Server> {
-    let networks = value["addresses"].as_object();
-    let entries = networks.into_iter().flat_map(|networks| networks.values()).filter_map(Value::as_array);
-    let addresses = entries.flatten().filter_map(|entry| entry["addr"].as_str()).map(str::to_owned);
-    Some(Server {
-        id: value["id"].as_str()?.to_owned(),
-        name: one_line(value["name"].as_str().unwrap_or_default()),
-        status: value["status"].as_str()?.to_owned(),
-        task: value["OS-EXT-STS:task_state"].as_str().map(str::to_owned),
-        addresses: addresses.collect(),
-        fault: value["fault"]["message"].as_str().map(one_line),
     })
 }

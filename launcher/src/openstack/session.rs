@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::credentials::Credentials;
 use super::error::{Cause, CloudError, Service, one_line};
 use super::keystone::{self, Token};
+use super::servers::Servers;
 
 /// A token is renewed so long before it ends.
 const BEFORE_END: Duration = Duration::from_secs(120);
@@ -21,6 +22,7 @@ pub struct Session {
     credentials: Credentials,
     token: Token,
     webs: Webs,
+    pub(super) servers: Servers,
 }
 
 /// The connections, one for each scheme, host and port.
@@ -60,7 +62,7 @@ impl Session {
     pub fn login(credentials: Credentials, limit: Duration) -> Result<Self, CloudError> {
         let mut webs = Webs { known: HashMap::new(), limit };
         let token = log_in(&credentials, &mut webs)?;
-        Ok(Self { credentials, token, webs })
+        Ok(Self { credentials, token, webs, servers: Servers::default() })
     }
 
     /// The id of the project.
@@ -198,7 +200,7 @@ fn split(url: &str) -> Result<(&str, &str), String> {
 /// What a service says of a request that it refuses. Each service has a form of its own:
 /// `{"error": {"title", "message"}}` (Keystone), `{"title", "error": {"message"}}` (Heat), `{"badRequest": {"message"}}`
 /// (Nova, Cinder).
-fn refusal(service: Service, answer: &Answer) -> CloudError {
+pub(super) fn refusal(service: Service, answer: &Answer) -> CloudError {
     let status = answer.status;
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(one_line);

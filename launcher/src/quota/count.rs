@@ -2,19 +2,20 @@
 
 use serde_json::Value;
 
-use super::Needs;
+use super::{Counted, Needs};
 use crate::parameter::Number;
 use crate::stack::Stack;
 use crate::stack::expression::Scope;
 
-pub(super) fn needs(stack: &Stack) -> Needs {
-    let mut count = Count { stack, needs: Needs::default() };
+pub(super) fn needs(stack: &Stack, counted: Counted) -> Needs {
+    let mut count = Count { stack, counted, needs: Needs::default() };
     count.resources(&Scope::of_stack(stack), 1);
     count.needs
 }
 
 struct Count<'a> {
     stack: &'a Stack,
+    counted: Counted,
     needs: Needs,
 }
 
@@ -22,10 +23,17 @@ impl Count<'_> {
     /// Counts the resources of a template, each so many times.
     fn resources(&mut self, scope: &Scope<'_>, times: u64) {
         for (name, resource) in scope.template["resources"].as_object().into_iter().flatten() {
-            if scope.condition(resource) {
+            if scope.condition(resource) && self.is_counted(resource) {
                 self.resource(name, resource, scope, times);
             }
         }
+    }
+
+    /// Whether a resource that is no member of a group is counted.
+    fn is_counted(&self, resource: &Value) -> bool {
+        let resource_type = resource["type"].as_str().unwrap_or_default();
+        self.counted == Counted::All
+            || matches!(resource_type, "OS::Nova::Server" | "OS::Cinder::Volume" | "OS::Heat::ResourceGroup")
     }
 
     fn resource(&mut self, name: &str, resource: &Value, scope: &Scope<'_>, times: u64) {
@@ -81,6 +89,9 @@ impl Count<'_> {
                 used.parameter = used.parameter.take().or(parameter);
             }
             None => self.needs.uncounted.push(format!("the flavour of {name}")),
+        }
+        if self.counted == Counted::AsOriginal {
+            return;
         }
         // A disk that is made of an image, a snapshot or nothing is a new volume.
         for disk in properties["block_device_mapping_v2"].as_array().into_iter().flatten() {

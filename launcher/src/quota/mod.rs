@@ -2,8 +2,8 @@
 //!
 //! The original counts servers, volumes and what is in resource groups, and fails where a value is not a number or the
 //! parameter of the outermost template. Here nested templates see their own parameters, a group of none counts as none,
-//! and what cannot be told is left to Heat and named. Also counted are autoscaling groups as they begin, nested templates
-//! outside of groups, and volumes that servers boot from.
+//! and what cannot be told is left to Heat and named. Autoscaling groups as they begin, nested templates outside of groups,
+//! and volumes that servers boot from are counted besides: see [`Counted`].
 
 mod count;
 mod limits;
@@ -40,10 +40,19 @@ pub struct FlavourUse {
     pub parameter: Option<String>,
 }
 
+/// What of a stack is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// What the original counts: the servers and volumes of the template, and of the members of its resource groups.
+    AsOriginal,
+    /// All that Heat makes at first.
+    All,
+}
+
 impl Stack {
     /// What it needs.
     #[must_use]
-    pub fn needs(&self) -> Needs {
-        count::needs(self)
+    pub fn needs(&self, counted: Counted) -> Needs {
+        count::needs(self, counted)
     }
 }

@@ -9,7 +9,11 @@ fn map(value: &Value) -> Map<String, Value> {
 
 fn needs(id: &str, answers: &Value) -> Needs {
     let (_dir, catalogue) = recorded("quota");
-    catalogue.find(id).unwrap().stack(answers.as_object().unwrap(), &Map::new(), &Map::new()).unwrap().needs()
+    let found = catalogue.find(id).unwrap();
+    let stack = found.stack(answers.as_object().unwrap(), &Map::new(), &Map::new()).unwrap();
+    // What is recorded of the original is the same by both.
+    assert_eq!(stack.needs(Counted::AsOriginal), stack.needs(Counted::All), "{id}");
+    stack.needs(Counted::All)
 }
 
 fn flavours(needs: &Needs) -> Vec<(&str, u64, Option<&str>)> {
@@ -48,9 +52,10 @@ fn counts_where_the_original_fails() {
     assert_eq!((words.volumes, words.uncounted.join(", ").as_str()), (1, "the size of v"));
 }
 
-fn of_template(template: Value, files: &[(&str, Value)]) -> Needs {
+fn of_template(template: Value, files: &[(&str, Value)], counted: Counted) -> Needs {
     let files = files.iter().map(|(name, template)| ((*name).to_owned(), template.to_string())).collect();
-    Stack { template, files, parameters: map(&json!({"n": 2, "on": false, "names": ["m1", "big"]})) }.needs()
+    Stack { template, files, parameters: map(&json!({"n": 2, "on": false, "names": ["m1", "big"]})) }
+        .needs(counted)
 }
 
 #[test]
@@ -78,7 +83,11 @@ fn counts_what_else_makes_servers_and_volumes() {
     let outer = json!({"parameters": {"f": {"type": "string"}, "g": {"type": "string", "default": "d"}}, "resources": {
         "s": server(json!({"get_param": "f"})), "t": server(json!({"get_param": "g"})),
     }});
-    let needs = of_template(template, &[("file:///outer.yaml", outer)]);
+    let files = [("file:///outer.yaml", outer)];
+    let original = of_template(template.clone(), &files, Counted::AsOriginal);
+    assert_eq!(flavours(&original), [("a", 1, None), ("big", 3, None)], "no scaled, no nested ones");
+    assert_eq!((original.instances, original.volumes), (5, 0), "no disks");
+    let needs = of_template(template, &files, Counted::All);
     assert_eq!(flavours(&needs), [("a", 3, None), ("big", 3, None), ("d", 1, None), ("x.m1", 1, None)]);
     assert_eq!((needs.instances, needs.volumes, needs.volume_gb), (9, 1, 10));
     assert_eq!(needs.uncounted, ["the flavour of later", "the members of unknown"]);
@@ -90,7 +99,7 @@ fn a_huge_count_is_counted_at_once_and_does_not_overflow() {
         "type": "OS::Cinder::Volume", "properties": {"size": 1e18}}}});
     let template = json!({"resources": {"g": {"type": "OS::Heat::ResourceGroup", "properties": {
         "count": 1e18, "resource_def": member}}}});
-    let needs = of_template(template, &[]);
+    let needs = of_template(template, &[], Counted::All);
     assert_eq!((needs.volumes, needs.volume_gb), (u64::MAX, u64::MAX));
 }
 

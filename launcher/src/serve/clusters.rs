@@ -11,8 +11,9 @@ use super::allowed::is_allowed;
 use super::answers::{self, Answer};
 use super::shape::{self, Body};
 use super::{Service, followed};
-use crate::launch::{Billing, Complaint, Record, RecordsError, Refused, Removal, may_come, remove};
+use crate::launch::{Billing, Complaint, NotLaunched, Record, RecordsError, Refused, Removal, remove};
 use crate::openstack::{Session, one_line};
+use crate::quota::Counted;
 use crate::token;
 use crate::view::{ClusterState, View, row};
 
@@ -86,14 +87,16 @@ fn make(service: &Arc<Service>, body: Body) -> Result<Record, Refused> {
     }
     let mut session = Session::login(body.cloud.credentials(config.trust.clone()), config.cloud_limit)
         .map_err(Refused::Cloud)?;
-    match config.launcher.launch(&found, &body.request, &mut session, billing.as_mut()) {
+    // What the original does not count it does not refuse, and its clients count on the 201.
+    let counted = Counted::AsOriginal;
+    match config.launcher.launch(&found, &body.request, &mut session, billing.as_mut(), counted) {
         Ok(record) => {
             followed::follow(service, record.clone(), Some(session));
             Ok(record)
         }
-        Err(refused) => {
-            if may_come(&refused) {
-                abandon(service, &body.request.name, session);
+        Err(NotLaunched { refused, record }) => {
+            if let Some(record) = record {
+                abandon(service, record, session);
             }
             Err(refused)
         }
@@ -101,14 +104,9 @@ fn make(service: &Arc<Service>, body: Body) -> Result<Record, Refused> {
 }
 
 /// The caller is told that there is no cluster: should its stack come all the same, it is deleted.
-fn abandon(service: &Arc<Service>, name: &str, session: Session) {
-    let records = &service.config.launcher.records;
-    let Ok(Some(mut record)) = records.find(name) else { return };
-    if record.stack_id.is_some() {
-        return;
-    }
+fn abandon(service: &Arc<Service>, mut record: Record, session: Session) {
     record.abandoned = true;
-    match records.save(&record) {
+    match service.config.launcher.records.save(&record) {
         Ok(()) => followed::follow(service, record, Some(session)),
         Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
     }
@@ -149,7 +147,7 @@ pub(super) fn show(service: &Service, authorization: Option<&str>, id: &str) -> 
         Ok(record) => {
             let view = service.followed.view(&record);
             // Read again: the log must tell of the state that is shown.
-            let again = service.config.launcher.records.find(&record.stack_name).ok().flatten();
+            let again = service.config.launcher.records.of_stack(&record.stack_name).ok().flatten();
             answers::json(StatusCode::OK, &row(&again.unwrap_or(record), &view))
         }
         Err(complaint) => answers::errors(&[complaint]),

@@ -183,7 +183,7 @@ enum Next {
 fn look_again(service: &Service, stack_name: &str) -> Next {
     let Some(entry) = service.followed.entry(stack_name) else { return Next::Stop };
     let launcher = &service.config.launcher;
-    let Ok(Some(mut record)) = launcher.records.find(stack_name) else {
+    let Ok(Some(mut record)) = launcher.records.of_stack(stack_name) else {
         lock(&service.followed.0).remove(stack_name);
         return Next::Stop;
     };
@@ -202,7 +202,7 @@ fn look_again(service: &Service, stack_name: &str) -> Next {
         log::info!("{stack_name} is {}: {}", view.state.as_str(), view.detail);
     }
     // A cluster that was deleted meanwhile has no record any more, and must not get one again.
-    let is_there = matches!(launcher.records.find(stack_name), Ok(Some(_)));
+    let is_there = matches!(launcher.records.of_stack(stack_name), Ok(Some(_)));
     if (changed || had_id != record.stack_id.is_some()) && is_there {
         record.last_view = serde_json::to_value(&view).unwrap_or_default();
         if let Err(error) = launcher.records.save(&record) {

@@ -127,7 +127,7 @@ fn a_context_that_is_wrong_is_found() {
 fn need_a_server_for_the_master_and_each_worker() {
     let (_dir, catalogue) = examples();
     for found in catalogue.read().unwrap().types {
-        let needs = stack(&found, "", &json!({"address": false})).needs();
+        let needs = stack(&found, "", &json!({"address": false})).needs(crate::quota::Counted::All);
         assert_eq!((needs.instances, needs.volumes, needs.uncounted.len()), (4, 0, 0), "{}", found.id);
         assert_eq!((needs.flavours["m1.small"].servers, needs.flavours["m1.tiny"].servers), (1, 3));
     }

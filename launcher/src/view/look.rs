@@ -92,9 +92,9 @@ fn look_at_cloud(session: &mut Session, record: &mut Record, view: &mut View) ->
     }
     view.stack = Some(shown);
     if view.servers.iter().any(|server| !server.id.is_empty()) {
-        let servers = session.servers(None)?;
+        let servers = session.servers()?;
         for machine in view.servers.iter_mut().filter(|machine| !machine.id.is_empty()) {
-            match servers.iter().find(|server| server.id == machine.id) {
+            match servers.get(&machine.id) {
                 Some(server) => {
                     machine.name.clone_from(&server.name);
                     machine.status.clone_from(&server.status);

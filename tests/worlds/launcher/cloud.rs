@@ -11,6 +11,7 @@ use worlds::http::Headers;
 use worlds::mock_server::{MockServer, Reply, Seen};
 
 use crate::home::PASSWORD;
+use crate::servers::Servers;
 use crate::things;
 
 /// What tokens begin with.
@@ -31,8 +32,6 @@ pub(crate) struct Manners {
     pub(crate) broken: Vec<(&'static str, Reply)>,
     /// Types of services that the catalogue lacks.
     pub(crate) without: Vec<&'static str>,
-    /// What Nova says of every server, where that is not what follows from the stack.
-    pub(crate) servers: Option<&'static str>,
 }
 
 /// What becomes of a request for a stack.
@@ -59,6 +58,7 @@ pub(crate) struct Made {
 struct State {
     manners: Manners,
     stacks: Vec<Made>,
+    servers: Servers,
     created: usize,
     logins: usize,
     /// The tokens that are valid.
@@ -111,6 +111,11 @@ impl Cloud {
         change(&mut lock(&self.state).manners);
     }
 
+    /// Does something to the servers.
+    pub(crate) fn servers<T>(&self, act: impl FnOnce(&mut Servers) -> T) -> T {
+        act(&mut lock(&self.state).servers)
+    }
+
     /// Deletes a stack without the launcher.
     pub(crate) fn lose_stacks(&self) {
         lock(&self.state).stacks.clear();
@@ -128,7 +133,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 fn answer(state: &mut State, root: &str, seen: &Seen) -> Reply {
     let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
-    let path = seen.path.split('?').next().unwrap_or_default();
+    let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
     if path == "/v3/auth/tokens" {
         return login(state, root, &body);
     }
@@ -158,16 +163,12 @@ fn answer(state: &mut State, root: &str, seen: &Seen) -> Reply {
             } } }),
             )
         }
-        ["nova", "servers", "detail"] => {
-            let servers: Vec<Value> =
-                state.stacks.iter().flat_map(|stack| servers(stack, state.manners.servers)).collect();
-            Reply::json(200, &json!({ "servers": servers }))
-        }
+        ["nova", "servers", "detail"] => state.servers.list(query),
         ["heat", ref rest @ ..] => match &state.manners.heat {
             Some(reply) => reply.clone(),
             None => heat(state, &seen.method, rest, &body),
         },
-        ref other => things::answer(other, seen.path.split_once('?').map_or("", |(_, query)| query)),
+        ref other => things::answer(other, query),
     }
 }
 
@@ -234,9 +235,11 @@ fn heat(state: &mut State, method: &str, path: &[&str], body: &Value) -> Reply {
                     Some(reason) => ("CREATE_FAILED".into(), format!("Resource CREATE failed: {reason}")),
                     None => ("CREATE_COMPLETE".into(), "Stack CREATE completed successfully".into()),
                 };
+                state.servers.change(&stack.id, "ACTIVE", None);
             }
             let shown = shown(stack);
             if stack.status == "DELETE_IN_PROGRESS" {
+                state.servers.change(&stack.id, "DELETED", None);
                 state.stacks.retain(|stack| stack.id != **id);
             }
             Reply::json(200, &json!({ "stack": shown }))
@@ -266,7 +269,7 @@ fn create(state: &mut State, body: &Value) -> Reply {
     let files: BTreeMap<String, String> =
         files.map(|(name, text)| (name.clone(), text.as_str().unwrap_or_default().to_owned())).collect();
     let id = format!("16053ead-6264-47c9-8a1f-{:012}", state.created);
-    state.stacks.push(Made {
+    let made = Made {
         name: body["stack_name"].as_str().unwrap_or_default().to_owned(),
         id: id.clone(),
         stack: Stack {
@@ -277,7 +280,9 @@ fn create(state: &mut State, body: &Value) -> Reply {
         status: "CREATE_IN_PROGRESS".into(),
         reason: "Stack CREATE started".into(),
         looks: 0,
-    });
+    };
+    state.servers.make(&id, &names(&made));
+    state.stacks.push(made);
     match manners {
         Some(_) => Reply::Hang,
         None => Reply::json(201, &json!({ "stack": { "id": id, "links": [] } })),
@@ -292,8 +297,8 @@ fn shown(stack: &Made) -> Value {
 }
 
 fn workers(stack: &Made) -> u64 {
-    let count = &stack.stack.parameters["worker-count"];
-    count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or_default()
+    let count = stack.stack.parameters.get("worker-count");
+    count.and_then(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok())).unwrap_or_default()
 }
 
 fn names(stack: &Made) -> Vec<String> {
@@ -316,18 +321,6 @@ fn resources(stack: &Made) -> Vec<Value> {
         })
     }));
     resources
-}
-
-fn servers(stack: &Made, status: Option<&str>) -> Vec<Value> {
-    let status = status.unwrap_or(if stack.looks > 1 { "ACTIVE" } else { "BUILD" });
-    let server = |name: &String| {
-        json!({
-            "id": format!("{}-{name}", stack.id), "name": name,
-            "status": status,
-            "addresses": { "net": [{ "addr": "10.77.0.5", "version": 4 }] },
-        })
-    };
-    names(stack).iter().map(server).collect()
 }
 
 fn not_found() -> Reply {

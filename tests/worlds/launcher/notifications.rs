@@ -141,12 +141,12 @@ fn notifications_show_a_change_at_once_and_a_broker_that_is_away_harms_nothing()
     until("it looks again", || (launcher.looks() > before).then_some(()));
 
     // Nova's, in either of its forms.
-    cloud.behave(|manners| manners.servers = Some("SHUTOFF"));
+    cloud.servers(|servers| servers.change(&made.id, "SHUTOFF", None));
     let server = format!("{}-master", made.id);
     let about_server = json!({ "instance_id": server, "tenant_id": "project-1", "state": "stopped" });
     notifier.send("nova", "info", "compute.instance.power_off.end", &about_server, 1);
     launcher.shows("servers that are off", |view| view["servers"][0]["status"] == "SHUTOFF");
-    cloud.behave(|manners| manners.servers = Some("ERROR"));
+    cloud.servers(|servers| servers.change(&made.id, "ERROR", None));
     notifier.send("nova", "error", "compute.instance.update", &about_server, 1);
     launcher.shows("a cluster that failed", |view| view["state"] == "failed");
 
@@ -166,7 +166,7 @@ fn notifications_show_a_change_at_once_and_a_broker_that_is_away_harms_nothing()
     // A flood makes no flood of looks, and what comes at its end is seen.
     let (began, before) = (Instant::now(), launcher.looks());
     notifier.send("nova", "info", "compute.instance.update", &about_server, 2000);
-    cloud.behave(|manners| manners.servers = Some("ACTIVE"));
+    cloud.servers(|servers| servers.change(&made.id, "ACTIVE", None));
     notifier.send("nova", "info", "compute.instance.power_on.end", &about_server, 1);
     launcher.shows("servers that are on", |view| view["servers"][0]["status"] == "ACTIVE");
     let (looks, most) = (launcher.looks() - before, began.elapsed().as_millis() / 300 + 2);
