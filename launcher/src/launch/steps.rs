@@ -36,7 +36,7 @@ pub struct NotLaunched {
     /// Why.
     pub refused: Refused,
     /// Its record, where Heat did not answer and the stack may come all the same.
-    pub record: Option<Record>,
+    pub record: Option<Box<Record>>,
 }
 
 impl From<Refused> for NotLaunched {
@@ -122,7 +122,7 @@ impl Launcher {
                     record.note(refused.to_error().to_string());
                     // The record stays, with the pin in it.
                     self.records.save(&record).map_err(Refused::Records)?;
-                    Err(NotLaunched { refused, record: Some(record) })
+                    Err(NotLaunched { refused, record: Some(Box::new(record)) })
                 }
                 Err(refused) => {
                     self.records.remove(&record).map_err(Refused::Records)?;

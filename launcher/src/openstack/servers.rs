@@ -42,6 +42,12 @@ pub(super) struct Servers {
     told: Option<SystemTime>,
 }
 
+/// A list of servers with their ids, and when Nova made it, by its own clock.
+struct Listed {
+    told: Option<SystemTime>,
+    servers: Vec<(String, Server)>,
+}
+
 impl Servers {
     /// Since when changes are to be told; `None` when all servers are.
     fn since(&self) -> Option<String> {
@@ -61,7 +67,7 @@ impl Session {
         let asked = Instant::now();
         // After a failure all are asked for.
         let before = std::mem::take(&mut self.servers);
-        let (told, servers) = self.listed(since.as_deref())?;
+        let Listed { told, servers } = self.listed(since.as_deref())?;
         let (mut known, all) = match since {
             Some(_) => (before.known, before.all),
             None => (BTreeMap::new(), Some(asked)),
@@ -71,11 +77,8 @@ impl Session {
         Ok(&self.servers.known)
     }
 
-    /// What Nova lists, and when it did, by its own clock.
-    fn listed(
-        &mut self,
-        since: Option<&str>,
-    ) -> Result<(Option<SystemTime>, Vec<(String, Server)>), CloudError> {
+    /// Asks Nova for all, or for what has changed.
+    fn listed(&mut self, since: Option<&str>) -> Result<Listed, CloudError> {
         let mut servers: Vec<(String, Server)> = Vec::new();
         let mut told = None;
         for page in 0..MAX_PAGES {
@@ -99,7 +102,7 @@ impl Session {
                 break;
             }
         }
-        Ok((told, servers))
+        Ok(Listed { told, servers })
     }
 }
 

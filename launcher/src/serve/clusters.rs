@@ -96,7 +96,7 @@ fn make(service: &Arc<Service>, body: Body) -> Result<Record, Refused> {
         }
         Err(NotLaunched { refused, record }) => {
             if let Some(record) = record {
-                abandon(service, record, session);
+                abandon(service, *record, session);
             }
             Err(refused)
         }

@@ -17,6 +17,7 @@ mod page;
 mod pairing;
 mod replay;
 mod servers;
+mod shipped;
 mod things;
 mod types;
 mod view;
