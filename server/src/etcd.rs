@@ -2,15 +2,23 @@
 
 use std::sync::Arc;
 
-use pairing_etcd::{Config, connect};
+use pairing_etcd::{Config, Counters, connect};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::hub::Hub;
-use crate::storage::OpenedStore;
 use crate::store::{Limits, Observer, Store};
+
+/// What the service needs of the journal besides the store; nothing without one in etcd.
+#[derive(Default)]
+pub(crate) struct Journal {
+    /// What it counts.
+    pub(crate) counters: Arc<Counters>,
+    /// Whether it is cut off from etcd.
+    pub(crate) cut_off: Option<watch::Receiver<bool>>,
+}
 
 /// Opens the store, and waits until it is loaded.
 ///
@@ -21,7 +29,7 @@ pub(crate) async fn open(
     limits: Limits,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
-) -> Result<OpenedStore, Error> {
+) -> Result<(Store, Journal), Error> {
     let journal = connect(&Config { lifetime: limits.lifetime, ..config.clone() }).await?;
     let (counters, cut_off) = (journal.counters(), journal.cut_off());
     let store = Store::with_journal(journal, limits, clock, observer)?;
@@ -34,7 +42,7 @@ pub(crate) async fn open(
             return Err(pairing_etcd::Error::Unreachable { seconds, problems }.into());
         }
     }
-    Ok(OpenedStore { store: Arc::new(store), counters, cut_off: Some(cut_off) })
+    Ok((store, Journal { counters, cut_off: Some(cut_off) }))
 }
 
 /// Sends those away that wait, whenever the server is cut off from the majority: another server may know more.

@@ -45,6 +45,17 @@ impl ReturnTimes {
     }
 }
 
+/// When it is worth asking again, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryAfter {
+    /// After so many.
+    Exactly(u64),
+    /// All who waited were sent away at one time: after so many at least, and not all at one time.
+    SentAway(u64),
+    /// Those who wait now have taken the room: the same.
+    NoRoom(u64),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,13 +20,12 @@ use crate::connections::Connections;
 use crate::error::Error;
 use crate::etcd;
 use crate::held_requests::HeldRequests;
-use crate::http::contexts::Announced;
 use crate::http::page::Page;
 use crate::listen;
 use crate::origin::Proxies;
 use crate::rate_limits::RateLimits;
 use crate::return_times::ReturnTimes;
-use crate::service::Service;
+use crate::service::{Announced, Service};
 use crate::slave_contexts::{Observers, SlaveContexts};
 use crate::store::Limits;
 use crate::tls::Certificate;
@@ -82,8 +81,7 @@ impl Server {
             queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
             ..config.limits
         };
-        let opened = config.storage.open(limits, config.clock, observers).await?;
-        let store = opened.store;
+        let (store, journal) = config.storage.open(limits, config.clock, observers).await?;
         let admin_dir = config.admin_dir.as_deref().filter(|dir| dir.is_dir());
         let socket = config.storage.directory().or(admin_dir).and_then(open_socket);
         let per_address = config.connections_per_address.unwrap_or(most);
@@ -103,7 +101,7 @@ impl Server {
             page,
             metrics: Arc::default(),
             return_times: ReturnTimes::here(certificate.is_some()),
-            journal: opened.counters,
+            journal: journal.counters,
         });
         // After the store: the keys of another service that runs on this directory stay as they are.
         let tickets = certificate.as_ref().map(|_| Tickets::open(config.storage.directory()));
@@ -118,8 +116,17 @@ impl Server {
             config.access_log,
             tasks.clone(),
         );
-        let cut_off = opened.cut_off;
-        Ok(Self { service, deliveries, acceptor, tasks, certificate, tickets, admin: None, socket, cut_off })
+        Ok(Self {
+            service,
+            deliveries,
+            acceptor,
+            tasks,
+            certificate,
+            tickets,
+            admin: None,
+            socket,
+            cut_off: journal.cut_off,
+        })
     }
 
     /// The certificate that connections are protected with, for its fingerprint and to reload it.

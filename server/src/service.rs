@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pairing_core::Refused;
+use protocol::url::ServiceUrl;
 use tokio::time::timeout;
 
 use crate::budget::MemoryBudget;
 use crate::connections::Connections;
 use crate::held_requests::HeldRequests;
-use crate::http::RetryAfter;
-use crate::http::contexts::Announced;
 use crate::http::page::Page;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::rate_limits::RateLimits;
-use crate::return_times::ReturnTimes;
+use crate::return_times::{RetryAfter, ReturnTimes};
 use crate::slave_contexts::SlaveContexts;
 use crate::store::Store;
 use crate::token::CreateToken;
@@ -55,6 +54,15 @@ pub(crate) struct Service {
     pub(crate) return_times: ReturnTimes,
     /// What a journal in etcd counts; nothing without one.
     pub(crate) journal: Arc<pairing_etcd::Counters>,
+}
+
+/// How contexts describe this service.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Announced {
+    /// Where the VMs reach it, if that is known.
+    pub(crate) url: Option<ServiceUrl>,
+    /// What its certificate is known by, if it is not signed by an authority.
+    pub(crate) fingerprint: Option<String>,
 }
 
 impl Service {

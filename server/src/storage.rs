@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tokio::sync::watch;
 
 use crate::cli::values::switch;
 use crate::clock::Clock;
@@ -80,10 +79,10 @@ impl Storage {
         limits: Limits,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn Observer>,
-    ) -> Result<OpenedStore, Error> {
+    ) -> Result<(Arc<Store>, etcd::Journal), Error> {
         let begun = Instant::now();
-        let local = |store| OpenedStore { store: Arc::new(store), counters: Arc::default(), cut_off: None };
-        let opened = match self {
+        let local = |store| (store, etcd::Journal::default());
+        let (store, journal) = match self {
             Self::Directory(dir) => {
                 warn_if_open(dir);
                 let store = Store::open(dir, limits, clock, observer)?;
@@ -96,10 +95,10 @@ impl Storage {
             Self::Etcd(wanted) => etcd::open(wanted.clone(), limits, clock, observer).await?,
         };
         if begun.elapsed() > NOTABLE_OPENING {
-            let (stats, seconds) = (opened.store.stats(), begun.elapsed().as_secs_f32());
+            let (stats, seconds) = (store.stats(), begun.elapsed().as_secs_f32());
             log::info!("the store was loaded in {seconds:.1} s: pins {}, keys {}", stats.pins, stats.keys);
         }
-        Ok(opened)
+        Ok((Arc::new(store), journal))
     }
 }
 
@@ -114,15 +113,6 @@ impl fmt::Display for Storage {
             }
         }
     }
-}
-
-/// A store, and what the service needs of its journal besides.
-pub(crate) struct OpenedStore {
-    pub(crate) store: Arc<Store>,
-    /// What a journal in etcd counts; nothing without one.
-    pub(crate) counters: Arc<pairing_etcd::Counters>,
-    /// Whether a store in etcd is cut off from it.
-    pub(crate) cut_off: Option<watch::Receiver<bool>>,
 }
 
 /// What is to be said of a store that was larger than the budget when it was loaded. All of it is loaded: a key that is

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::early::EarlyMode;
 use super::obtain::HttpSession;
 use super::obtain::ObtainedValues;
 use super::recorded::RecordedRun;
@@ -29,7 +30,10 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: SubstituteIn) -
             let files = if files.is_empty() { guest.user_data.clone() } else { below(root, &files) };
             run(root, &guest, files.into(), wait)
         }
-        SubstituteIn::Early { parts } => early::contextualize(root, &parts),
+        SubstituteIn::Early { parts } => match early::mode(root, below(root, &parts))? {
+            EarlyMode::Nothing(why) => Ok(why),
+            EarlyMode::Parts(guest, parts) => run(root, &guest, parts.into(), true),
+        },
         SubstituteIn::CloudInit { files } => match cloud_init::guest(root)? {
             Some(guest) if files.is_empty() => run(root, &guest, cloud_init::targets(root), true),
             Some(guest) => run(root, &Guest { records: false, ..guest }, below(root, &files).into(), true),
@@ -46,11 +50,11 @@ pub fn contextualize(root: &Root, user_data: &[PathBuf], target: SubstituteIn) -
     }
 }
 
-pub(super) fn below(root: &Root, files: &[PathBuf]) -> Vec<PathBuf> {
+fn below(root: &Root, files: &[PathBuf]) -> Vec<PathBuf> {
     files.iter().map(|file| root.path(file)).collect()
 }
 
-pub(super) fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> Result<String, Error> {
+fn run(root: &Root, guest: &Guest, targets: Targets, wait: bool) -> Result<String, Error> {
     let settings = match guest.settings()? {
         FoundSection::Cluster(settings) => settings,
         FoundSection::NoPin { place } => {

@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 
-use super::contextualize::{below, run};
 use super::{Guest, cloud_init};
 use crate::files;
 use crate::root::Root;
@@ -13,12 +12,20 @@ use context::document::Document;
 use context::settings::FoundSection;
 use protocol::error::Error;
 
-/// Substitutes in `parts` if the section says `cvm_cluster_early=yes`; what was done, in one sentence.
+/// Whether there is something to do in early mode.
+pub(super) enum EarlyMode {
+    /// There is not; the sentence says why.
+    Nothing(String),
+    /// Substitute in these parts.
+    Parts(Guest, Vec<PathBuf>),
+}
+
+/// Which of these parts to substitute in, if the section says `cvm_cluster_early=yes`.
 ///
 /// # Errors
-/// As [`super::contextualize`].
-pub(super) fn contextualize(root: &Root, parts: &[PathBuf]) -> Result<String, Error> {
-    let nothing = |why: &str| Ok(format!("early mode: {why}: nothing to do"));
+/// The user-data cannot be read, or its section makes no sense.
+pub(super) fn mode(root: &Root, mut parts: Vec<PathBuf>) -> Result<EarlyMode, Error> {
+    let nothing = |why: &str| Ok(EarlyMode::Nothing(format!("early mode: {why}: nothing to do")));
     let Some(guest) = cloud_init::guest(root)? else {
         return nothing("cloud-init has no instance with user-data");
     };
@@ -26,16 +33,15 @@ pub(super) fn contextualize(root: &Root, parts: &[PathBuf]) -> Result<String, Er
         FoundSection::Cluster(settings) if settings.early => {}
         _ => return nothing("the section does not switch it on"),
     }
-    let mut parts = below(root, parts);
     parts.retain(|part| has_placeholder(root, part));
     if parts.is_empty() {
         return nothing("no part has a placeholder");
     }
     if !has_network(root) {
-        log::warn!("early mode: there is no network yet (dsmode: local?); the unit has its turn later");
+        log::warn!("early mode: there is no network yet (dsmode: local?); the unit substitutes later");
         return nothing("there is no network yet");
     }
-    run(root, &Guest { records: false, ..guest }, parts.into(), true)
+    Ok(EarlyMode::Parts(Guest { records: false, ..guest }, parts))
 }
 
 /// A part that is damaged goes to cloud-init as it is.

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::codec::Undecodable;
 use super::edit::{self, Edit};
+use super::undecodable::Undecodable;
 
 /// Takes what encoders in the wild leave behind: no padding, and bits set in the last character that carry nothing.
 const ENGINE: GeneralPurpose = GeneralPurpose::new(

@@ -2,6 +2,7 @@
 //! bytes becomes an edit of the encoded ones.
 
 use super::edit::Edit;
+use super::undecodable::Undecodable;
 use super::{base64, gzip, quoted_printable};
 
 /// An encoding that can be undone and made again.
@@ -13,15 +14,6 @@ pub(super) enum Codec {
     Base64,
     /// RFC 2045 section 6.7.
     QuotedPrintable,
-}
-
-/// Why encoded bytes could not be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Undecodable {
-    /// There is more behind them than was allowed.
-    TooLarge,
-    /// They are not what they claim to be, and how so.
-    Damaged(&'static str),
 }
 
 impl Codec {

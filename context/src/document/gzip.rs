@@ -6,8 +6,8 @@ use std::io::Read as _;
 use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder, GzHeader};
 
-use super::codec::Undecodable;
 use super::edit::{self, Edit};
+use super::undecodable::Undecodable;
 
 /// Most members of one file: `gzip` makes one, and what joins files makes a few. Each costs some 40 KiB of state.
 const MAX_MEMBERS: usize = 100;

@@ -20,7 +20,7 @@ mod quoted_printable;
 mod section;
 mod substitute;
 mod text;
-mod yaml_fit;
+mod undecodable;
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -5,9 +5,10 @@
 use std::ops::Range;
 
 use super::MAX_DECODED_BYTES;
-use super::codec::{Codec, Undecodable};
+use super::codec::Codec;
 use super::mime::{self, Headers, TooManyParts};
 use super::section::{self, Section};
+use super::undecodable::Undecodable;
 use protocol::error::Error;
 
 /// How many encodings may lie in one another: gzip in base64 in a multipart that was gzipped makes three.

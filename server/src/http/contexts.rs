@@ -21,7 +21,7 @@ use super::answers::Reply;
 use super::body::{self, JSON, RequestBody};
 use super::refusal::Refusal;
 use crate::secret;
-use crate::service::Service;
+use crate::service::{Announced, Service};
 
 /// Stands where the cluster's secret belongs.
 const SECRET_MARKER: &str = "###CLUSTER_SECRET###";
@@ -29,15 +29,6 @@ const SECRET_MARKER: &str = "###CLUSTER_SECRET###";
 const MAX_BYTES: usize = 256 << 10;
 /// What messages call the contexts.
 const NAMES: [&str; 2] = ["master", "slave"];
-
-/// How contexts describe this service.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Announced {
-    /// Where the VMs reach it, if that is known.
-    pub(crate) url: Option<ServiceUrl>,
-    /// What its certificate is known by, if it is not signed by an authority.
-    pub(crate) fingerprint: Option<String>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

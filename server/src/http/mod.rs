@@ -38,7 +38,7 @@ use protocol::Pin;
 
 pub(crate) use answer_body::{AnswerBody, Cut};
 pub(crate) use body::RequestBody;
-pub(crate) use refusal::{Refusal, RetryAfter};
+pub(crate) use refusal::Refusal;
 pub(crate) use routes::normalize;
 
 use crate::metrics::RouteLabel;

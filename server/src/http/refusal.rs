@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::fields::FieldErrors;
 use crate::metrics::Cause;
+use crate::return_times::RetryAfter;
 
 /// Why a request was refused. The texts of the first group are the original service's.
 #[derive(Debug, thiserror::Error)]
@@ -84,17 +85,6 @@ pub(crate) enum Refusal {
     Unreachable,
     #[error("The service's store failed. Its log says why.")]
     StoreFailed,
-}
-
-/// When it is worth asking again, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RetryAfter {
-    /// After so many.
-    Exactly(u64),
-    /// All who waited were sent away at one time: after so many at least, and not all at one time.
-    SentAway(u64),
-    /// Those who wait now have taken the room: the same.
-    NoRoom(u64),
 }
 
 /// The body of an error that concerns one thing as a whole.

@@ -15,7 +15,7 @@ use super::journal::Journal;
 use super::operation::{Operation, Outcome};
 use super::shared::Shared;
 use super::snapshot::Snapshot;
-use super::writer::Writer;
+use super::writer::{Request, Writer};
 use crate::Refused;
 
 /// How long a write waits for the journal. The agents give a request 15 s, so they get an answer in words. While a commit
@@ -24,21 +24,6 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// While a commit has been running for so long, the store is not ready.
 const SLOW: Duration = Duration::from_secs(1);
-
-/// What the writer is asked for.
-pub(super) enum Request {
-    Write(Operation, oneshot::Sender<Result<Outcome, Refused>>),
-    Snapshot(oneshot::Sender<Result<Snapshot, Refused>>),
-}
-
-impl Request {
-    pub(super) fn operation(&self) -> Option<&Operation> {
-        match self {
-            Self::Write(operation, _) => Some(operation),
-            Self::Snapshot(_) => None,
-        }
-    }
-}
 
 /// The way to the writer. Dropping it has everything that is queued answered, and waits for that.
 pub(super) struct WriteQueue {

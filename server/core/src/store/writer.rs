@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::batch::Batch;
 use super::changes::Changes;
@@ -19,7 +19,7 @@ use super::health::Health;
 use super::journal::{CommitError, Journal};
 use super::operation::{Operation, Outcome};
 use super::shared::{Foreign, Shared};
-use super::write_queue::Request;
+use super::snapshot::Snapshot;
 use crate::Refused;
 
 /// Most requests that are taken from the queue at a time.
@@ -28,6 +28,21 @@ const TAKEN: usize = 1024;
 /// After a commit that failed, the journal is left alone for so long: opening a database anew is not cheap, and the
 /// writes that come in the meantime would fare no better.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the writer is asked for.
+pub(super) enum Request {
+    Write(Operation, oneshot::Sender<Result<Outcome, Refused>>),
+    Snapshot(oneshot::Sender<Result<Snapshot, Refused>>),
+}
+
+impl Request {
+    pub(super) fn operation(&self) -> Option<&Operation> {
+        match self {
+            Self::Write(operation, _) => Some(operation),
+            Self::Snapshot(_) => None,
+        }
+    }
+}
 
 /// What the thread has.
 pub(super) struct Writer<J> {

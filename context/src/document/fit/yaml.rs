@@ -11,8 +11,8 @@ use std::mem::{Discriminant, discriminant};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use super::edit::{self, Edit};
-use super::fit::{self, Insertion, Language, Unfit};
+use super::{Insertion, Language, Unfit, words};
+use crate::document::edit::{self, Edit};
 use crate::yaml::{self, Node, Scalar, ScalarStyle};
 use placed_words::PlacedWords;
 
@@ -30,8 +30,8 @@ pub(super) fn edits<'v>(
     let tree = str::from_utf8(&hidden).ok().and_then(|hidden| Some((hidden, yaml::parse(hidden).ok()?)));
     // cloud-init takes it no better.
     let Some((hidden, Some(tree))) = tree else {
-        fit::in_words(Language::Script, text, insertions)?;
-        return Ok(insertions.iter().map(fit::as_it_is).collect());
+        words::check(Language::Script, text, insertions)?;
+        return Ok(insertions.iter().map(Insertion::as_it_is).collect());
     };
     let mut walk = TreeWalk { words: &words, hidden, quoted: Vec::new(), seen: HashSet::new() };
     walk.node(&tree, if language == Language::CloudConfig { NodeRole::Config } else { NodeRole::Text })?;
@@ -173,7 +173,7 @@ impl<'v> TreeWalk<'_, '_, 'v> {
             before.checked_sub(1).is_some_and(|index| quoted[index].span.contains(&at))
         };
         let plain = self.words.insertions.iter().filter(|insertion| !is_covered(insertion.span.start));
-        let mut edits: Vec<_> = plain.map(fit::as_it_is).collect();
+        let mut edits: Vec<_> = plain.map(Insertion::as_it_is).collect();
         edits.append(&mut self.quoted);
         edits.sort_by_key(|edit| edit.span.start);
         edits
@@ -182,8 +182,8 @@ impl<'v> TreeWalk<'_, '_, 'v> {
 
 /// A file in a scalar is not rewritten, so what would have to be quoted in it is refused.
 fn fits_within(language: Language, text: &[u8], insertions: &[Insertion<'_>]) -> Result<(), Unfit> {
-    let edits = fit::edits(language, text, insertions)?;
-    let written_anew = insertions.iter().find(|insertion| !edits.contains(&fit::as_it_is(insertion)));
+    let edits = super::edits(language, text, insertions)?;
+    let written_anew = insertions.iter().find(|insertion| !edits.contains(&Insertion::as_it_is(insertion)));
     written_anew.map_or(Ok(()), |insertion| Err(Unfit::new(insertion, NOT_KEPT, QUOTE)))
 }
 

@@ -6,9 +6,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::super::edit::{self, Edit};
-use super::super::fit::{Insertion, Unfit};
-use super::{NOT_KEPT, QUOTE};
+use super::{Insertion, NOT_KEPT, QUOTE, Unfit};
+use crate::document::edit::{self, Edit};
 use crate::yaml::{Node, Scalar};
 
 /// The words in the place of placeholders.
