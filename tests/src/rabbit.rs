@@ -35,7 +35,7 @@ pub struct Rabbit {
     amqp: SocketAddr,
     amqps: SocketAddr,
     ports: [SocketAddr; 2],
-    mapper: Process,
+    _mapper: Process,
     node: Option<Process>,
 }
 
@@ -101,7 +101,7 @@ impl Rabbit {
         let mut mapper = Command::new("epmd");
         mapper.env("ERL_EPMD_PORT", ports[0].port().to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
         let mapper = Process::start("epmd", mapper.stdin(Stdio::null()));
-        let mut rabbit = Self { dir, amqp, amqps, ports, mapper, node: None };
+        let mut rabbit = Self { dir, amqp, amqps, ports, _mapper: mapper, node: None };
         rabbit.resume();
         rabbit
     }
@@ -158,12 +158,6 @@ impl Rabbit {
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.dir.path().join("certificate.pem")
-    }
-
-    /// The process ids of its node and of its port mapper.
-    #[must_use]
-    pub fn ids(&self) -> Vec<u32> {
-        self.node.iter().map(Process::id).chain([self.mapper.id()]).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Takes notifications for as long as the launcher runs: connects, connects again, and tells what is to be looked at.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -9,6 +10,9 @@ use super::broker::{Broker, Trouble};
 use super::pause::Pauses;
 use super::session::Session;
 use super::{Event, Message, Stats};
+
+/// A connection that ends sooner is no reason to connect again sooner.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// What is to be looked at.
 #[derive(Debug)]
@@ -41,10 +45,14 @@ pub async fn listen(
         let trouble = tokio::select! {
             opened = connect(&broker) => match opened {
                 Ok(session) => {
-                    (pauses, logged) = (Pauses::new(), Logged::Listens);
+                    logged = Logged::Listens;
                     stats.connected();
+                    let began = Instant::now();
                     let ended = follow(session, &stats, &mut stop, &wake).await;
                     stats.set_bound(None);
+                    if began.elapsed() > STEADY {
+                        pauses = Pauses::new();
+                    }
                     match ended {
                         Some(trouble) => trouble,
                         None => return,

@@ -99,6 +99,23 @@ impl<'lab> Cloud<'lab> {
         lines.lines().map(|line| serde_json::from_str(line).expect("a server in each line")).collect()
     }
 
+    /// Deletes a stack as a user does, without the launcher.
+    pub(crate) fn delete_stack(&self, user: User<'_>, name: &str) {
+        let settings = [
+            "OS_AUTH_URL=http://127.0.0.1:5000/v3".to_owned(),
+            format!("OS_USERNAME={}", user.name),
+            format!("OS_PASSWORD={}", user.password),
+            format!("OS_PROJECT_NAME={}", user.project),
+            "OS_USER_DOMAIN_NAME=Default".to_owned(),
+            "OS_PROJECT_DOMAIN_NAME=Default".to_owned(),
+        ];
+        let mut args = vec!["inside", "env"];
+        args.extend(settings.iter().map(String::as_str));
+        args.extend(["openstack", "stack", "delete", "--yes", name]);
+        let output = world(&args, "");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Stops a service of it until that is dropped.
     pub(crate) fn without(&self, service: &'static str) -> Broken {
         let output = world(&["break", service], "");

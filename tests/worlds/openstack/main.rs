@@ -6,6 +6,7 @@
 //!     make test-openstack
 
 mod cloud;
+mod notified;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
