@@ -12,7 +12,7 @@ const CEILING: Duration = Duration::from_secs(30);
 
 /// Time kept for the last try before the deadline.
 pub(crate) const LAST_TRY: Duration = Duration::from_millis(500);
-/// The longest `Retry-After` that is obeyed: a service that says more must not make a VM sleep to its deadline.
+/// The longest `Retry-After` that is used: a longer one would make a VM sleep until its deadline.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(60);
 
 /// Time as the agent sees it: monotonic, so that setting the clock at boot does not matter.

@@ -48,7 +48,7 @@ pub(crate) struct AdminServer {
     service: Arc<Service>,
     certificate: Option<Certificate>,
     connections: Arc<Semaphore>,
-    /// Backups are handed out one at a time, each of which reads all of the disk; `None`: here they are not.
+    /// Allows one backup at a time, since each reads the whole store; `None`: this listener serves none.
     backups: Option<Arc<Semaphore>>,
 }
 

@@ -33,14 +33,14 @@ pub struct Config {
     /// Most of them from one address, other than those of `proxies`; `None`: three quarters. A whole cluster may sit
     /// behind one address, and some room is left for other clients.
     pub connections_per_address: Option<usize>,
-    /// Most waits and event streams on one pin; `None`: three quarters of the connections, so that a cluster that runs
-    /// amok leaves room for others.
+    /// Most waits and event streams on one pin; `None`: three quarters of the connections, so that one
+    /// cluster cannot use all of them.
     pub waiters_per_pin: Option<usize>,
     /// Most pins that an address may make in an hour; 0: as many as it likes.
     pub creations_per_hour: u32,
     /// What it takes to make a pin; `None`: nothing.
     pub create_token: Option<CreateToken>,
-    /// Whose word on where a request comes from (`X-Forwarded-For`) is taken.
+    /// Proxies whose `X-Forwarded-For` is believed.
     pub proxies: Vec<Network>,
     /// Where the VMs reach the service, for the contexts of the page; `None`: where the page was reached.
     pub public_url: Option<ServiceUrl>,

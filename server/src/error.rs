@@ -65,7 +65,7 @@ pub enum Error {
     SamePlace,
 
     /// A backup would take the place of something else.
-    #[error("{}: it is there, and no earlier backup", path.display())]
+    #[error("{}: it exists and is not an earlier backup", path.display())]
     Taken {
         /// What is there.
         path: PathBuf,
@@ -110,14 +110,14 @@ pub enum Error {
     },
 
     /// A file that holds no token.
-    #[error("{}: its first line is no token", path.display())]
+    #[error("{}: the first line is not a token", path.display())]
     Token {
         /// The file.
         path: PathBuf,
     },
 
     /// A file that holds no password.
-    #[error("{}: its first line is no password", path.display())]
+    #[error("{}: the first line is not a password", path.display())]
     Password {
         /// The file.
         path: PathBuf,

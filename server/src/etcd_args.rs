@@ -194,7 +194,7 @@ mod tests {
             (&["--etcd", "https://a:1", "--etcd-ca", empty], "not the PEM"),
             (&["--etcd", "https://a:1", "--etcd-ca", "/nowhere"], "cannot read /nowhere"),
             (&["--etcd", "http://a:1", "--etcd-user", "u"], "--etcd-password-file"),
-            (&["--etcd", "http://a:1", "--etcd-user", "u", "--etcd-password-file", empty], "no password"),
+            (&["--etcd", "http://a:1", "--etcd-user", "u", "--etcd-password-file", empty], "not a password"),
             (&["--etcd", "http://a:1", "--etcd-prefix", "x"], "end with a slash"),
             (&["--etcd", "http://a:1", "--etcd-timeout", "soon"], "is not a number with"),
         ] {

@@ -71,7 +71,7 @@ async fn serve(args: &Serve) -> Result<(), Error> {
     let described = config.to_string();
     if args.key_is_lost() {
         log::warn!(
-            "--tls-self-signed with --in-memory makes a new key at each start: contexts with its fingerprint work until then"
+            "--tls-self-signed with --in-memory makes a new key at each start: a context with its fingerprint works until the service restarts"
         );
     }
     let starting = system::starting();

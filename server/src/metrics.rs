@@ -93,7 +93,7 @@ labelled! {
 const STATUSES: [u16; 20] =
     [200, 201, 204, 302, 304, 400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 429, 500, 503, 507, 0];
 
-/// Upper bounds of the latency buckets, in microseconds: from a read out of memory to a disk that is in trouble.
+/// Upper bounds of the latency buckets, in microseconds: from a read in memory to a write on a slow disk.
 const BOUNDS: [u64; 13] =
     [50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
 
@@ -134,7 +134,7 @@ impl Metrics {
 }
 
 fn add(counter: &AtomicU64, more: u64) {
-    // Nothing else hangs on the order in which counters move.
+    // No other memory access depends on the order of these additions.
     counter.fetch_add(more, Ordering::Relaxed);
 }
 

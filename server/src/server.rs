@@ -34,7 +34,7 @@ use crate::token::CreateToken;
 use crate::{hub, sweeper};
 
 /// How long open requests may take to finish once the service is to end. Waits are answered at once, so only writes
-/// and slow readers need any of it; systemd's patience with us (`TimeoutStopSec=` of our unit) is a little longer.
+/// and slow readers need any of it; the unit's `TimeoutStopSec=` is a little longer.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long clients may take to read their answers and to send the rest of their requests, once the service is to end.
 const CLIENTS_DRAIN: Duration = Duration::from_secs(2);

@@ -90,7 +90,7 @@ pub struct Starting {
 
 fn notify(state: NotifyState<'_>) {
     if let Err(err) = sd_notify::notify(&[state]) {
-        log::warn!("cannot tell systemd how we are: {err}");
+        log::warn!("cannot notify systemd: {err}");
     }
 }
 

@@ -189,8 +189,8 @@ fn says_why_there_is_no_backup_and_leaves_everything_as_it_was() {
     backup(&here("none"), &here("copy.redb")).refused(66, "there is no store in ");
     assert!(!here("none").exists(), "a data directory was made");
     fs::write(here("letter"), "to a friend").expect("it can be written");
-    backup(&data, &here("letter")).refused(73, "letter: it is there, and no earlier backup");
-    backup(&data, &data.join(STORE)).refused(73, "pairing.redb: it is there, and no earlier backup");
+    backup(&data, &here("letter")).refused(73, "letter: it exists and is not an earlier backup");
+    backup(&data, &data.join(STORE)).refused(73, "pairing.redb: it exists and is not an earlier backup");
 
     let foreign = here("foreign");
     fs::create_dir(&foreign).expect("a directory can be made");

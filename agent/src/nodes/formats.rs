@@ -1,6 +1,6 @@
 //! Nodes as text: a table for people, JSON for programs, and what other programs read (hosts, `known_hosts`, a hostfile).
 //!
-//! What goes into a file that others obey is checked here once more: a node does not get to say what `localhost` is, and of
+//! What goes into a file that other programs trust is checked here once more: a node does not get to say what `localhost` is, and of
 //! two nodes with one name the file has the one that reported first in the order of their identifiers.
 
 use std::collections::BTreeSet;

@@ -121,7 +121,7 @@ fn check_settings(section: &Section, settings: &Settings, placeholders: &[Placeh
     }
 }
 
-/// A key may be as long as a line, and hold what a terminal obeys.
+/// A key may be as long as a line and contain control characters.
 fn shortened(key: &str) -> String {
     key.chars().filter(|c| !c.is_control()).take(40).collect()
 }

@@ -11,7 +11,7 @@ use crate::store::Store;
 
 /// Longest pause: a clock that was set, or a store that failed, is noticed after a minute.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Shortest pause. When a million pins expire at once, requests get their turn between the sweeps.
+/// Shortest pause. When a million pins expire at once, requests are served between the sweeps.
 const SHORTEST: Duration = Duration::from_millis(20);
 
 /// Sweeps as clusters expire, for ever. A cluster that is made meanwhile and expires before all others is swept in

@@ -86,7 +86,7 @@ impl ReadIndexTask {
                         stats.reads += waiting.len() as u64;
                     });
                     for (_, read) in waiting.drain(..) {
-                        // One that is gone does not want to know.
+                        // Fails where the read has ended.
                         let _ = read.send(Ok(()));
                     }
                 }

@@ -20,7 +20,7 @@ use crate::Refused;
 use crate::store::Store;
 use crate::store::snapshot::Snapshot;
 
-/// Bytes that are handed out at a time; a few such pieces are on the way.
+/// Size of one piece of a backup, in bytes. A few pieces are queued at a time.
 const PIECE: usize = 256 << 10;
 /// How long the reader may take for a piece: while it does, the store's file grows by what is written.
 const PIECE_TIME: Duration = Duration::from_secs(60);
@@ -91,8 +91,8 @@ pub(crate) fn stream_backup(
             }
         };
         match outcome {
-            Ok(count) => log::info!(records = count; "a backup was handed out: {count} records"),
-            Err(problem) => log::warn!("a backup could not be handed out: {problem}"),
+            Ok(count) => log::info!(records = count; "backup sent: {count} records"),
+            Err(problem) => log::warn!("backup not sent: {problem}"),
         }
         drop(permit);
     });

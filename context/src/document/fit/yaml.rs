@@ -1,6 +1,6 @@
 //! Values in YAML: the tree keeps its shape, and what a value stands in stays a text.
 //!
-//! Each placeholder is first put out of YAML's sight by a word of its length. The tree of that text says in which scalar
+//! Each placeholder is first replaced by a word of its length, since YAML takes its hashes for a comment. The tree of that text says in which scalar
 //! it stands, and is what the tree with the values is held against.
 
 mod placed_words;

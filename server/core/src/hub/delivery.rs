@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 
 use crate::store::Key;
 
-/// Waiters that are woken in one go before other tasks get their turn; without it, the answer to the POST that wakes
+/// Waiters that are woken before the task yields; without it, the answer to the POST that wakes
 /// ten thousand would stand behind their ten thousand answers.
 const BATCH: usize = 64;
 

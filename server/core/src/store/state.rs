@@ -94,7 +94,7 @@ pub(super) enum Lookup<T> {
     Unknown,
 }
 
-/// A map that grows doubles itself in one go. Pins are spread over this many, so that the write during which one of
+/// A map that grows rehashes all its entries at once. Pins are spread over this many, so that the write during which one of
 /// them does so is held up by a fraction of a millisecond, also with millions of pins.
 const SHARDS: usize = 256;
 

@@ -25,8 +25,8 @@ use crate::Refused;
 /// Most requests that are taken from the queue at a time.
 const TAKEN: usize = 1024;
 
-/// After a commit that failed, the journal is left alone for so long: opening a database anew is not cheap, and the
-/// writes that come in the meantime would fare no better.
+/// After a commit that failed, the journal is left alone for so long: opening a database anew costs time, and
+/// writes that come meanwhile would fail too.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the writer is asked for.
@@ -116,7 +116,7 @@ impl<J: Journal> Writer<J> {
         }
         let committed = self.commit_batch(&writes).await;
         for (asker, answer) in askers.into_iter().zip(committed) {
-            // An asker that is gone does not want to know.
+            // Fails where the request has ended.
             let _ = asker.send(answer);
         }
         for asker in snapshots {
