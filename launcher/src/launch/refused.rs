@@ -236,7 +236,10 @@ fn of_cloud(error: &CloudError) -> Complaint {
         (_, Cause::Broken) => Complaint::new(502, "ConnectFailure", detail),
         (_, Cause::NoAnswer) => Complaint::new(502, "ConnectTimeout", detail),
         (_, Cause::NotOffered) => Complaint::new(502, "EndpointNotFound", detail),
-        (Service::Keystone, Cause::Address) => Complaint::new(400, BAD_REQUEST, detail).at("/cloud_env"),
+        // What answers there is no Keystone, or has no project for this user.
+        (Service::Keystone, Cause::Address | Cause::Nonsense) => {
+            Complaint::new(400, BAD_REQUEST, detail).at("/cloud_env")
+        }
         (_, Cause::Nonsense | Cause::Address) => Complaint::new(502, "Bad Gateway", detail),
         (Service::Heat, Cause::Status(status)) => of_heat(error, status),
         (Service::Keystone, Cause::Status(status)) => {

@@ -134,6 +134,9 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 fn answer(state: &mut State, root: &str, seen: &Seen) -> Reply {
     let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
     let (path, query) = seen.path.split_once('?').unwrap_or((&seen.path, ""));
+    if let Some((_, reply)) = state.manners.broken.iter().find(|(at, _)| path[1..].starts_with(at)) {
+        return reply.clone();
+    }
     if path == "/v3/auth/tokens" {
         return login(state, root, &body);
     }
@@ -141,13 +144,11 @@ fn answer(state: &mut State, root: &str, seen: &Seen) -> Reply {
     if !state.tokens.contains(&token) {
         return error(401, "Unauthorized", "The request you have made requires authentication.");
     }
-    if let Some((_, reply)) = state.manners.broken.iter().find(|(at, _)| path[1..].starts_with(at)) {
-        return reply.clone();
-    }
     match path.split('/').collect::<Vec<_>>()[1..] {
         ["nova", "flavors", "detail"] => Reply::json(
             200,
             &json!({ "flavors": [
+            { "id": "f0", "name": "m1.tiny", "ram": 512, "vcpus": 1 },
             { "id": "f1", "name": "m1.small", "ram": 2048, "vcpus": 1 },
             { "id": "f2", "name": "m1.big", "ram": 65536, "vcpus": 16 },
         ] }),

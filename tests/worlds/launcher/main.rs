@@ -3,9 +3,11 @@
 
 mod abandoned;
 mod api;
+mod builder;
 mod cloud;
 mod cluster;
 mod described;
+mod different;
 mod failures;
 mod home;
 mod limits;

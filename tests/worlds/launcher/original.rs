@@ -6,114 +6,10 @@ use std::fs;
 use cluster_launcher::token::TokenKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use worlds::http::{Request, Response};
-use worlds::mock_server::{MockServer, Reply};
+use worlds::http::Request;
 
-use crate::api::Api;
-use crate::cloud::{Cloud, Manners};
-use crate::home::{Home, JWT_SECRET, PASSWORD, repository};
-
-/// A builder with a set of the recorded types, a cloud and a billing service.
-struct Builder {
-    api: Api,
-    cloud: Cloud,
-    billing: MockServer,
-    types: TempDir,
-    _home: Home,
-}
-
-impl Builder {
-    fn of(set: &str) -> Self {
-        let types = TempDir::with_prefix("types-").expect("a temporary directory can be made");
-        let from = repository().join("tests/fixtures/builder/types").join(set);
-        std::os::unix::fs::symlink(
-            from.canonicalize().expect("it is there"),
-            types.path().join("cluster-types-enabled"),
-        )
-        .expect("a link can be made");
-        Self::below(types)
-    }
-
-    fn below(types: TempDir) -> Self {
-        let (cloud, home) = (Cloud::start(Manners::default()), Home::new());
-        let billing = MockServer::start(|seen, _| match seen.path.as_str() {
-            "/none/get_credits" => Reply::json(200, &json!({ "credits": 0 })),
-            "/get_credits" => Reply::json(200, &json!({ "credits": 100 })),
-            "/create_order" => Reply::json(201, &json!({ "order": "order-1" })),
-            "/add_order_tag" => Reply::json(201, &json!({ "tag": "ok" })),
-            _ => Reply::status(404),
-        });
-        let (folder, allowed) = (types.path().display().to_string(), billing.url());
-        let more = ["--types", &folder, "--middleware-url", &allowed];
-        let api = Api::with(&home, &cloud, "http://127.0.0.1:1", &more);
-        Self { api, cloud, billing, types, _home: home }
-    }
-
-    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
-        let request = Request::new("GET", path);
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        request.send(self.api.address).expect("it answers")
-    }
-
-    /// A request that is in order, for a type whose only wish is a pin.
-    fn good(&self) -> Value {
-        json!({
-            "cloud_env": {
-                "auth_url": self.cloud.url(), "username": "demo", "password": PASSWORD, "project_name": "demo",
-                "user_domain_name": "Default", "project_domain_name": "Default",
-            },
-            "cluster": {
-                "name": "first", "cluster_type_id": "pair",
-                "parameters": {
-                    "clustername": "first", "pairing-pin": "abcdefghijkl", "master-flavour": "m1.small",
-                    "worker-flavour": "m1.small", "worker-count": 2, "scratch-size": 1,
-                },
-                "selections": {},
-            },
-            "billing_account_id": "acc-1", "middleware_url": self.billing.url(),
-        })
-    }
-
-    /// The only error that a changed request is refused with: status, title, detail and pointer.
-    #[track_caller]
-    fn refused(&self, change: impl FnOnce(&mut Value)) -> (u16, String, String, Option<String>) {
-        let mut body = self.good();
-        change(&mut body);
-        only_error(&self.api.ask("POST", "/clusters/", Some(&body)))
-    }
-
-    /// The same without its status, of an error of the shape.
-    #[track_caller]
-    fn misshapen(&self, change: impl FnOnce(&mut Value)) -> (String, String) {
-        let (status, title, detail, pointer) = self.refused(change);
-        assert_eq!((status, title.as_str()), (400, "JSON schema error"), "{detail}");
-        (pointer.expect("it has a pointer"), detail)
-    }
-}
-
-#[track_caller]
-fn only_error(answer: &Response) -> (u16, String, String, Option<String>) {
-    let body = answer.json();
-    let [error] = body["errors"].as_array().map(Vec::as_slice).unwrap_or_default() else {
-        panic!("not one error: {}", answer.text())
-    };
-    assert_eq!(
-        error["status"],
-        json!(answer.status.to_string()),
-        "the status is text, and that of the answer"
-    );
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let said = |key: &str| text(&error[key]).unwrap_or_else(|| panic!("no {key}: {error}"));
-    (answer.status, said("title"), said("detail"), text(&error["source"]["pointer"]))
-}
-
-fn remove(value: &mut Value, key: &str) {
-    value.as_object_mut().expect("it is an object").remove(key);
-}
-
-fn ids(list: &Value) -> Vec<&str> {
-    list.as_array().into_iter().flatten().filter_map(|entry| entry["id"].as_str()).collect()
-}
+use crate::builder::{Builder, ids, only_error, remove};
+use crate::home::JWT_SECRET;
 
 // The catalogue.
 
@@ -343,10 +239,10 @@ fn wants_every_parameter_without_a_default() {
 #[test]
 fn wants_an_account_with_credits() {
     let builder = Builder::of("main");
-    let none = format!("{}/none", builder.billing.url());
+    let none = builder.paid_by("credits=0");
     let (status, title, ..) = builder.refused(|body| body["middleware_url"] = json!(none));
     assert_eq!((status, title.as_str()), (400, "MiddlewareInsufficientCredits"));
-    assert_eq!(builder.billing.lines(), ["POST /none/get_credits"]);
+    assert_eq!(builder.billing.lines(), ["POST /credits=0/get_credits"]);
 }
 
 #[test]
