@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
+use pairing_server::cli::listen_address;
 use protocol::Fingerprint;
 
 use crate::serve::AllowedUrl;
@@ -211,6 +212,7 @@ pub struct Delete {
 pub struct Serve {
     /// Address and port to listen on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:42378", env = "CERNVM_LAUNCHER_LISTEN")]
+    #[arg(value_parser = listen_address)]
     pub listen: SocketAddr,
     /// Certificate for TLS with its chain, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_key", env = "CERNVM_LAUNCHER_TLS_CERT")]
@@ -259,6 +261,7 @@ pub struct OwnPairing {
     /// Run a pairing service too, on this address and port; the machines of a cluster must reach it at --node-pairing-url.
     /// Its data are in the folder `pairing` of --data-dir.
     #[arg(long, value_name = "ADDR", env = "CERNVM_LAUNCHER_PAIRING_LISTEN", requires = "node_pairing_url")]
+    #[arg(value_parser = listen_address)]
     #[arg(conflicts_with_all = ["pairing_url", "pairing_ca", "pairing_fingerprint", "pairing_token_file"])]
     pub pairing_listen: Option<SocketAddr>,
     /// TLS for it, with a key of its own, whose fingerprint clusters get.

@@ -140,7 +140,11 @@ fn keep_token(path: &Path) -> io::Result<()> {
 }
 
 fn unusable(error: &pairing_server::Error) -> Error {
-    let next = error.next_step().to_string();
+    let next = match error {
+        pairing_server::Error::Listen { .. } => "stop what listens there, or give another --pairing-listen",
+        other => other.next_step(),
+    }
+    .to_owned();
     Error::new(Status::File, format!("cannot start the pairing service: {error}"), next)
 }
 

@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::storage::StorageArgs;
 use crate::store::{Limits, PINS};
 use crate::token::CreateToken;
-use values::{at_least_one, bytes, listen_address, public_url, switch};
+pub use values::listen_address;
+use values::{at_least_one, bytes, public_url, switch};
 
 pub(crate) mod values;
 

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use protocol::url::ServiceUrl;
 
 /// Reads an address with a port.
-pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+///
+/// # Errors
+/// It is none; with what to write instead.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let example = match text.trim_start_matches(':').parse::<u16>() {
             Ok(port) => format!("127.0.0.1:{port}, or [::]:{port} for every address of this machine"),

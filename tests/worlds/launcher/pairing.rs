@@ -101,4 +101,12 @@ fn a_url_that_no_machine_can_use_is_refused_at_the_start() {
     let both = ["--node-pairing-url", "http://192.0.2.1:8000", "--pairing-url", "http://192.0.2.1:8000"];
     refused(&both, "cannot be used with");
     assert!(!home.path().join("data/pairing").exists(), "a folder is left");
+    for flag in ["--listen", "--pairing-listen"] {
+        home.run(&cloud, &["serve", flag, "8000"]).expect(64, "write 127.0.0.1:8000");
+    }
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let address = taken.local_addr().expect("it has an address").to_string();
+    let args = ["serve", "--pairing-listen", &address, "--node-pairing-url", "http://192.0.2.1:8000"];
+    home.run(&cloud, &args).expect(74, "Address already in use").expect(74, "give another --pairing-listen");
 }
