@@ -1,7 +1,7 @@
 // The two contexts: the service writes the section into them and says what is wrong with them. The cluster's secret is put in
 // here, and taken out of what is sent.
 
-import { isSecret, makeSecret } from "./seal.js";
+import { hides, isSecret, makeSecret } from "./seal.js";
 import { CONTEXTS, Problem, SERVICE_URL, ask } from "./service.js";
 import { $, copyButton, el, on, say } from "./view.js";
 
@@ -9,7 +9,6 @@ import { $, copyButton, el, on, say } from "./view.js";
 const MARKER = "###CLUSTER_SECRET###";
 const SECRET_LINE = /^([ \t#]*cvm_cluster_secret[ \t]*=[ \t]*)(\S+)/gim;
 const PIN_LINE = /^[ \t#]*cvm_cluster_pin[ \t]*=[ \t]*(\S+)/im;
-const BASE64 = /(?:^[A-Za-z0-9+/]{8,}={0,2}\r?$\n?)+/gm;
 
 export const fileOf = (role) => `${role}-context.txt`;
 
@@ -177,8 +176,8 @@ async function fill() {
 
 async function fillOnce() {
   const asked = { pin, sealed: secret !== null, service_url: SERVICE_URL };
-  for (const { role, own } of editors) if (own !== null) asked[role] = withoutSecret(own);
   const shown = editors.map(({ area }) => area.value);
+  for (const { role, own } of editors) if (own !== null) asked[role] = await withoutSecret(own);
   const answer = await ask("POST", CONTEXTS, { body: asked });
   editors.forEach((editor, at) => {
     // What was changed meanwhile comes in its turn.
@@ -190,14 +189,14 @@ async function fillOnce() {
 }
 
 // SECURITY: no secret is sent, be it this cluster's or another's.
-function withoutSecret(text) {
-  for (const [block] of text.matchAll(BASE64)) {
-    let decoded = "";
-    try { decoded = atob(block.replace(/\s/g, "")); } catch { /* It only looks like base64. */ }
-    if (decoded.includes("cvm_cluster_secret")) {
-      throw new Problem("secret", "An encoded part has a cvm_cluster_secret, so the service was not asked.",
-        "Leave the part with the section unencoded.");
-    }
+async function withoutSecret(text) {
+  // A line of quoted-printable may be broken anywhere. A file of gzip is no text any more.
+  const whole = /quoted-printable/i.test(text) ? text.replace(/=\r?\n/g, "") : text;
+  const secretsOf = (it) => [...it.matchAll(SECRET_LINE)].map(([, , value]) => value).join();
+  const hidden = text[0] === "\x1f" || await hides(text, ["cvm_cluster_secret", ...secrets]).catch(() => true);
+  if (hidden || secretsOf(whole) !== secretsOf(text)) {
+    throw new Problem("secret", "An encoded part has a cvm_cluster_secret, or cannot be looked into, so the service was not asked.",
+      "Leave the part with the section unencoded, and nothing compressed that is not whole.");
   }
   const masked = text.replaceAll(SECRET_LINE, (_, before) => before + MARKER);
   return [...secrets].reduce((rest, one) => rest.replaceAll(one, MARKER), masked);

@@ -16,6 +16,32 @@ function decode(text) {
   return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
 }
 
+// What could be base64, in lines of any length.
+const BASE64 = /[A-Za-z0-9+/]{8,}(?:\s+[A-Za-z0-9+/]{4,}(?![^\s=]))*/g;
+// RFC 1952: the first bytes of gzip, with flags that there are, and what compressors say of themselves.
+const GZIP = /\x1f\x8b\x08[\0-\x1f][^]{4}[\0\x02\x04]/g;
+
+// Whether an encoded or compressed part of a text has one of these words, however deep. It throws where a part cannot be unpacked.
+export async function hides(text, words) {
+  for (const [run] of text.matchAll(BASE64)) {
+    const base64 = run.replace(/\s/g, "");
+    // What stands before the part may look like it, and so shift it.
+    for (const shift of [0, 1, 2, 3]) {
+      const inner = atob(base64.slice(shift, base64.length - ((base64.length - shift) % 4 === 1)));
+      const parts = await Promise.all([...inner.matchAll(GZIP)].map(({ index }) => unpack(inner.slice(index))));
+      for (const part of [inner, ...parts]) {
+        if (words.some((word) => part.includes(word)) || await hides(part, words)) return true;
+      }
+    }
+  }
+  return false;
+}
+
+function unpack(gzip) {
+  const bytes = Uint8Array.from(gzip, (char) => char.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
 // 32 random bytes in base64url without padding, as the agents read them.
 export function makeSecret() { return encode(crypto.getRandomValues(new Uint8Array(BYTES))); }
 

@@ -1,11 +1,14 @@
 //! The contexts that the page makes of a person's own, and what it keeps from the service.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
 use tempfile::TempDir;
 use worlds::binaries;
@@ -236,6 +239,79 @@ fn no_secret_is_sent_to_the_service() {
             assert!(!all.contains(secret), "{all}");
         }
     }
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text.as_bytes()).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
+/// Base64 in lines, as MIME has it.
+fn wrapped(bytes: &[u8]) -> String {
+    let lines = STANDARD.encode(bytes).into_bytes();
+    lines.chunks(76).map(|line| String::from_utf8_lossy(line).into_owned() + "\n").collect()
+}
+
+/// The page looks into what is encoded or compressed. Where it cannot, or finds a secret, nothing is sent at all.
+#[test]
+fn a_secret_in_a_part_that_is_encoded_or_compressed_is_not_sent() {
+    let service = Service::start();
+    let proxy = relay::recorded(service.api());
+    let browser = Browser::start();
+    browser.open(&format!("{}/cluster_pairing", proxy.url()));
+    browser.click("#create");
+    let own = context_when(&browser, "slave", "is sealed", |text| secret_of(text).is_some());
+    let secret = secret_of(&own).expect("it is sealed");
+    let asked = || proxy.seen().iter().filter(|seen| seen.path.ends_with("/contexts")).count();
+    let part =
+        |encoded: &str| format!("Content-Type: text/x\nContent-Transfer-Encoding: base64\n\n{encoded}");
+    let mut cut = gzip(&own);
+    cut.truncate(cut.len() / 2);
+    let broken = own.replace(&secret, &format!("3D{}=\n{}", &secret[..20], &secret[20..]));
+    let hiding = [
+        part(&wrapped(&gzip(&own))),
+        part(&format!("{}--end--\n", wrapped(gzip(&own).as_slice()))),
+        format!(
+            "#cloud-config\nwrite_files:\n- encoding: gz+b64\n  content: {}\n  path: /x\n",
+            STANDARD.encode(gzip(&own))
+        ),
+        format!(
+            "#cloud-config\nwrite_files:\n- content: !!binary |\n    {}",
+            wrapped(&gzip(&own)).replace('\n', "\n    ")
+        ),
+        // Of the secret alone nothing tells what it is.
+        part(&wrapped(format!("token {secret}\n").as_bytes())),
+        part(&wrapped(&gzip(&part(&wrapped(own.as_bytes()))))),
+        part(&wrapped(part(&wrapped(&gzip(&own))).as_bytes())),
+        // What stands before it could be base64 too.
+        format!("longerThanMostWords\n{}", wrapped(&gzip(&own))),
+        part(&wrapped(&cut)),
+        format!("Content-Transfer-Encoding: quoted-printable\n\n{broken}"),
+    ];
+    for (number, context) in hiding.iter().enumerate() {
+        let before = asked();
+        paste(&browser, "slave", context);
+        browser.wait_for("slave-findings", "has a cvm_cluster_secret, or cannot be looked into");
+        assert_eq!(asked(), before, "{number}");
+        assert_eq!(&browser.value("slave"), context, "{number}");
+        // The next one is told from this one. It has something compressed too, which hides nothing.
+        let plain = part(&wrapped(&gzip(&format!("#!/bin/sh\necho {number}\n"))));
+        paste(&browser, "slave", &plain);
+        until("the service is asked", || (asked() > before).then_some(()));
+        until("that is said", || (!browser.text("slave-findings").contains("looked into")).then_some(()));
+    }
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    let packed = dir.path().join("user-data.gz");
+    fs::write(&packed, gzip(&own)).expect("it can be written");
+    let before = asked();
+    browser.choose("slave-file", &packed);
+    browser.wait_for("slave-findings", "has a cvm_cluster_secret, or cannot be looked into");
+    assert_eq!(asked(), before);
+    for seen in proxy.seen() {
+        assert!(!String::from_utf8_lossy(&seen.body).contains(&secret), "{}", seen.path);
+    }
+    assert_eq!(browser.console(), [""; 0]);
 }
 
 #[test]
