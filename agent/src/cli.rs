@@ -65,6 +65,17 @@ pub enum Command {
         /// Put the lines into this file instead.
         write: Option<PathBuf>,
     },
+    /// Show the cluster until it is ready.
+    Status {
+        /// Which cluster.
+        cluster: ClusterSource,
+        /// So many nodes are to be ready; `None`: the master.
+        nodes: Option<usize>,
+        /// How long to look on; `None`: until the pin ends.
+        timeout: Option<Duration>,
+        /// How.
+        format: OutputFormat,
+    },
     /// Wait until nodes are there.
     Wait {
         /// Which cluster.

@@ -79,6 +79,12 @@ fn execute(Args { root, user_data, command, .. }: Args) -> Result<RunEnd, Error>
             }
         }
         Command::Wait { cluster, wanted } => nodes::wait(&root, &user_data, &cluster, &wanted)?,
+        Command::Status { cluster, nodes: count, timeout, format } => {
+            match nodes::status(&root, &user_data, &cluster, count, timeout, format)? {
+                said if said.is_empty() => said,
+                said => said + "\n",
+            }
+        }
         Command::Help(command) => help::help(command),
         Command::Version => format!("cernvm-cluster-agent {}\n", protocol::VERSION),
     };

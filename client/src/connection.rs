@@ -134,27 +134,30 @@ impl Connection {
     ) -> Result<T, Failure> {
         let end = Instant::now() + limit;
         self.shared.set_deadline(Some(end));
-        let result = self.follow(head, end).and_then(|(response, proxy)| {
-            let refused = |status| {
-                let cause =
-                    format!("the HTTP proxy {} answered {status}", proxy.as_deref().unwrap_or_default());
-                Err(Failure::new(FailureKind::Proxy(Some(http::StatusCode::as_u16(&status))), cause))
-            };
-            match response.status() {
-                // Over https, ureq sees the proxy's answer to CONNECT; passing http on, a proxy says it like this.
-                status if status == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED => refused(status),
-                status @ (http::StatusCode::FORBIDDEN
-                | http::StatusCode::BAD_GATEWAY
-                | http::StatusCode::GATEWAY_TIMEOUT)
-                    if proxy.is_some() && !is_json(response.headers()) =>
-                {
-                    refused(status)
-                }
-                _ => read(response),
-            }
-        });
+        let result = self.answer(head, end).and_then(read);
         self.shared.set_deadline(None);
         result
+    }
+
+    /// The answer to a request, if it is the service's.
+    fn answer(&mut self, head: &Head<'_>, end: Instant) -> Result<Response, Failure> {
+        let (response, proxy) = self.follow(head, end)?;
+        let refused = |status| {
+            let cause = format!("the HTTP proxy {} answered {status}", proxy.as_deref().unwrap_or_default());
+            Err(Failure::new(FailureKind::Proxy(Some(http::StatusCode::as_u16(&status))), cause))
+        };
+        match response.status() {
+            // Over https, ureq sees the proxy's answer to CONNECT; passing http on, a proxy says it like this.
+            status if status == http::StatusCode::PROXY_AUTHENTICATION_REQUIRED => refused(status),
+            status @ (http::StatusCode::FORBIDDEN
+            | http::StatusCode::BAD_GATEWAY
+            | http::StatusCode::GATEWAY_TIMEOUT)
+                if proxy.is_some() && !is_json(response.headers()) =>
+            {
+                refused(status)
+            }
+            _ => Ok(response),
+        }
     }
 
     /// The answer at the end of all redirects, and the proxy that a request in the clear went through.

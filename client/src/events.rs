@@ -1,5 +1,6 @@
 //! What happens to a cluster, as the service tells it: Server-Sent Events (HTML standard, section 9.2).
 
+use std::fmt;
 use std::io::{BufRead, Read as _};
 
 use serde::Deserialize;
@@ -19,17 +20,16 @@ pub enum ClusterEvent {
     Key(KeyEvent),
     /// So many requests wait now.
     Waiting(usize),
-    /// The pin is gone, for this reason. Nothing comes after it.
-    Gone(String),
+    /// The pin is gone. Nothing comes after it.
+    Gone,
     /// The service is still there.
     Alive,
 }
 
 /// The state of a cluster.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClusterState {
     /// When the pin expires, in RFC 3339.
-    #[serde(rename = "expiry_time")]
     pub expires: String,
     /// How many requests wait.
     pub waiting: usize,
@@ -38,7 +38,7 @@ pub struct ClusterState {
 }
 
 /// A key, mostly without its value.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WatchedKey {
     /// Its name.
     pub key: String,
@@ -49,25 +49,43 @@ pub struct WatchedKey {
 }
 
 /// What has become of a key.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct KeyEvent {
     /// `set`, `renamed` or `deleted`.
     pub change: String,
     /// The name that it had before.
     pub from: Option<String>,
     /// The key as it is, or as it last was.
-    #[serde(flatten)]
     pub key: WatchedKey,
 }
 
+/// What stands in the data of an event, of whatever name. One type for all keeps the agent small.
 #[derive(Deserialize)]
-struct Counts {
-    waiting: usize,
+struct Data {
+    expiry_time: Option<String>,
+    waiting: Option<usize>,
+    keys: Option<Vec<Data>>,
+    change: Option<String>,
+    from: Option<String>,
+    key: Option<String>,
+    modified: Option<String>,
+    value: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct StreamEnd {
-    reason: String,
+impl Data {
+    fn state(self) -> Option<ClusterState> {
+        let keys = self.keys?.into_iter().map(Self::key).collect::<Option<_>>()?;
+        Some(ClusterState { expires: self.expiry_time?, waiting: self.waiting?, keys })
+    }
+
+    fn key(self) -> Option<WatchedKey> {
+        Some(WatchedKey { key: self.key?, modified: self.modified?, value: self.value })
+    }
+
+    fn key_event(mut self) -> Option<KeyEvent> {
+        let (change, from) = (self.change.take()?, self.from.take());
+        Some(KeyEvent { change, from, key: self.key()? })
+    }
 }
 
 /// Reads the events of a stream, one after the other.
@@ -126,15 +144,18 @@ fn nonsense(what: &str) -> Failure {
 
 /// An event by its name; `None` for one that a later service may send.
 fn parse(name: &str, data: &str) -> Result<Option<ClusterEvent>, Failure> {
-    let wrong =
-        |error: serde_json::Error| nonsense(&format!("an event {name:?} that cannot be read: {error}"));
-    Ok(Some(match name {
-        "state" => ClusterEvent::State(serde_json::from_str(data).map_err(wrong)?),
-        "key" => ClusterEvent::Key(serde_json::from_str(data).map_err(wrong)?),
-        "counts" => ClusterEvent::Waiting(serde_json::from_str::<Counts>(data).map_err(wrong)?.waiting),
-        "gone" => ClusterEvent::Gone(serde_json::from_str::<StreamEnd>(data).map_err(wrong)?.reason),
-        _ => return Ok(None),
-    }))
+    if !["state", "key", "counts", "gone"].contains(&name) {
+        return Ok(None);
+    }
+    let wrong = |why: &dyn fmt::Display| nonsense(&format!("an event {name:?} that cannot be read: {why}"));
+    let data: Data = serde_json::from_str(data).map_err(|error| wrong(&error))?;
+    let event = match name {
+        "state" => data.state().map(ClusterEvent::State),
+        "key" => data.key_event().map(ClusterEvent::Key),
+        "counts" => data.waiting.map(ClusterEvent::Waiting),
+        _ => Some(ClusterEvent::Gone),
+    };
+    event.map(Some).ok_or_else(|| wrong(&"something is missing in it"))
 }
 
 #[cfg(test)]
@@ -166,7 +187,7 @@ mod tests {
         assert_eq!(events[0], ClusterEvent::State(state));
         assert_eq!(events[1], ClusterEvent::Alive);
         assert!(matches!(&events[2], ClusterEvent::Key(key) if key.key.value.as_deref() == Some("10.0.0.1")));
-        assert_eq!(events[3..], [ClusterEvent::Waiting(7), ClusterEvent::Gone("expired".to_owned())]);
+        assert_eq!(events[3..], [ClusterEvent::Waiting(7), ClusterEvent::Gone]);
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub struct AdviceTerms {
     machine: &'static str,
     /// What gives the token that a service may ask for; a context has none.
     token: Option<&'static str>,
+    /// What to do about an unknown pin, where that is not to make a new one.
+    unknown_pin: Option<&'static str>,
 }
 
 impl AdviceTerms {
@@ -104,6 +106,7 @@ impl AdviceTerms {
         fingerprint: "cvm_service_fingerprint",
         machine: "this VM",
         token: None,
+        unknown_pin: None,
     };
     /// Of a command.
     pub const COMMAND: Self = Self {
@@ -112,7 +115,13 @@ impl AdviceTerms {
         fingerprint: "--fingerprint",
         machine: "this machine",
         token: Some("--create-token-file"),
+        unknown_pin: Some("check the pin and --url; a pin that has expired cannot be had back"),
     };
+
+    /// What to do about an unknown pin, where that is not to make a new one.
+    pub(super) fn unknown_pin(&self) -> Option<&'static str> {
+        self.unknown_pin
+    }
 }
 
 impl Failure {
@@ -184,8 +193,8 @@ impl Failure {
         }
     }
 
-    fn next_step(&self, service: &ServiceUrl, terms: &AdviceTerms) -> String {
-        let AdviceTerms { url, ca, fingerprint, machine, token } = terms;
+    pub(super) fn next_step(&self, service: &ServiceUrl, terms: &AdviceTerms) -> String {
+        let AdviceTerms { url, ca, fingerprint, machine, token, .. } = terms;
         let (host, port) = (service.host(), service.port());
         match self.kind {
             FailureKind::Dns => format!("check {url}, and that {machine} can resolve {host}"),

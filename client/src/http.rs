@@ -21,7 +21,7 @@ const TEXT: &str = "text/plain";
 pub(super) const MAX_NODES: usize = node::NODE_BYTES_PER_PIN + node::NODES_PER_PIN * 256;
 /// Longest entity tag that is sent back, in bytes.
 const MAX_TAG: usize = 128;
-const USER_AGENT: &str = concat!("cernvm-cluster-agent/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("cernvm-cluster-agent/", env!("CARGO_PKG_VERSION"));
 
 /// A service at a URL, for one pin.
 pub struct HttpService {

@@ -26,6 +26,7 @@ pub mod seal;
 mod sealing;
 mod system_roots;
 mod tls;
+pub mod watch;
 mod web;
 
 pub use connector::Reached;

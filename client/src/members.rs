@@ -65,13 +65,18 @@ impl Members {
         Ok(())
     }
 
+    /// How many entries of the lists are no nodes, by the reason.
+    pub(super) fn refused_by_reason(&self) -> BTreeMap<&'static str, usize> {
+        let mut reasons = BTreeMap::new();
+        for why in self.refused.values() {
+            *reasons.entry(*why).or_default() += 1;
+        }
+        reasons
+    }
+
     /// Says on the log what of the lists is no node.
     pub fn warn_of_refused(&self) {
-        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-        for why in self.refused.values() {
-            *reasons.entry(why).or_default() += 1;
-        }
-        for (why, count) in reasons {
+        for (why, count) in self.refused_by_reason() {
             let entries = if count == 1 { "1 entry is".to_owned() } else { format!("{count} entries are") };
             log::warn!("{entries} left out: {why}");
         }

@@ -14,7 +14,7 @@ use super::answer::{self, Received, nonsense};
 use super::connection::{Connection, Head};
 use super::events::{ClusterEvent, EventReader};
 use super::failure::{AdviceTerms, Failure};
-use super::http::MAX_NODES;
+use super::http::{self, MAX_NODES};
 
 /// Longest time for one request: a person waits for it.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -28,6 +28,18 @@ const USER_AGENT: &str = concat!("cernvm-pairing-server/", env!("CARGO_PKG_VERSI
 pub struct Pins {
     connection: Connection,
     token: Option<String>,
+    terms: AdviceTerms,
+}
+
+/// How a stream of events came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// It told of the cluster.
+    Told,
+    /// The service does not know the pin.
+    Unknown,
+    /// The service knows the pin, and tells no events.
+    Untold,
 }
 
 /// What a service has under a pin.
@@ -46,7 +58,17 @@ impl Pins {
     /// # Errors
     /// [`Status::BadContext`] when the CA cannot be used.
     pub fn new(url: ServiceUrl, trust: &Trust, token: Option<String>) -> Result<Self, Error> {
-        Ok(Self { connection: Connection::new(url, trust, USER_AGENT, "--ca")?, token })
+        let terms = AdviceTerms::COMMAND;
+        Ok(Self { connection: Connection::new(url, trust, USER_AGENT, "--ca")?, token, terms })
+    }
+
+    /// As [`Self::new`], for a VM with a context: errors are said in its terms.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_context(url: ServiceUrl, trust: &Trust) -> Result<Self, Error> {
+        let connection = Connection::new(url, trust, http::USER_AGENT, "cvm_service_ca")?;
+        Ok(Self { connection, token: None, terms: AdviceTerms::CONTEXT })
     }
 
     /// Creates a cluster, and gives its pin.
@@ -103,27 +125,25 @@ impl Pins {
     }
 
     /// Hands everything that happens to a cluster to `each`, until that breaks off, the stream ends or the time is up.
-    /// False when the service does not know the pin.
     ///
     /// # Errors
     /// Why the service does not tell, or does not go on telling.
-    pub fn watch(
+    pub(super) fn watch(
         &mut self,
         pin: &Pin,
         limit: Duration,
-        mut each: impl FnMut(ClusterEvent) -> ControlFlow<()>,
-    ) -> Result<bool, Failure> {
-        let path = format!("api/v1/clusters/{}/events", pin.reveal());
-        let head = Head { accept: "text/event-stream", ..Head::new(Method::GET, path) };
+        each: &mut dyn FnMut(ClusterEvent) -> ControlFlow<()>,
+    ) -> Result<Watched, Failure> {
+        let cluster = format!("api/v1/clusters/{}", pin.reveal());
+        let events = format!("{cluster}/events");
+        let head = Head { accept: "text/event-stream", ..Head::new(Method::GET, events) };
         self.connection.keep_alive(SILENCE);
-        self.connection.send(&head, limit, |response| {
+        let told = self.connection.send(&head, limit, |response| {
+            if response.status() == 404 {
+                return Ok(false);
+            }
             if response.status() != 200 {
-                let received = answer::receive(response, answer::MAX_BODY)?;
-                return if received.is_own_not_found() {
-                    Ok(false)
-                } else {
-                    Err(received.refusal(&[pin.reveal()]))
-                };
+                return Err(answer::receive(response, answer::MAX_BODY)?.refusal(&[pin.reveal()]));
             }
             let body = response.into_body().into_with_config().limit(u64::MAX).reader();
             let mut events = EventReader::new(BufReader::new(body));
@@ -133,6 +153,18 @@ impl Pins {
                 }
             }
             Ok(true)
+        })?;
+        if told {
+            return Ok(Watched::Told);
+        }
+        // An older service has no events, and so answers 404 for a pin that it knows.
+        self.connection.send(&Head::new(Method::GET, cluster), LIMIT, |response| {
+            let received = answer::receive(response, answer::MAX_BODY)?;
+            match received.status.as_u16() {
+                200 => Ok(Watched::Untold),
+                404 if received.is_own_not_found() => Ok(Watched::Unknown),
+                _ => Err(received.refusal(&[pin.reveal()])),
+            }
         })
     }
 
@@ -142,7 +174,7 @@ impl Pins {
     ///
     /// # Errors
     /// The service does not answer, or nothing that can be used.
-    pub fn nodes(&mut self, pin: &Pin, query: &str, wait: u64) -> Result<Option<String>, Failure> {
+    pub(super) fn nodes(&mut self, pin: &Pin, query: &str, wait: u64) -> Result<Option<String>, Failure> {
         let path = format!("api/v1/clusters/{}/nodes?{query}", pin.reveal());
         let head = Head { wait, ..Head::new(Method::GET, path) };
         self.connection.send(&head, LIMIT + Duration::from_secs(wait), |response| {
@@ -156,9 +188,21 @@ impl Pins {
     }
 
     /// What to say of a failure of [`Self::watch`] or [`Self::nodes`] after so much time.
-    #[must_use]
-    pub fn explain(&self, failure: Failure, tried: Duration) -> Error {
-        failure.explain(self.connection.url(), tried, &AdviceTerms::COMMAND)
+    pub(super) fn explain(&self, failure: Failure, tried: Duration) -> Error {
+        failure.explain(self.connection.url(), tried, &self.terms)
+    }
+
+    /// What to do about a failure.
+    pub(super) fn next_step(&self, failure: &Failure) -> String {
+        failure.next_step(self.connection.url(), &self.terms)
+    }
+
+    /// What to say of a service that has no events.
+    pub(super) fn tells_nothing(&self) -> Error {
+        Error::refused(
+            format!("{} tells no events: it is older than they are", self.connection.url()),
+            "ask it for the keys: `cernvm-pairing-server show PIN`, or `cernvm-cluster-agent get master_ip` in a VM",
+        )
     }
 
     /// Creates a key.
@@ -210,20 +254,18 @@ impl Pins {
         let started = Instant::now();
         let result =
             self.connection.send(head, LIMIT, |response| read(&answer::receive(response, MAX_LIST)?));
-        result.map_err(|failure| {
-            failure.explain(self.connection.url(), started.elapsed(), &AdviceTerms::COMMAND)
-        })
+        result.map_err(|failure| failure.explain(self.connection.url(), started.elapsed(), &self.terms))
     }
 
     /// What to say where the service does not know a pin.
-    #[must_use]
-    pub fn unknown_pin(&self, pin: &Pin) -> Error {
-        Error::refused(
-            format!(
-                "{} does not know the pin {pin}: it is mistyped, expired or deleted",
-                self.connection.url()
-            ),
-            "check the pin and --url; a pin that has expired cannot be had back",
-        )
+    pub(super) fn unknown_pin(&self, pin: &Pin) -> Error {
+        let what = format!(
+            "{} does not know the pin {pin}: it is mistyped, expired or deleted",
+            self.connection.url()
+        );
+        match self.terms.unknown_pin() {
+            Some(next) => Error::refused(what, next),
+            None => Error::unknown_pin(what),
+        }
     }
 }

@@ -13,6 +13,7 @@ mod pin;
 mod secret;
 mod trust;
 pub mod url;
+pub mod utc;
 pub mod wait;
 
 pub use network::Network;

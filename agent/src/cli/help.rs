@@ -123,6 +123,26 @@ CLUSTER, where this VM's own is not meant:
 ",
     },
     CommandHelp {
+        name: "status",
+        usage: &["[--nodes N] [--timeout S] [--json] [CLUSTER]"],
+        summary: "look on while the cluster comes up: master, keys, nodes",
+        details: "\
+Shows the cluster until its master is ready: on a terminal as a table that stays
+up to date, else as a line for each change. The exit status is 0 once it is
+ready, and 75 when the time is over.
+
+  --nodes N        until so many nodes are ready too, at most 10000
+  --timeout S      look on for S seconds at most (default: until the pin ends)
+  --json           one JSON object in a line at each change
+
+CLUSTER, where this VM's own is not meant:
+  --pin PIN        its pin
+  --url URL        its service (default as in the section)
+  --secret-file FILE
+                   its secret, where it has one
+",
+    },
+    CommandHelp {
         name: "follow",
         usage: &[""],
         summary: "on a running slave: render files anew when another master comes",

@@ -40,6 +40,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
             Long("pin") => words.pin = Some(text(parser.value().map_err(usage)?)?),
             Long("nodes") => words.nodes = Some(number("--nodes", parser.value().map_err(usage)?)?),
             Long("at-least") => words.at_least = Some(number("--at-least", parser.value().map_err(usage)?)?),
+            Long("timeout") => words.timeout = Some(number("--timeout", parser.value().map_err(usage)?)?),
             Long("for") => words.time = Some(number("--for", parser.value().map_err(usage)?)?),
             Long("state") => words.state = Some(text(parser.value().map_err(usage)?)?),
             Long("role") => words.role = Some(text(parser.value().map_err(usage)?)?),
@@ -79,6 +80,7 @@ struct RawArguments {
     nodes: Option<usize>,
     at_least: Option<usize>,
     time: Option<usize>,
+    timeout: Option<usize>,
     state: Option<String>,
     role: Option<String>,
     expect: Option<PathBuf>,
@@ -124,6 +126,7 @@ impl RawArguments {
             "follow" => Command::Follow,
             "nodes" => self.nodes_command()?,
             "wait" => self.wait_command()?,
+            "status" => self.status_command()?,
             "check" => {
                 let files = files_of_check(&mut rest)?;
                 Command::Check { files, format: self.format(), strict: self.strict }
@@ -163,13 +166,7 @@ impl RawArguments {
                 .ok_or_else(|| Error::usage(format!("--role is master or slave, not '{name}'")))
         });
         let role = role.transpose()?;
-        for (option, count) in [("--nodes", self.nodes), ("--at-least", self.at_least)] {
-            if count.is_some_and(|count| !(1..=NODES_PER_PIN).contains(&count)) {
-                let problem =
-                    format!("{option} is a number from 1 to {NODES_PER_PIN}: a cluster has no more");
-                return Err(Error::usage(problem));
-            }
-        }
+        self.check_counts()?;
         if self.nodes.is_none() && self.expect.is_none() {
             return Err(Error::usage("'wait' needs --nodes N, or --expect FILE with their names"));
         }
@@ -184,6 +181,27 @@ impl RawArguments {
         let (nodes, at_least, expect) = (self.nodes, self.at_least, self.expect.take());
         let wanted = BarrierArgs { nodes, at_least, time, state, role, expect };
         Ok(Command::Wait { cluster: self.cluster()?, wanted })
+    }
+
+    fn status_command(&mut self) -> Result<Command, Error> {
+        self.check_counts()?;
+        if self.timeout == Some(0) {
+            return Err(Error::usage("--timeout is a number of seconds from 1 on"));
+        }
+        let timeout = self.timeout.map(|seconds| Duration::from_secs(seconds as u64));
+        let (nodes, format) = (self.nodes, self.format());
+        Ok(Command::Status { cluster: self.cluster()?, nodes, timeout, format })
+    }
+
+    fn check_counts(&self) -> Result<(), Error> {
+        for (option, count) in [("--nodes", self.nodes), ("--at-least", self.at_least)] {
+            if count.is_some_and(|count| !(1..=NODES_PER_PIN).contains(&count)) {
+                let problem =
+                    format!("{option} is a number from 1 to {NODES_PER_PIN}: a cluster has no more");
+                return Err(Error::usage(problem));
+            }
+        }
+        Ok(())
     }
 
     fn cluster(&mut self) -> Result<ClusterSource, Error> {
@@ -224,18 +242,19 @@ impl RawArguments {
             (self.bootloader, "--bootloader", &["contextualize"]),
             (self.no_wait, "--no-wait", &["contextualize"]),
             (self.wait, "--wait", &["get"]),
-            (self.json, "--json", &["check", "doctor"]),
+            (self.json, "--json", &["status", "check", "doctor"]),
             (self.force, "--force", &["master-ready"]),
             (self.withdraw, "--withdraw", &["master-ready"]),
             (self.strict, "--strict", &["check"]),
-            (self.secret_file.is_some(), "--secret-file", &["publish", "get", "nodes", "wait"]),
+            (self.secret_file.is_some(), "--secret-file", &["publish", "get", "nodes", "wait", "status"]),
             (self.node_format.is_some(), "--format", &["nodes"]),
             (self.write.is_some(), "--write", &["nodes"]),
-            (self.url.is_some(), "--url", &["nodes", "wait"]),
-            (self.pin.is_some(), "--pin", &["nodes", "wait"]),
-            (self.nodes.is_some(), "--nodes", &["wait"]),
+            (self.url.is_some(), "--url", &["nodes", "wait", "status"]),
+            (self.pin.is_some(), "--pin", &["nodes", "wait", "status"]),
+            (self.nodes.is_some(), "--nodes", &["wait", "status"]),
             (self.at_least.is_some(), "--at-least", &["wait"]),
             (self.time.is_some(), "--for", &["wait"]),
+            (self.timeout.is_some(), "--timeout", &["status"]),
             (self.state.is_some(), "--state", &["wait"]),
             (self.role.is_some(), "--role", &["wait"]),
             (self.expect.is_some(), "--expect", &["wait"]),
@@ -278,7 +297,7 @@ fn files_of_check(rest: &mut impl Iterator<Item = OsString>) -> Result<Vec<PathB
 }
 
 /// Every option, for a hint at the one that was meant.
-pub(super) const OPTIONS: [&str; 24] = [
+pub(super) const OPTIONS: [&str; 25] = [
     "--root",
     "--user-data",
     "--verbose",
@@ -299,6 +318,7 @@ pub(super) const OPTIONS: [&str; 24] = [
     "--nodes",
     "--at-least",
     "--for",
+    "--timeout",
     "--state",
     "--role",
     "--expect",

@@ -1,17 +1,21 @@
-//! `nodes` and `wait`.
+//! `nodes`, `wait` and `status`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use client::Pins;
 use client::seal::Seal;
+use client::watch::Watch;
 use context::document::Document;
 use context::settings::{FoundSection, Settings};
 use protocol::error::{Error, Status};
 use protocol::node;
+use protocol::url::ServiceUrl;
 
 use super::{cluster, read_secret};
 use crate::backoff::{Deadline, SystemClock};
-use crate::cli::{BarrierArgs, ClusterSource};
+use crate::cli::{BarrierArgs, ClusterSource, OutputFormat};
 use crate::nodes::barrier::{self, Barrier};
 use crate::nodes::block;
 use crate::nodes::formats::{NodeFormat, render};
@@ -75,6 +79,26 @@ pub fn wait(
     let members = barrier::wait(&mut session, seal(&settings).as_ref(), &barrier, &deadline)?;
     members.warn_of_refused();
     Ok(render(&members, NodeFormat::Table))
+}
+
+/// `status`: the cluster until it is ready. Gives what to print at the end.
+///
+/// # Errors
+/// As [`Watch::run`] and [`settings`].
+pub fn status(
+    root: &Root,
+    user_data: &[PathBuf],
+    source: &ClusterSource,
+    nodes: Option<usize>,
+    timeout: Option<Duration>,
+    format: OutputFormat,
+) -> Result<String, Error> {
+    let settings = settings(root, user_data, source)?;
+    let service = |url: &ServiceUrl| Pins::of_context(url.clone(), &settings.trust);
+    let services = settings.services.iter().map(|url| Ok([service(url)?, service(url)?]));
+    let services = services.collect::<Result<_, Error>>()?;
+    let (seal, json) = (seal(&settings), format == OutputFormat::Json);
+    Watch { pin: settings.pin, seal, nodes, timeout, json }.run(services)
 }
 
 fn seal(settings: &Settings) -> Option<Seal> {

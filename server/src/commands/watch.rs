@@ -1,31 +1,17 @@
 //! `watch`: a cluster as it comes up, on a terminal, as lines or as JSON, until it is ready.
 
-mod screen;
-mod updates;
-mod view;
-
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
-use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use client::seal::Seal;
 use protocol::Secret;
-use protocol::error::Status;
 
 use super::connect::Connect;
 use super::read_pin;
-use crate::clock::{Clock as _, SystemClock};
 use crate::duration;
 use crate::error::Error;
-use screen::Screen;
-use updates::Update;
-use view::ClusterView;
-
-/// Between two looks at the time, and two drawings: what comes in a burst is drawn once.
-const REDRAW: Duration = Duration::from_millis(250);
 
 /// What to watch, and how long.
 #[derive(Debug, Args)]
@@ -42,7 +28,7 @@ pub struct Watch {
     /// Give up after this time: a number with s, m, h or d. Without it, wait until the pin expires.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
-    /// File with the secret of a sealed cluster, to read what its nodes report.
+    /// File with the secret of a sealed cluster, to read its address and what its nodes report.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Print the whole view as one JSON object in a line, at each change.
@@ -56,36 +42,12 @@ impl Watch {
     /// # Errors
     /// The time is up; the pin is unknown, expired or deleted; the service cannot be trusted; the secret cannot be read.
     pub fn run(&self) -> Result<String, Error> {
-        let started = Instant::now();
         let pin = read_pin(&self.pin)?;
         let seal = self.secret()?.map(|secret| Seal::new(&secret, &pin));
         let services = [self.connect.service()?, self.connect.service()?];
-        let updates = updates::start(services, pin.clone(), seal);
-        let mut view = ClusterView::new(pin.to_string());
-        let mut screen = self.screen();
-        let is_up = || self.timeout.is_some_and(|timeout| started.elapsed() >= timeout);
-        loop {
-            match updates.recv_timeout(REDRAW) {
-                Ok(Update::Failed(error)) => return Err(error.into()),
-                Ok(update) => view.take_in(update),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => unreachable!("a failure comes before the end"),
-            }
-            // All that has come meanwhile belongs to the same picture.
-            for update in updates.try_iter() {
-                match update {
-                    Update::Failed(error) => return Err(error.into()),
-                    update => view.take_in(update),
-                }
-            }
-            screen.show(&view, SystemClock.now());
-            if view.is_ready(self.nodes) {
-                return Ok(if self.json { String::new() } else { view.summary() });
-            }
-            if is_up() {
-                return Err(self.not_in_time(&view, started.elapsed()).into());
-            }
-        }
+        let watch =
+            client::watch::Watch { pin, seal, nodes: self.nodes, timeout: self.timeout, json: self.json };
+        Ok(watch.run(vec![services])?)
     }
 
     fn secret(&self) -> Result<Option<Secret>, Error> {
@@ -100,32 +62,4 @@ impl Watch {
             .into()
         })
     }
-
-    fn screen(&self) -> Screen {
-        match (self.json, io::stdout().is_terminal()) {
-            (true, _) => Screen::json(),
-            (false, true) => Screen::terminal(),
-            (false, false) => Screen::lines(),
-        }
-    }
-
-    fn not_in_time(&self, view: &ClusterView, tried: Duration) -> protocol::error::Error {
-        let what = match self.nodes {
-            Some(nodes) => {
-                format!("{} of {nodes} nodes are ready after {} s", view.ready_nodes(), tried.as_secs())
-            }
-            None => format!("the master is not ready after {} s", tried.as_secs()),
-        };
-        protocol::error::Error::new(
-            Status::TimedOut,
-            format!("{what}: {}", view.headline()),
-            "look at the console of the machines that are missing, or give more --timeout",
-        )
-    }
-}
-
-/// Prints text. An output that is closed is no reason not to work.
-fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -6,6 +6,7 @@ mod files;
 mod follow;
 mod old_service;
 mod reports;
+mod status;
 mod watch;
 
 use worlds::machine;

@@ -69,6 +69,16 @@ fn reads_every_command() {
         ),
         Command::Wait { cluster, wanted }
     );
+    let all = Command::Status {
+        cluster: ClusterSource { pin: Some("abc".into()), ..ClusterSource::default() },
+        nodes: Some(3),
+        timeout: Some(Duration::from_secs(60)),
+        format: OutputFormat::Json,
+    };
+    assert_eq!(command("status --nodes 3 --timeout 60 --json --pin abc"), all);
+    let none = ClusterSource::default();
+    let plain = Command::Status { cluster: none, nodes: None, timeout: None, format: OutputFormat::Text };
+    assert_eq!(command("status"), plain);
     let check = |format| Command::Check { files: vec!["a".into()], format, strict: false };
     assert_eq!(command("check a"), check(OutputFormat::Text));
     assert_eq!(command("check --json a"), check(OutputFormat::Json));
@@ -94,8 +104,14 @@ fn says_what_is_wrong_with_a_command_line() {
         ("help pubish", "did you mean 'publish'?"),
         ("contextualize --cloudinit", "did you mean '--cloud-init'?"),
         ("get --strict a", "belongs to 'check'"),
-        ("doctor --secret-file f", "belongs to 'publish' and 'get' and 'nodes' and 'wait'"),
-        ("get --nodes 3 a", "--nodes belongs to 'wait'"),
+        ("doctor --secret-file f", "belongs to 'publish' and 'get' and 'nodes' and 'wait' and 'status'"),
+        ("get --nodes 3 a", "--nodes belongs to 'wait' and 'status'"),
+        ("get --timeout 3 a", "--timeout belongs to 'status'"),
+        ("status --timeout 0", "--timeout is a number of seconds from 1 on"),
+        ("status --timeout 5m", "--timeout is a number, not '5m'"),
+        ("status --nodes 0", "--nodes is a number from 1 to 10000"),
+        ("status --url http://x", "--url goes with --pin"),
+        ("status now", "does not take 'now'"),
         ("nodes --format xml", "one of table, json, hosts, known_hosts, hostfile, not 'xml'"),
         ("nodes --write /etc/hosts", "--write goes with --format hosts"),
         ("nodes --url http://x", "--url goes with --pin"),
@@ -109,7 +125,7 @@ fn says_what_is_wrong_with_a_command_line() {
         ("wait --nodes 3 --at-least 2", "--at-least M goes with --for SECONDS"),
         ("wait --nodes 3 --at-least 4 --for 5", "is at most --nodes"),
         ("wait --nodes 3 --for 3601", "--for is a number of seconds from 1 to 3600"),
-        ("get --json a", "belongs to 'check' and 'doctor'"),
+        ("get --json a", "belongs to 'status' and 'check' and 'doctor'"),
         ("get", "which key?"),
         ("get a.b", "cannot be a key"),
         ("publish k", "which value?"),

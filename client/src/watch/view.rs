@@ -1,22 +1,33 @@
 //! What is known of a cluster, put together from what the service tells.
 
-use std::collections::BTreeMap;
-
-use client::ClusterEvent;
-use client::members::{Member, Members};
-use client::seal::is_sealed;
+use protocol::error::Error;
 use protocol::key::{MASTER_IP, MASTER_READY, is_ready_for};
 use protocol::node::NodeState;
 use serde_json::{Value, json};
 
-use super::updates::Update;
+use super::updates::Loss;
+use crate::ClusterEvent;
+use crate::events::WatchedKey;
+use crate::members::{Member, Members};
+use crate::seal::{Seal, is_sealed};
 
 /// A key, as far as the service shows it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct SeenKey {
-    pub(super) value: Option<String>,
+struct SeenKey {
+    name: String,
+    value: SeenValue,
     /// When its value was set, in RFC 3339.
-    pub(super) modified: String,
+    modified: String,
+}
+
+/// A value, as far as it can be seen.
+enum SeenValue {
+    /// The service does not show it: it is another key's, or the service is older.
+    Hidden,
+    Clear(String),
+    /// It is sealed, and there is no secret here.
+    Sealed,
+    /// There is a secret here, and the value was not sealed with it for this key.
+    Foreign,
 }
 
 /// Whether what is shown is how it is.
@@ -24,8 +35,8 @@ pub(super) struct SeenKey {
 pub(super) enum Link {
     Connecting,
     Live,
-    /// The service is not there, for this reason; what is shown is how it was.
-    Lost(String),
+    /// The service is not there; what is shown is how it was.
+    Lost(Loss),
 }
 
 /// A cluster as it is known.
@@ -36,73 +47,108 @@ pub(super) struct ClusterView {
     /// When the pin expires, in RFC 3339.
     pub(super) expires: Option<String>,
     pub(super) waiting: usize,
-    pub(super) keys: BTreeMap<String, SeenKey>,
-    pub(super) members: Members,
+    /// In the order of their names.
+    keys: Vec<SeenKey>,
+    members: Members,
+    /// Whether the nodes were told, or that they are not.
+    has_asked_for_nodes: bool,
+    seal: Option<Seal>,
 }
 
 impl ClusterView {
-    pub(super) fn new(pin: String) -> Self {
+    pub(super) fn new(pin: String, seal: Option<Seal>) -> Self {
         Self {
             pin,
             link: Link::Connecting,
             expires: None,
             waiting: 0,
-            keys: BTreeMap::new(),
+            keys: Vec::new(),
             members: Members::default(),
+            has_asked_for_nodes: false,
+            seal,
         }
     }
 
-    /// Takes in what is new.
-    pub(super) fn take_in(&mut self, update: Update) {
-        match update {
-            Update::Event(event) => {
-                self.link = Link::Live;
-                self.take_in_event(event);
-            }
-            Update::Nodes(members) => self.members = *members,
-            Update::Lost(why) => self.link = Link::Lost(why),
-            Update::Failed(_) => {}
-        }
-    }
-
-    fn take_in_event(&mut self, event: ClusterEvent) {
+    /// Takes in an event.
+    pub(super) fn take_in(&mut self, event: ClusterEvent) {
+        self.link = Link::Live;
         match event {
             ClusterEvent::State(state) => {
                 self.expires = Some(state.expires);
                 self.waiting = state.waiting;
-                self.keys = (state.keys.into_iter())
-                    .map(|key| (key.key, SeenKey { value: key.value, modified: key.modified }))
-                    .collect();
+                self.keys.clear();
+                state.keys.into_iter().for_each(|key| self.see(key));
             }
             ClusterEvent::Key(event) => {
                 if let Some(from) = &event.from {
-                    self.keys.remove(from);
+                    self.keys.retain(|key| key.name != *from);
                 }
                 if event.change == "deleted" {
-                    self.keys.remove(&event.key.key);
+                    self.keys.retain(|key| key.name != event.key.key);
                 } else {
-                    let seen = SeenKey { value: event.key.value, modified: event.key.modified };
-                    self.keys.insert(event.key.key, seen);
+                    self.see(event.key);
                 }
             }
             ClusterEvent::Waiting(waiting) => self.waiting = waiting,
-            ClusterEvent::Gone(_) | ClusterEvent::Alive => {}
+            ClusterEvent::Gone | ClusterEvent::Alive => {}
         }
     }
 
-    /// The master's address: `None` before it has one, and `sealed` for one that only the cluster can read.
+    /// Takes in a list of nodes, or that the service gives none now. What to ask for next.
+    ///
+    /// # Errors
+    /// As [`Members::take_in`].
+    pub(super) fn take_in_nodes(&mut self, json: Option<&str>) -> Result<String, Error> {
+        self.has_asked_for_nodes = true;
+        if let Some(json) = json {
+            self.members.take_in(json, self.seal.as_ref())?;
+        }
+        Ok(self.members.after())
+    }
+
+    fn see(&mut self, WatchedKey { key: name, value, modified }: WatchedKey) {
+        let value = match (value, &self.seal) {
+            (None, _) => SeenValue::Hidden,
+            (Some(value), Some(seal)) => {
+                seal.open(&name, &value).map_or(SeenValue::Foreign, SeenValue::Clear)
+            }
+            (Some(value), None) if is_sealed(&value) => SeenValue::Sealed,
+            (Some(value), None) => SeenValue::Clear(value),
+        };
+        self.keys.retain(|key| key.name != name);
+        let at = self.keys.partition_point(|key| key.name < name);
+        self.keys.insert(at, SeenKey { name, value, modified });
+    }
+
+    fn key(&self, name: &str) -> Option<&SeenKey> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The names of its keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.name.as_str())
+    }
+
+    /// The master's address: `None` before it has one, a word for one that cannot be read.
     pub(super) fn address(&self) -> Option<&str> {
-        let address = self.keys.get(MASTER_IP)?.value.as_deref()?;
-        Some(if is_sealed(address) { "sealed" } else { address })
+        match &self.key(MASTER_IP)?.value {
+            SeenValue::Hidden => None,
+            SeenValue::Clear(address) => Some(address),
+            SeenValue::Sealed => Some("sealed"),
+            SeenValue::Foreign => Some("not sealed with this secret"),
+        }
     }
 
     /// Since when the master is ready at its address.
     pub(super) fn ready_since(&self) -> Option<&str> {
-        let [address, ready] = [MASTER_IP, MASTER_READY].map(|key| self.keys.get(key));
-        let (address, ready) = (address?.value.as_deref()?, ready?);
-        // An older service does not show the value, nor can a sealed one be compared.
-        let shown = ready.value.as_deref().filter(|value| !is_sealed(value));
-        let is_ready = shown.is_none_or(|value| is_ready_for(value, address));
+        let [address, ready] = [MASTER_IP, MASTER_READY].map(|key| self.key(key));
+        let (address, ready) = (&address?.value, ready?);
+        let is_ready = match (address, &ready.value) {
+            (SeenValue::Hidden | SeenValue::Foreign, _) | (_, SeenValue::Foreign) => false,
+            (SeenValue::Clear(address), SeenValue::Clear(value)) => is_ready_for(value, address),
+            // What cannot be seen cannot be compared.
+            _ => true,
+        };
         is_ready.then_some(&ready.modified)
     }
 
@@ -118,6 +164,7 @@ impl ClusterView {
     /// Whether what was to be waited for is there.
     pub(super) fn is_ready(&self, nodes: Option<usize>) -> bool {
         self.link == Link::Live
+            && self.has_asked_for_nodes
             && self.ready_since().is_some()
             && nodes.is_none_or(|nodes| self.ready_nodes() >= nodes)
     }
@@ -139,6 +186,11 @@ impl ClusterView {
     /// The last line.
     pub(super) fn summary(&self) -> String {
         format!("{}: {}", self.pin, self.headline())
+    }
+
+    /// How many entries are no nodes of this cluster, and why.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.members.refused_by_reason().into_iter()
     }
 
     /// The nodes, those first that a person has to look at.
@@ -172,7 +224,7 @@ impl ClusterView {
             "expires": self.expires,
             "master": { "address": self.address(), "ready_since": self.ready_since() },
             "waiting": self.waiting,
-            "keys": self.keys.keys().collect::<Vec<_>>(),
+            "keys": self.keys().collect::<Vec<_>>(),
             "nodes": nodes.collect::<Vec<_>>(),
         })
     }
@@ -180,10 +232,11 @@ impl ClusterView {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use client::{ClusterState, KeyEvent, WatchedKey};
+    use protocol::{Pin, Secret};
     use serde_json::json;
 
     use super::*;
+    use crate::{ClusterState, KeyEvent};
 
     pub(in super::super) fn key(name: &str, value: Option<&str>) -> WatchedKey {
         WatchedKey {
@@ -194,9 +247,9 @@ pub(super) mod tests {
     }
 
     pub(in super::super) fn view(keys: Vec<WatchedKey>, nodes: &[(&str, &str)]) -> ClusterView {
-        let mut view = ClusterView::new("enic…".to_owned());
+        let mut view = ClusterView::new("enic…".to_owned(), None);
         let expires = "2026-11-28T01:00:00.000000Z".to_owned();
-        view.take_in(Update::Event(ClusterEvent::State(ClusterState { expires, waiting: 2, keys })));
+        view.take_in(ClusterEvent::State(ClusterState { expires, waiting: 2, keys }));
         let nodes: Vec<_> = nodes
             .iter()
             .map(|(name, state)| {
@@ -207,9 +260,7 @@ pub(super) mod tests {
             })
             .collect();
         let list = json!({"version": "a-1", "whole": true, "total": nodes.len(), "nodes": nodes});
-        let mut members = Members::default();
-        members.take_in(&list.to_string(), None).unwrap();
-        view.take_in(Update::Nodes(Box::new(members)));
+        view.take_in_nodes(Some(&list.to_string())).unwrap();
         view
     }
 
@@ -242,10 +293,44 @@ pub(super) mod tests {
     #[test]
     fn nothing_is_ready_while_the_service_is_not_there() {
         let mut view = view(vec![key(MASTER_IP, Some("10.0.0.1")), key(MASTER_READY, None)], &[]);
-        view.take_in(Update::Lost("connection refused".to_owned()));
+        view.link = Link::Lost(Loss { cause: "connection refused".to_owned(), next: "wait".to_owned() });
         assert!(!view.is_ready(None));
-        view.take_in(Update::Event(ClusterEvent::Alive));
+        view.take_in(ClusterEvent::Alive);
         assert!(view.is_ready(None));
+    }
+
+    /// An end without the table would leave out who is there.
+    #[test]
+    fn nothing_is_ready_before_the_nodes_were_asked_for() {
+        let keys = vec![key(MASTER_IP, Some("10.0.0.1")), key(MASTER_READY, None)];
+        let mut view = ClusterView::new("enic…".to_owned(), None);
+        let state = ClusterState { expires: String::new(), waiting: 0, keys };
+        view.take_in(ClusterEvent::State(state));
+        assert!(!view.is_ready(None));
+        view.take_in_nodes(None).unwrap();
+        assert!(view.is_ready(None));
+    }
+
+    #[test]
+    fn with_the_secret_only_what_opens_is_believed() {
+        let pin = Pin::parse("enico1qq0oey").unwrap();
+        let seal = |byte| Seal::new(&Secret::from_bytes([byte; 32]), &pin);
+        let shown = |address: &str, ready: &str| {
+            let mut view = ClusterView::new("enic…".to_owned(), Some(seal(1)));
+            let keys = vec![key(MASTER_IP, Some(address)), key(MASTER_READY, Some(ready))];
+            let state = ClusterState { expires: String::new(), waiting: 0, keys };
+            view.take_in(ClusterEvent::State(state));
+            (view.address().unwrap().to_owned(), view.ready_since().is_some())
+        };
+        let address = seal(1).seal(MASTER_IP, "10.0.0.1");
+        let ready = |address| seal(1).seal(MASTER_READY, address);
+        assert_eq!(shown(&address, &ready("10.0.0.1")), ("10.0.0.1".to_owned(), true));
+        assert_eq!(shown(&address, &ready("10.0.0.2")), ("10.0.0.1".to_owned(), false));
+        assert_eq!(shown(&address, "10.0.0.1"), ("10.0.0.1".to_owned(), false));
+        let foreign = ("not sealed with this secret".to_owned(), false);
+        for forged in ["10.0.0.1", &seal(2).seal(MASTER_IP, "10.0.0.1"), &ready("10.0.0.1")] {
+            assert_eq!(shown(forged, &ready("10.0.0.1")), foreign);
+        }
     }
 
     #[test]
@@ -254,8 +339,8 @@ pub(super) mod tests {
         let mut event = |change: &str, from: Option<&str>, name: &str| {
             let from = from.map(str::to_owned);
             let event = KeyEvent { change: change.to_owned(), from, key: key(name, None) };
-            view.take_in(Update::Event(ClusterEvent::Key(event)));
-            view.keys.keys().cloned().collect::<Vec<_>>()
+            view.take_in(ClusterEvent::Key(event));
+            view.keys().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(event("set", None, "b"), ["a", "b"]);
         assert_eq!(event("renamed", Some("a"), "c"), ["b", "c"]);

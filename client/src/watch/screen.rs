@@ -7,17 +7,17 @@ use std::fmt::Write as _;
 use std::io;
 
 use protocol::node::NodeState;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use protocol::utc::Utc;
 
 use super::print;
 use super::view::{ClusterView, Link};
-use crate::clock::Timestamp;
 
 /// Where standard output says nothing of its size.
 const SIZE: (usize, usize) = (80, 24);
-/// Rows that are no nodes: the headline, the master, keys, the head of the table, what is left out, and the prompt.
-const OTHER_ROWS: usize = 9;
+/// Rows around those of the nodes: the head of the table, how many are left out, and the prompt.
+const ROWS_AROUND: usize = 3;
+/// Fewest nodes that are shown, where there are so many.
+const FEWEST: usize = 3;
 
 /// How a view is shown.
 pub(super) struct Screen {
@@ -53,7 +53,7 @@ impl Screen {
     }
 
     /// Shows it, where it is another one than before.
-    pub(super) fn show(&mut self, view: &ClusterView, now: Timestamp) {
+    pub(super) fn show(&mut self, view: &ClusterView, now: Utc) {
         match &mut self.form {
             Form::Json => {
                 let mut json = view.to_json();
@@ -93,11 +93,12 @@ fn size() -> (usize, usize) {
 }
 
 /// The lines for what is new since they were said.
-fn changes(view: &ClusterView, said: &mut BTreeMap<String, String>, now: Timestamp) -> String {
+fn changes(view: &ClusterView, said: &mut BTreeMap<String, String>, now: Utc) -> String {
     let mut facts = vec![("link".to_owned(), link(view))];
     if view.expires.is_some() {
         facts.push(("".to_owned(), view.headline()));
         facts.push(("keys".to_owned(), keys(view)));
+        facts.extend(view.refused().map(|(why, count)| (format!("left out: {why}"), entries(count))));
     }
     for (id, member) in view.nodes() {
         let report = &member.report;
@@ -109,7 +110,7 @@ fn changes(view: &ClusterView, said: &mut BTreeMap<String, String>, now: Timesta
     for (of, fact) in facts {
         if said.get(&of) != Some(&fact) {
             let of_what = if of.is_empty() { String::new() } else { format!("{of}: ") };
-            let _ = writeln!(lines, "{now} {of_what}{fact}");
+            let _ = writeln!(lines, "{now} {}", printable(&format!("{of_what}{fact}")));
             said.insert(of, fact);
         }
     }
@@ -120,29 +121,53 @@ fn link(view: &ClusterView) -> String {
     match &view.link {
         Link::Connecting => "connecting".to_owned(),
         Link::Live => "live".to_owned(),
-        Link::Lost(why) => format!("lost ({why}), trying again"),
+        Link::Lost(loss) => format!("lost ({}), trying again; {}", loss.cause, loss.next),
     }
 }
 
 fn keys(view: &ClusterView) -> String {
-    if view.keys.is_empty() {
-        return "none".to_owned();
+    let keys: Vec<_> = view.keys().collect();
+    if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
+}
+
+fn entries(count: usize) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}
+
+/// Text that a terminal does not obey: every holder of the pin may write an address.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Text in lines that are shorter than the terminal is wide, but for words that are not.
+fn folded(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is one");
+        if !line.is_empty() && line.chars().count() + word.chars().count() + 2 > columns {
+            lines.push(format!("  {word}"));
+        } else {
+            *line += if line.is_empty() { "" } else { " " };
+            *line += word;
+        }
     }
-    view.keys.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    lines
 }
 
 /// The whole view, in lines no longer than the terminal is wide, since one that is broken would count twice.
-fn picture(view: &ClusterView, now: Timestamp, columns: usize, rows: usize, coloured: bool) -> String {
+fn picture(view: &ClusterView, now: Utc, columns: usize, rows: usize, coloured: bool) -> String {
     let mut lines: Vec<(Colour, String)> = Vec::new();
     let headline = match view.link {
         Link::Live => view.headline(),
-        Link::Connecting => "connecting".to_owned(),
-        Link::Lost(_) => format!("{} (as it was)", view.headline()),
+        Link::Lost(_) if view.expires.is_some() => format!("{} (as it was)", view.headline()),
+        Link::Connecting | Link::Lost(_) => "connecting".to_owned(),
     };
     let is_good = view.is_ready(None);
     lines.push((if is_good { Colour::Good } else { Colour::Bold }, format!("{}  {headline}", view.pin)));
-    if let Link::Lost(why) = &view.link {
-        lines.push((Colour::Bad, format!("connection lost: {why}; trying again")));
+    if let Link::Lost(loss) = &view.link {
+        for text in [format!("no connection: {}; trying again", loss.cause), format!("next: {}", loss.next)] {
+            lines.extend(folded(&text, columns).into_iter().map(|line| (Colour::Bad, line)));
+        }
     }
     if let Some(expires) = &view.expires {
         lines.push((Colour::Plain, format!("expires  {expires}{}", in_time(expires, now))));
@@ -155,10 +180,14 @@ fn picture(view: &ClusterView, now: Timestamp, columns: usize, rows: usize, colo
     lines.push((Colour::Plain, format!("master   {master}")));
     lines.push((Colour::Plain, format!("keys     {}", keys(view))));
     lines.push((Colour::Plain, format!("waiting  {}", view.waiting)));
-    lines.extend(node_rows(view, rows.saturating_sub(OTHER_ROWS).max(3)));
+    for (why, count) in view.refused() {
+        let text = format!("left out {}: {why}", entries(count));
+        lines.extend(folded(&text, columns).into_iter().map(|line| (Colour::Busy, line)));
+    }
+    lines.extend(node_rows(view, rows.saturating_sub(lines.len() + ROWS_AROUND).max(FEWEST)));
     let mut text = String::new();
     for (colour, line) in lines {
-        let line: String = line.chars().take(columns.saturating_sub(1)).collect();
+        let line: String = printable(&line).chars().take(columns.saturating_sub(1)).collect();
         let line = line.trim_end();
         match colour.code() {
             Some(code) if coloured => {
@@ -203,10 +232,9 @@ fn node_rows(view: &ClusterView, most: usize) -> Vec<(Colour, String)> {
 }
 
 /// How long it is until then: ` (in 3 h 20 min)`.
-fn in_time(expires: &str, now: Timestamp) -> String {
-    let Ok(expires) = OffsetDateTime::parse(expires, &Rfc3339) else { return String::new() };
-    let now = i64::try_from(now.0 / 1_000_000).unwrap_or(i64::MAX);
-    let minutes = (expires.unix_timestamp() - now).max(0) / 60;
+fn in_time(expires: &str, now: Utc) -> String {
+    let Some(expires) = Utc::parse(expires) else { return String::new() };
+    let minutes = expires.seconds().saturating_sub(now.seconds()) / 60;
     match (minutes / 60, minutes % 60) {
         (0, minutes) => format!(" (in {minutes} min)"),
         (hours, minutes) => format!(" (in {hours} h {minutes} min)"),
@@ -246,11 +274,12 @@ impl Colour {
 
 #[cfg(test)]
 mod tests {
+    use super::super::updates::Loss;
     use super::super::view::tests::{key, view};
     use super::*;
 
     /// 2026-11-27T01:00:00Z.
-    const NOW: Timestamp = Timestamp(1_795_741_200_000_000);
+    const NOW: Utc = Utc(1_795_741_200_000_000);
 
     fn ready() -> ClusterView {
         let keys = ["master_ip", "master_ready"].map(|name| key(name, Some("10.0.0.1")));
@@ -282,7 +311,32 @@ a                        slave   ready    10.0.0.3
         let picture = picture(&view(Vec::new(), &nodes), NOW, 40, 24, false);
         assert!(picture.lines().count() < 24, "{picture}");
         assert!(picture.lines().all(|line| line.chars().count() < 40), "{picture}");
-        assert!(picture.ends_with("and 85 more\n"), "{picture}");
+        assert!(picture.ends_with("and 84 more\n"), "{picture}");
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_a_cluster() {
+        let keys = ["master_ip", "master\u{9b}2J"].map(|name| key(name, Some("10.0.0.1\u{1b}[2J\r\n")));
+        let evil = view(keys.to_vec(), &[]);
+        let shown = picture(&evil, NOW, 80, 24, false) + &changes(&evil, &mut BTreeMap::new(), NOW);
+        assert!(shown.contains("10.0.0.1\u{fffd}[2J"), "{shown:?}");
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+    }
+
+    #[test]
+    fn advice_is_not_cut_off() {
+        let mut lost = ready();
+        let next = "check cvm_service_url, and that TCP 192.0.2.1:8000 is open from this VM".to_owned();
+        lost.link = Link::Lost(Loss { cause: "connection refused".to_owned(), next });
+        let shown = picture(&lost, NOW, 50, 24, false);
+        assert!(
+            shown.contains("next: check cvm_service_url, and that TCP\n  192.0.2.1:8000 is open"),
+            "{shown}"
+        );
+        assert!(shown.starts_with("enic…  1 of 3 nodes failed (as it was)\n"), "{shown}");
+        let mut never = ClusterView::new("enic…".to_owned(), None);
+        never.link = lost.link;
+        assert!(picture(&never, NOW, 50, 24, false).starts_with("enic…  connecting\nno connection: "));
     }
 
     #[test]
@@ -299,8 +353,8 @@ a                        slave   ready    10.0.0.3
         assert!(first.contains("Z node b: slave is failed\n"), "{first}");
         assert_eq!(changes(&ready(), &mut said, NOW), "");
         let mut later = ready();
-        later.link = Link::Lost("connection refused".to_owned());
+        later.link = Link::Lost(Loss { cause: "connection refused".to_owned(), next: "wait".to_owned() });
         let lines = changes(&later, &mut said, NOW);
-        assert!(lines.ends_with("Z link: lost (connection refused), trying again\n"), "{lines}");
+        assert!(lines.ends_with("Z link: lost (connection refused), trying again; wait\n"), "{lines}");
     }
 }
