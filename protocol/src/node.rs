@@ -139,7 +139,9 @@ fn read_seconds<'de, D: Deserializer<'de>>(source: D) -> Result<Option<u64>, D::
     const SHOWN: u64 = 9_007_199_254_740_991;
     let Some(seconds) = Option::<f64>::deserialize(source)? else { return Ok(None) };
     if seconds.fract() != 0.0 || !(0.0..=MAX).contains(&seconds) {
-        return Err(D::Error::custom(format_args!("since: it is a whole number of seconds from 0 to {SHOWN}")));
+        return Err(D::Error::custom(format_args!(
+            "since: it is a whole number of seconds from 0 to {SHOWN}"
+        )));
     }
     #[expect(
         clippy::cast_possible_truncation,
