@@ -35,6 +35,9 @@ struct State {
     is_over: bool,
 }
 
+/// What a thread does.
+type Follow = fn(Turns, &Pin, &Known);
+
 impl Known {
     /// Starts to ask.
     pub(super) fn start(services: Vec<[Pins; 2]>, pin: &Pin, view: ClusterView) -> Arc<Self> {
@@ -42,7 +45,7 @@ impl Known {
         let known = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() });
         let (events, nodes): (Vec<_>, Vec<_>) =
             services.into_iter().map(|[events, nodes]| (events, nodes)).unzip();
-        let threads: [(_, fn(Turns, &Pin, &Self)); 2] = [(events, follow_events), (nodes, follow_nodes)];
+        let threads = [(events, follow_events as Follow), (nodes, follow_nodes)];
         for (services, follow) in threads {
             let (pin, known) = (pin.clone(), known.clone());
             thread::spawn(move || follow(Turns::new(services), &pin, &known));
