@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -28,7 +27,7 @@ use crate::activity_body::{ActivityBody, ReceivedBody};
 use crate::budget::{BudgetPermit, OverBudget, Purpose, SMALL};
 use crate::connections::{ConnectionPermit, Disconnect};
 use crate::half_close::{EndWatch, HalfCloseStream};
-use crate::http::{self, Refusal};
+use crate::http::{self, AnswerBody, Refusal};
 use crate::listen::OnAccept;
 use crate::meter::Meter;
 use crate::metrics::Cause;
@@ -215,14 +214,14 @@ impl Shared {
         let client = if *proxied { self.proxies.client(*peer, request.headers()) } else { *peer };
         let entry = self.access_log.then(|| AccessEntry::new(client, &request));
         let room = self.room_for(&request, client);
-        let request = request.map(|body| ReceivedBody::new(body, permit));
+        let (head, body) = request.into_parts();
+        let body = ReceivedBody::new(body, permit);
         let has_room = room.is_ok();
         let admit = async move || {
             self.take_turn(&connection.meter, client, *proxied).await?;
             if has_room { Ok(()) } else { Err(Refusal::OutOfMemory) }
         };
-        // No `async` block: it would keep what it awaits in two places.
-        http::answer(&self.service, client, request, admit).map(move |answer| {
+        let finish = move |answer: Response<AnswerBody>| {
             drop(room);
             let (head, body) = answer.into_parts();
             let answer = match ActivityBody::new(body, permit, &self.service.budget, client) {
@@ -239,7 +238,8 @@ impl Shared {
                 end.end_request();
             }
             Ok(answer)
-        })
+        };
+        http::answer(&self.service, client, (head, body), admit, finish)
     }
 
     /// Room in the memory budget for the body of a request, and for what is read from it.

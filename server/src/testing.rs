@@ -92,7 +92,14 @@ impl Harness {
             request = request.header(name, value);
         }
         let request = request.body(Full::from(body.to_owned())).unwrap();
-        http::answer(&self.service, Ipv4Addr::LOCALHOST.into(), request, async || Ok(())).await
+        http::answer(
+            &self.service,
+            Ipv4Addr::LOCALHOST.into(),
+            request.into_parts(),
+            async || Ok(()),
+            |answer| answer,
+        )
+        .await
     }
 }
 

@@ -60,7 +60,10 @@ impl FuzzedService {
         let sent = body.collect().await.expect("it is there").to_bytes();
         let says_pin = has_pin(head.method.as_str(), &head.headers, &sent);
         let request = Request::from_parts(head.clone(), Full::from(sent));
-        let answer = Answer::take(http::answer(&self.service, client, request, async || Ok(())).await).await;
+        let answer = Answer::take(
+            http::answer(&self.service, client, request.into_parts(), async || Ok(()), |answer| answer).await,
+        )
+        .await;
 
         let line = noted.line(answer.status);
         assert!(!line.contains(PIN) && !line.contains(char::is_control), "logged: {line}");
@@ -99,13 +102,19 @@ impl FuzzedService {
                 .header("accept", "application/json")
                 .header("content-type", content_type);
             let request = request.body(Full::from(body)).expect("it is a request");
-            let answer =
-                Answer::take(http::answer(&self.service, PEER, request, async || Ok(())).await).await;
+            let answer = Answer::take(
+                http::answer(&self.service, PEER, request.into_parts(), async || Ok(()), |answer| answer)
+                    .await,
+            )
+            .await;
             assert_eq!(answer.status, StatusCode::OK, "{key:?}: {}", answer.text());
             assert_eq!(answer.key_value(), Some((key.name.clone(), key.value.clone())));
         }
         let request = Request::get(&path).header("host", "x").body(Full::default()).expect("it is a request");
-        let answer = Answer::take(http::answer(&self.service, PEER, request, async || Ok(())).await).await;
+        let answer = Answer::take(
+            http::answer(&self.service, PEER, request.into_parts(), async || Ok(()), |answer| answer).await,
+        )
+        .await;
         assert_eq!(protocol::key::from_line(&key.name, answer.text()), Some(key.value.as_str()));
     }
 }

@@ -1,6 +1,5 @@
 //! What goes back: the outcome of a request as an HTTP answer, with the headers that every answer of the API has.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,6 +8,7 @@ use hyper::header::{
     LAST_MODIFIED, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
+use pairing_core::clock::Timestamp;
 use pairing_core::store;
 use protocol::bodies::{Cluster, KeyValue};
 use protocol::node;
@@ -19,6 +19,7 @@ use super::body::MEDIA_TYPES;
 use super::negotiation::Format;
 use super::nodes::Nodes;
 use super::pieces;
+use super::prepared;
 use super::refusal::Refusal;
 use super::wait;
 use crate::service::Service;
@@ -69,9 +70,6 @@ pub(super) struct Headers {
     empty: HeaderMap,
     text: HeaderMap,
     json: HeaderMap,
-    /// With places for date and entity tag: to add a header to a copy costs a quarter of rendering the answer.
-    tagged_text: HeaderMap,
-    tagged_json: HeaderMap,
     events: HeaderMap,
 }
 
@@ -92,16 +90,18 @@ impl Headers {
             headers
         };
         let [text, json, events] = [TEXT, JSON, EVENTS].map(|kind| with(&bodiless, CONTENT_TYPE, kind));
-        let [tagged_text, tagged_json] = [&text, &json].map(|headers| {
-            let validators = [LAST_MODIFIED, ETAG].map(|name| (name, HeaderValue::from_static("")));
-            let mut tagged = HeaderMap::from_iter(validators);
-            tagged.extend(headers.clone());
-            tagged
-        });
         let events = with(&events, ACCEL_BUFFERING, HeaderValue::from_static("no"));
         // hyper knows the length of an empty body, but leaves it out of the answer to HEAD.
         let empty = with(&bodiless, CONTENT_LENGTH, HeaderValue::from_static("0"));
-        Self { bodiless, empty, text, json, tagged_text, tagged_json, events }
+        Self { bodiless, empty, text, json, events }
+    }
+
+    /// Those of an answer with a body that is no stream.
+    pub(super) fn with_body(&self, format: Format) -> &HeaderMap {
+        match format {
+            Format::Text => &self.text,
+            Format::Json | Format::Events => &self.json,
+        }
     }
 }
 
@@ -109,9 +109,14 @@ impl Headers {
 pub(super) fn render(
     outcome: Result<Reply, Refusal>,
     format: Format,
-    headers: &Headers,
+    headers: &'static Headers,
     service: &Service,
 ) -> Response<AnswerBody> {
+    if let Ok(Reply::Key(key)) = &outcome
+        && wait::is_tagged(key)
+    {
+        return prepared::show(key, format, headers);
+    }
     let (mut length, mut last_modified, mut etag) = (None, None, None);
     let (status, body, refusal) = match outcome {
         Ok(reply) => {
@@ -133,10 +138,7 @@ pub(super) fn render(
         (AnswerBody::Pieces(_), Format::Events) => &headers.events,
         (body, _) if body.is_empty() && status == StatusCode::NO_CONTENT => &headers.bodiless,
         (body, _) if body.is_empty() => &headers.empty,
-        (_, Format::Text) if last_modified.is_some() && etag.is_some() => &headers.tagged_text,
-        (_, Format::Json) if last_modified.is_some() && etag.is_some() => &headers.tagged_json,
-        (_, Format::Text) => &headers.text,
-        (_, Format::Json | Format::Events) => &headers.json,
+        (_, format) => headers.with_body(format),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -144,30 +146,12 @@ pub(super) fn render(
     if let Some(length) = length {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    set_validators(response.headers_mut(), last_modified, etag);
+    response.headers_mut().extend(last_modified.map(|value| (LAST_MODIFIED, value)));
+    response.headers_mut().extend(etag.map(|value| (ETAG, value)));
     if let Some(refusal) = refusal {
         explain(&refusal, service, response.headers_mut());
     }
     response
-}
-
-/// Sets what tells one value of a key from another. Where both are known, the headers begin with places for them.
-fn set_validators(headers: &mut HeaderMap, last_modified: Option<HeaderValue>, etag: Option<HeaderValue>) {
-    match (last_modified, etag) {
-        (Some(last_modified), Some(etag)) => {
-            // Cheaper than to look each up by its hash.
-            let mut places = headers.iter_mut();
-            for validator in [(LAST_MODIFIED, last_modified), (ETAG, etag)] {
-                if let Some((_, place)) = places.find(|(name, _)| **name == validator.0) {
-                    *place = validator.1;
-                }
-            }
-        }
-        (last_modified, etag) => {
-            headers.extend(last_modified.map(|value| (LAST_MODIFIED, value)));
-            headers.extend(etag.map(|value| (ETAG, value)));
-        }
-    }
 }
 
 /// Adds what a client should know of a refusal besides its words.
@@ -183,21 +167,10 @@ pub(super) fn explain(refusal: &Refusal, service: &Service, headers: &mut Header
     };
 }
 
-/// The date of a moment in seconds since 1970. Many slaves ask for one key, so each thread keeps the date that it has put
-/// together last: that is a tenth of rendering the answer.
-fn http_date(seconds: u64) -> Option<HeaderValue> {
-    thread_local! {
-        static LAST: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
-    }
-    LAST.with_borrow_mut(|last| {
-        if let Some((_, date)) = last.as_ref().filter(|(at, _)| *at == seconds) {
-            return Some(date.clone());
-        }
-        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
-        let date = HeaderValue::from_str(&date).ok()?;
-        *last = Some((seconds, date.clone()));
-        Some(date)
-    })
+/// The date of a moment, to the second.
+pub(super) fn http_date(moment: Timestamp) -> Option<HeaderValue> {
+    let date = UNIX_EPOCH + Duration::from_micros(moment.0.min(LAST_DATE));
+    HeaderValue::from_str(&httpdate::fmt_http_date(date)).ok()
 }
 
 /// A refusal that comes before the path is looked at.
@@ -211,18 +184,19 @@ pub(super) fn refuse(refusal: &Refusal, service: &Service) -> Response<AnswerBod
 }
 
 impl Reply {
-    /// When the value of the one key that it shows was set, to the second.
     fn etag(&self) -> Option<HeaderValue> {
         match self {
-            Self::Key(key) => wait::etag(key),
             Self::Unchanged(etag) => Some(etag.clone()),
             _ => None,
         }
     }
 
+    /// When the value of the one key that it shows was set.
     fn last_modified(&self) -> Option<HeaderValue> {
-        let Self::Key(key) = self else { return None };
-        http_date(key.modified.0.min(LAST_DATE) / 1_000_000)
+        match self {
+            Self::Key(key) => http_date(key.modified),
+            _ => None,
+        }
     }
 
     fn status(&self) -> StatusCode {
@@ -262,10 +236,7 @@ impl Reply {
             (Self::Keys(keys), _) if keys.iter().map(|key| bytes(key)).sum::<usize>() > PIECE => {
                 return AnswerBody::pieces(pieces::list(keys));
             }
-            (Self::Key(key) | Self::KeyCreated(key), Format::Text) => {
-                protocol::key::to_line(&key.name, &key.value).into_bytes()
-            }
-            (Self::Key(key) | Self::KeyCreated(key), _) => to_json(&key_value(&key)),
+            (Self::Key(key) | Self::KeyCreated(key), format) => key_bytes(&key, format),
             (Self::Keys(keys), _) => to_json(&keys.iter().map(|key| key_value(key)).collect::<Vec<_>>()),
             (Self::Cluster(cluster) | Self::ClusterCreated(cluster), _) => to_json(&Cluster {
                 pin: cluster.pin.reveal().into(),
@@ -277,6 +248,14 @@ impl Reply {
             (Self::Options(formats), _) => to_json(&Options::of(formats)),
         };
         bytes.into()
+    }
+}
+
+/// A short key, as it is sent.
+pub(super) fn key_bytes(key: &store::Key, format: Format) -> Vec<u8> {
+    match format {
+        Format::Text => protocol::key::to_line(&key.name, &key.value).into_bytes(),
+        Format::Json | Format::Events => to_json(&key_value(key)),
     }
 }
 

@@ -58,8 +58,14 @@ async fn ask(world: &Harness, method: &str, path: &str, accept: &str) -> Came {
     let pieces = Arc::new(AtomicUsize::new(0));
     let (mut client, server) = duplex(1 << 20);
     let answer = service_fn(async |request| {
-        let answer =
-            super::answer(&world.service, Ipv4Addr::LOCALHOST.into(), request, async || Ok(())).await;
+        let answer = super::answer(
+            &world.service,
+            Ipv4Addr::LOCALHOST.into(),
+            request.into_parts(),
+            async || Ok(()),
+            |answer| answer,
+        )
+        .await;
         Ok::<_, Infallible>(answer.map(|body| Counted { body, pieces: pieces.clone() }))
     });
     let request =

@@ -19,6 +19,7 @@ mod nodes;
 mod openapi;
 pub(crate) mod page;
 mod pieces;
+mod prepared;
 mod refusal;
 mod routes;
 mod slave_context;
@@ -33,7 +34,7 @@ use tokio::time::Instant;
 
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Response, StatusCode, Version};
 use protocol::Pin;
 
 pub(crate) use answer_body::{AnswerBody, Cut};
@@ -48,18 +49,18 @@ use routes::{Handler, Target};
 use timed_body::{TimedBody, Waited};
 use wait::{PREFERENCE_APPLIED, Wait};
 
-/// Answers one request of a client, once it is admitted. No `async fn`: that would keep its arguments, the head among
-/// them, beside what becomes of them, for as long as the request is held.
-pub(crate) fn answer(
+/// Answers one request of a client, once it is admitted; `finish` makes of the answer what is sent. No `async fn`: that
+/// would keep its arguments, the head among them, beside what becomes of them, for as long as the request is held.
+pub(crate) fn answer<T>(
     service: &Service,
     client: IpAddr,
-    request: Request<impl RequestBody>,
+    (head, body): (Parts, impl RequestBody),
     admit: impl AsyncFnOnce() -> Result<(), Refusal>,
-) -> impl Future<Output = Response<AnswerBody>> {
-    let (head, body) = request.into_parts();
+    finish: impl FnOnce(Response<AnswerBody>) -> T,
+) -> impl Future<Output = T> {
     async move {
         if let Err(refusal) = admit().await {
-            return refuse(service, &refusal);
+            return finish(refuse(service, &refusal));
         }
         let begun = Instant::now();
         let waited = Waited::default();
@@ -80,7 +81,7 @@ pub(crate) fn answer(
             target => {
                 let answer = Box::pin(beside_the_api(service, client, &head, body, target)).await;
                 service.metrics.answered(label, answer.status(), Some(begun.elapsed()));
-                return answer;
+                return finish(answer);
             }
         };
         let (route, headers) = (target.route(), target.headers());
@@ -119,7 +120,7 @@ pub(crate) fn answer(
             answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
         }
         service.metrics.answered(label, answer.status(), took);
-        answer
+        finish(answer)
     }
 }
 

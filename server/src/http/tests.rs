@@ -21,7 +21,13 @@ async fn json(world: &Harness, method: &str, path: &str, body: &str) -> (u16, St
 async fn a_request_is_held_in_little_memory() {
     let world = Harness::new().await;
     let request = Request::new(http_body_util::Full::<hyper::body::Bytes>::default());
-    let held = super::answer(&world.service, std::net::Ipv4Addr::LOCALHOST.into(), request, async || Ok(()));
+    let held = super::answer(
+        &world.service,
+        std::net::Ipv4Addr::LOCALHOST.into(),
+        request.into_parts(),
+        async || Ok(()),
+        |answer| answer,
+    );
     let bytes = size_of_val(&held);
     assert!(bytes <= 880, "{bytes}");
 }
@@ -218,10 +224,16 @@ async fn wants_one_host_of_http_1_1_and_none_of_http_1_0() {
             request = request.header("host", "x");
         }
         let request = request.body(http_body_util::Full::<hyper::body::Bytes>::default()).unwrap();
-        super::answer(&world.service, std::net::Ipv4Addr::LOCALHOST.into(), request, async || Ok(()))
-            .await
-            .status()
-            .as_u16()
+        super::answer(
+            &world.service,
+            std::net::Ipv4Addr::LOCALHOST.into(),
+            request.into_parts(),
+            async || Ok(()),
+            |answer| answer,
+        )
+        .await
+        .status()
+        .as_u16()
     };
     for path in [world.cluster(), "/healthz".to_owned(), "/nowhere".to_owned()] {
         let normal = send(Version::HTTP_11, 1, &path).await;

@@ -83,9 +83,14 @@ pub(super) async fn for_key(
 /// Longest value that gets an entity tag: an address and the like, not a file.
 const TAGGED: usize = 1 << 10;
 
+/// Whether a key has an entity tag.
+pub(super) fn is_tagged(key: &Key) -> bool {
+    key.value.len() <= TAGGED
+}
+
 /// The entity tag of a key (RFC 9110 section 8.8.3): the same on every server that shares the store.
 pub(super) fn etag(key: &Key) -> Option<HeaderValue> {
-    if key.value.len() > TAGGED {
+    if !is_tagged(key) {
         return None;
     }
     // FNV-1a: two values of one batch of writes have one time.

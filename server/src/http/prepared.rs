@@ -1,0 +1,67 @@
+//! Answers that show a short value, prepared once for all who ask for it: the slaves of a cluster ask for the same keys,
+//! often in one moment.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::header::{ETAG, HeaderMap, LAST_MODIFIED};
+use pairing_core::store::Key;
+
+use super::answer_body::AnswerBody;
+use super::answers::{Headers, http_date, key_bytes};
+use super::negotiation::Format;
+use super::wait;
+
+/// How many answers a thread keeps.
+const KEPT: usize = 16;
+
+thread_local! {
+    /// Each at the place that the address of its key gives.
+    static PREPARED: RefCell<[Option<Prepared>; KEPT]> = const { RefCell::new([const { None }; KEPT]) };
+}
+
+/// An answer that shows a key.
+struct Prepared {
+    /// As long as it is kept, no other key has its address.
+    key: Arc<Key>,
+    format: Format,
+    /// Those of its endpoint, which are in `headers` too.
+    of_endpoint: &'static Headers,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// The answer that shows a key.
+pub(super) fn show(key: &Arc<Key>, format: Format, of_endpoint: &'static Headers) -> Response<AnswerBody> {
+    let place = Arc::as_ptr(key).addr() / size_of::<Key>() % KEPT;
+    PREPARED.with_borrow_mut(|kept| {
+        let prepared = match &mut kept[place] {
+            Some(prepared) if prepared.shows(key, format, of_endpoint) => prepared,
+            other => other.insert(Prepared::new(key.clone(), format, of_endpoint)),
+        };
+        prepared.answer()
+    })
+}
+
+impl Prepared {
+    fn new(key: Arc<Key>, format: Format, of_endpoint: &'static Headers) -> Self {
+        let body = key_bytes(&key, format).into();
+        let mut headers = HeaderMap::new();
+        headers.extend(http_date(key.modified).map(|date| (LAST_MODIFIED, date)));
+        headers.extend(wait::etag(&key).map(|etag| (ETAG, etag)));
+        headers.extend(of_endpoint.with_body(format).clone());
+        Self { key, format, of_endpoint, headers, body }
+    }
+
+    fn shows(&self, key: &Arc<Key>, format: Format, of_endpoint: &'static Headers) -> bool {
+        Arc::ptr_eq(&self.key, key) && self.format == format && std::ptr::eq(self.of_endpoint, of_endpoint)
+    }
+
+    fn answer(&self) -> Response<AnswerBody> {
+        let mut answer = Response::new(self.body.clone().into());
+        *answer.headers_mut() = self.headers.clone();
+        answer
+    }
+}
