@@ -47,10 +47,10 @@ use crate::service::Service;
 use answers::Reply;
 use routes::{Handler, Target};
 use timed_body::{TimedBody, Waited};
-use wait::{PREFERENCE_APPLIED, Wait};
+use wait::{PREFER, PREFERENCE_APPLIED, Wait};
 
-/// Answers one request of a client, once it is admitted; `finish` makes of the answer what is sent. No `async fn`: that
-/// would keep its arguments, the head among them, beside what becomes of them, for as long as the request is held.
+/// Answers one request of a client, once it is admitted; `finish` makes of the answer what is sent.
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for each argument twice")]
 pub(crate) fn answer<T>(
     service: &Service,
     client: IpAddr,
@@ -63,6 +63,7 @@ pub(crate) fn answer<T>(
             return finish(refuse(service, &refusal));
         }
         let begun = Instant::now();
+        let noted = Noted::of(&head.headers);
         let waited = Waited::default();
         let body = TimedBody::new(body, &waited);
         let path = head.uri.path();
@@ -77,7 +78,7 @@ pub(crate) fn answer<T>(
         };
         let label = target.as_ref().map_or(RouteLabel::Nowhere, |target| target.route().label);
         let target = match target {
-            Some(target) if !target.route().formats.is_empty() && names_host(&head) => target,
+            Some(target) if !target.route().formats.is_empty() && noted.names_host(head.version) => target,
             target => {
                 let answer = Box::pin(beside_the_api(service, client, &head, body, target)).await;
                 service.metrics.answered(label, answer.status(), Some(begun.elapsed()));
@@ -87,7 +88,7 @@ pub(crate) fn answer<T>(
         let (route, headers) = (target.route(), target.headers());
         let handler = route.handler(&head.method);
         let waits = matches!(handler, Some(Handler::ShowKey | Handler::ListNodes));
-        let wait = Wait::asked_for(&head).filter(|_| waits);
+        let wait = if waits && noted.prefers { Wait::asked_for(&head) } else { None };
         let (format, mut outcome) = match negotiation::negotiate(&head.headers, route.formats) {
             None => (route.formats[0], Err(Refusal::NotAcceptable)),
             Some(format) => (format, perform(service, client, &head, body, handler, &target).await),
@@ -167,10 +168,27 @@ pub(crate) fn refuse(service: &Service, refusal: &Refusal) -> Response<AnswerBod
     answers::refuse(refusal, service)
 }
 
-/// Whether a request has the one `Host` that RFC 9112 section 3.2 wants; HTTP/1.0 knows none.
-fn names_host(head: &Parts) -> bool {
-    let hosts = head.headers.iter().filter(|(name, _)| **name == HOST).count();
-    hosts == 1 || (hosts == 0 && head.version == Version::HTTP_10)
+/// What there is in a head, found in one pass: most requests have next to nothing.
+#[derive(Default)]
+struct Noted {
+    hosts: u8,
+    prefers: bool,
+}
+
+impl Noted {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut noted = Self::default();
+        for (name, _) in headers {
+            noted.hosts = noted.hosts.saturating_add(u8::from(*name == HOST));
+            noted.prefers |= *name == PREFER;
+        }
+        noted
+    }
+
+    /// Whether a request has the one `Host` that RFC 9112 section 3.2 wants; HTTP/1.0 knows none.
+    fn names_host(&self, version: Version) -> bool {
+        self.hosts == 1 || (self.hosts == 0 && version == Version::HTTP_10)
+    }
 }
 
 /// Answers what is asked beside the API, which can only be read, but for the page's form.
@@ -181,7 +199,7 @@ async fn beside_the_api(
     body: impl RequestBody,
     target: Option<Target<'_>>,
 ) -> Response<AnswerBody> {
-    if !names_host(head) {
+    if !Noted::of(&head.headers).names_host(head.version) {
         return refuse(service, &Refusal::HostMissing);
     }
     let Some(target) = target else {

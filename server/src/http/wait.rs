@@ -17,7 +17,8 @@ use super::answers::Reply;
 use super::refusal::Refusal;
 use crate::service::Service;
 
-const PREFER: HeaderName = HeaderName::from_static(wait::PREFER);
+/// The header with which a request asks to be held.
+pub(super) const PREFER: HeaderName = HeaderName::from_static(wait::PREFER);
 /// The header that tells a client how long its request may have been held.
 pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static(wait::PREFERENCE_APPLIED);
 
