@@ -21,8 +21,9 @@ config:
     subnets: [{type: static, address: ADDRESS/24, gateway: BRIDGE}]
 ";
 
-/// Most of a boot under an emulated processor is mitigations and services that are not needed here.
-const KERNEL_WORDS: &str = "root=/dev/vda rw console=ttyS0 quiet mitigations=off net.ifnames=0 \
+/// Most of a boot under an emulated processor is mitigations and services that are not needed here. `no_timer_check`: see
+/// `microvm.rs`.
+const KERNEL_WORDS: &str = "root=/dev/vda rw console=ttyS0 quiet no_timer_check mitigations=off net.ifnames=0 \
     systemd.show_status=1 systemd.mask=systemd-binfmt.service";
 
 /// A machine that boots once.
