@@ -119,7 +119,9 @@ impl Session {
                     self.bound.insert(exchange);
                     changed = true;
                 }
-                Err(reason) => {
+                Err(said) => {
+                    // Without a word from RabbitMQ it is the connection that ends, which is told elsewhere.
+                    let reason = said.unwrap_or_else(|| before.clone());
                     changed |= reason != before;
                     self.missing.push((exchange, reason));
                 }
@@ -160,7 +162,8 @@ async fn open(broker: &Broker, member: Member) -> Result<Session, Trouble> {
     let consuming = consume(&connection, &said).await;
     let (channel, queue, messages) =
         consuming.map_err(|error| Trouble::queue(&member, &error, said.take()))?;
-    let missing = broker.exchanges.iter().map(|name| (name.clone(), String::new())).collect();
+    let missing =
+        broker.exchanges.iter().map(|name| (name.clone(), "it does not answer".to_owned())).collect();
     let bound = BTreeSet::new();
     let mut session = Session { connection, channel, messages, said, member, queue, bound, missing };
     session.bind_missing().await;
@@ -190,7 +193,8 @@ async fn consume(
 }
 
 /// Binds to an exchange, on a channel of its own, since RabbitMQ closes the channel of a request that it refuses.
-async fn bind(connection: &Connection, queue: &str, exchange: &str) -> Result<(), String> {
+/// The error is what RabbitMQ says, if it says something.
+async fn bind(connection: &Connection, queue: &str, exchange: &str) -> Result<(), Option<String>> {
     let said = Said::default();
     let binding = async {
         let channel = connection.open_channel(None).await?;
@@ -205,8 +209,7 @@ async fn bind(connection: &Connection, queue: &str, exchange: &str) -> Result<()
     };
     match timeout(OPEN_LIMIT, binding).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(said.take().unwrap_or_else(|| error.to_string())),
-        Err(_) => Err("there was no answer in time".to_owned()),
+        _ => Err(said.take()),
     }
 }
 
