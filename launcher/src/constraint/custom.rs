@@ -7,7 +7,7 @@ use super::{cron, dns, lookup, moment, network};
 use crate::parameter::python;
 
 /// What a custom constraint says of a value.
-pub(super) enum Answer {
+pub(super) enum Verdict {
     Fits,
     /// Why not.
     Refused(String),
@@ -16,7 +16,7 @@ pub(super) enum Answer {
 }
 
 /// Looks a value over. A list is seen as a whole, as Heat does.
-pub(super) fn check(kind: &str, seen: &Value) -> Answer {
+pub(super) fn check(kind: &str, seen: &Value) -> Verdict {
     let value = python::text(seen);
     let refused = match kind {
         "ip_addr" => network::ip_addr(&value),
@@ -29,13 +29,13 @@ pub(super) fn check(kind: &str, seen: &Value) -> Answer {
         "cron_expression" => cron::expression(&value),
         "timezone" => moment::timezone(&value),
         "expiration" => moment::expiration(&value),
-        kind if lookup::is_known(kind) => return Answer::OnlyTheCloudKnows,
+        kind if lookup::is_known(kind) => return Verdict::OnlyTheCloudKnows,
         kind => {
-            return Answer::Refused(format!("\"{value}\" does not validate {kind} (constraint not found)"));
+            return Verdict::Refused(format!("\"{value}\" does not validate {kind} (constraint not found)"));
         }
     };
     match refused {
-        Ok(()) => Answer::Fits,
-        Err(words) => Answer::Refused(format!("Error validating value '{value}': {words}")),
+        Ok(()) => Verdict::Fits,
+        Err(words) => Verdict::Refused(format!("Error validating value '{value}': {words}")),
     }
 }

@@ -89,9 +89,9 @@ impl Constraint {
                 (!pattern.matches(&text)).then(words)
             }
             Rule::Custom(kind) => match custom::check(kind, seen) {
-                custom::Answer::Fits => None,
-                custom::Answer::Refused(words) => Some(words),
-                custom::Answer::OnlyTheCloudKnows => {
+                custom::Verdict::Fits => None,
+                custom::Verdict::Refused(words) => Some(words),
+                custom::Verdict::OnlyTheCloudKnows => {
                     return Outcome::AskTheCloud {
                         kind: kind.clone(),
                         description: self.description.clone(),

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Number, Value, json};
 
-pub use pairing::Pairing;
+pub use pairing::PairingTags;
 pub use problem::Problem;
 pub(crate) use problem::Review;
 pub(crate) use read::{FILE, read};

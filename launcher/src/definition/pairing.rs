@@ -7,7 +7,7 @@ use super::ClusterType;
 /// The names of the parameters that are tagged for pairing. They are not shown in a form, and never missing: what makes
 /// the cluster fills them in. Heat and the original take the tags for what they are, words without a meaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pairing {
+pub struct PairingTags {
     /// Tagged `pairing.pin`: the pin.
     pub pin: Vec<String>,
     /// Tagged `pairing.url`: the address of the pairing service.
@@ -19,7 +19,7 @@ pub struct Pairing {
     pub trust: Vec<String>,
 }
 
-impl Pairing {
+impl PairingTags {
     /// The tags that have a meaning.
     pub const TAGS: [&str; 4] = ["pairing.pin", "pairing.url", "pairing.secret", "pairing.trust"];
 
@@ -56,8 +56,8 @@ impl Pairing {
 impl ClusterType {
     /// Which parameters pairing fills in. A name that is tagged in one component is so in all.
     #[must_use]
-    pub fn pairing(&self) -> Pairing {
-        let mut pairing = Pairing::default();
+    pub fn pairing(&self) -> PairingTags {
+        let mut pairing = PairingTags::default();
         for (name, schema) in self.components.iter().flat_map(|component| &component.parameters) {
             for tag in schema["tags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                 if !self.hardcoded.contains_key(name) {

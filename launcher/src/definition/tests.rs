@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use super::Pairing;
+use super::PairingTags;
 use crate::catalogue::{Catalogue, FindError};
 use crate::constraint::Lookup;
 use crate::stack::StackError;
@@ -256,7 +256,7 @@ fn the_document_has_every_key() {
         .iter()
         .chain(&crate::component::KEYS)
         .chain(&crate::parameter::KEYS)
-        .chain(&Pairing::TAGS)
+        .chain(&PairingTags::TAGS)
         .chain(&Lookup::KINDS)
         .chain(&offline);
     for key in keys {

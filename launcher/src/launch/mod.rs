@@ -13,7 +13,7 @@ mod steps;
 pub use billing::{Billing, Order};
 pub use limits::Left;
 pub use not_there::NotThere;
-pub use pairing::{Node, Nodes, PairingService};
+pub use pairing::{Nodes, PairedNode, PairingService};
 pub use records::{LogLine, Paired, Record, Records, RecordsError};
 pub use refused::{Complaint, Refused};
 pub use remove::{Removal, remove};

@@ -6,7 +6,7 @@ use super::limits::Left;
 use super::request::Request;
 use crate::constraint::Lookup;
 use crate::definition::ClusterType;
-use crate::openstack::{Cause, Matches, Service, Session};
+use crate::openstack::{Cause, CloudService, Matches, Session};
 use crate::quota::Counted;
 use crate::stack::Stack;
 
@@ -82,7 +82,7 @@ struct Asked<'a> {
     /// What it said of a kind and a value; several parameters often have one value.
     answers: Vec<(String, String, Option<Matches>)>,
     /// The services that do not answer: each costs the time limit of a call.
-    silent: Vec<Service>,
+    silent: Vec<CloudService>,
 }
 
 impl Asked<'_> {
@@ -125,11 +125,11 @@ impl Asked<'_> {
     }
 }
 
-fn service(kind: &str) -> Service {
+fn service(kind: &str) -> CloudService {
     match kind.split_once('.') {
-        Some(("glance", _)) => Service::Glance,
-        Some(("neutron", _)) => Service::Neutron,
-        Some(("cinder", _)) => Service::Cinder,
-        _ => Service::Nova,
+        Some(("glance", _)) => CloudService::Glance,
+        Some(("neutron", _)) => CloudService::Neutron,
+        Some(("cinder", _)) => CloudService::Cinder,
+        _ => CloudService::Nova,
     }
 }

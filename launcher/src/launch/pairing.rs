@@ -31,7 +31,7 @@ pub struct PairingService {
 
 /// A node of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct PairedNode {
     /// Its identifier.
     pub id: String,
     /// Seconds since its last report.
@@ -44,7 +44,7 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Nodes {
     /// These have reported.
-    Known(Vec<Node>),
+    Known(Vec<PairedNode>),
     /// The pin is not there any more.
     UnknownPin,
     /// The service cannot be asked, for this reason.
@@ -128,7 +128,7 @@ impl PairingService {
                 (Some(seal), _, Some(sealed)) => open(seal, &id, &sealed),
                 _ => None,
             };
-            Node { report: report.filter(|report| report.check().is_ok()), id, age: listed.age }
+            PairedNode { report: report.filter(|report| report.check().is_ok()), id, age: listed.age }
         };
         Nodes::Known(list.nodes.into_iter().map(node).collect())
     }

@@ -5,7 +5,7 @@ use protocol::error::{Error, Status};
 use super::not_there::NotThere;
 use super::records::RecordsError;
 use crate::catalogue::FindError;
-use crate::openstack::{Cause, CloudError, CredentialsError, Service};
+use crate::openstack::{Cause, CloudError, CloudService, CredentialsError};
 use crate::parameter::{Fault, FaultKind};
 use crate::stack::StackError;
 
@@ -237,12 +237,12 @@ fn of_cloud(error: &CloudError) -> Complaint {
         (_, Cause::NoAnswer) => Complaint::new(502, "ConnectTimeout", detail),
         (_, Cause::NotOffered) => Complaint::new(502, "EndpointNotFound", detail),
         // What answers there is no Keystone, or has no project for this user.
-        (Service::Keystone, Cause::Address | Cause::Nonsense) => {
+        (CloudService::Keystone, Cause::Address | Cause::Nonsense) => {
             Complaint::new(400, BAD_REQUEST, detail).at("/cloud_env")
         }
         (_, Cause::Nonsense | Cause::Address) => Complaint::new(502, "Bad Gateway", detail),
-        (Service::Heat, Cause::Status(status)) => of_heat(error, status),
-        (Service::Keystone, Cause::Status(status)) => {
+        (CloudService::Heat, Cause::Status(status)) => of_heat(error, status),
+        (CloudService::Keystone, Cause::Status(status)) => {
             let title = error.title.clone().unwrap_or_else(|| title_of(status));
             Complaint::new(status, title, detail)
         }

@@ -11,7 +11,7 @@ use super::records::{Paired, Record, Records, now};
 use super::refused::Refused;
 use super::request::Request;
 use crate::catalogue::Catalogue;
-use crate::definition::{ClusterType, Kind, Pairing};
+use crate::definition::{ClusterType, Kind, PairingTags};
 use crate::openstack::{Cause, Session};
 use crate::quota::Counted;
 use crate::stack::{Stack, StackError};
@@ -186,7 +186,7 @@ impl Launcher {
         if missing.is_empty() { Ok(stack) } else { Err(Refused::NotThere(missing)) }
     }
 
-    fn pair(&self, pairing: &Pairing) -> Result<Option<Paired>, Refused> {
+    fn pair(&self, pairing: &PairingTags) -> Result<Option<Paired>, Refused> {
         if !pairing.is_wanted() {
             return Ok(None);
         }
@@ -253,7 +253,7 @@ impl Launcher {
     }
 
     /// What pairing fills into parameters.
-    fn filled(&self, pairing: &Pairing, pin: &str, secret: &str) -> Map<String, Value> {
+    fn filled(&self, pairing: &PairingTags, pin: &str, secret: &str) -> Map<String, Value> {
         let url = self.pairing.as_ref().map(|service| service.node_url.to_string()).unwrap_or_default();
         let trust = self.pairing.as_ref().map(PairingService::trust_line).unwrap_or_default();
         let kinds = [

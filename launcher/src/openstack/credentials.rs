@@ -66,7 +66,7 @@ impl Named {
 }
 
 /// The project that a token is for. `None` with an application credential, which has its own.
-pub type Scope = Option<Named>;
+pub type TokenScope = Option<Named>;
 
 /// How a user shows who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub struct Credentials {
     /// Who.
     pub login: Login,
     /// To which project.
-    pub scope: Scope,
+    pub scope: TokenScope,
     /// In which region; `None`: the first that has the service.
     pub region: Option<String>,
     /// By which addresses.

@@ -6,7 +6,7 @@ use client::{Failure, FailureKind};
 
 /// A service of a cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Service {
+pub enum CloudService {
     /// Who may do what, and where the others are.
     Keystone,
     /// Servers.
@@ -21,7 +21,7 @@ pub enum Service {
     Heat,
 }
 
-impl Service {
+impl CloudService {
     /// Its type in Keystone's catalogue; of several the first that is there counts.
     pub(super) fn types(self) -> &'static [&'static str] {
         match self {
@@ -45,7 +45,7 @@ impl Service {
 }
 
 /// As a person knows it.
-impl fmt::Display for Service {
+impl fmt::Display for CloudService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Keystone => "Keystone",
@@ -86,7 +86,7 @@ pub enum Cause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudError {
     /// Which service was asked.
-    pub service: Service,
+    pub service: CloudService,
     /// What it means.
     pub cause: Cause,
     /// What the service calls the error, where it says so: `Bad Request`.
@@ -96,11 +96,11 @@ pub struct CloudError {
 }
 
 impl CloudError {
-    pub(super) fn new(service: Service, cause: Cause, said: impl Into<String>) -> Self {
+    pub(super) fn new(service: CloudService, cause: Cause, said: impl Into<String>) -> Self {
         Self { service, cause, title: None, said: said.into() }
     }
 
-    pub(super) fn of_failure(service: Service, failure: &Failure) -> Self {
+    pub(super) fn of_failure(service: CloudService, failure: &Failure) -> Self {
         match failure.kind {
             FailureKind::Timeout | FailureKind::NoAnswer => {
                 let said = "there was no whole answer in time";
@@ -114,7 +114,7 @@ impl CloudError {
         }
     }
 
-    pub(super) fn nonsense(service: Service, said: impl Into<String>) -> Self {
+    pub(super) fn nonsense(service: CloudService, said: impl Into<String>) -> Self {
         Self::new(service, Cause::Nonsense, said)
     }
 
@@ -128,16 +128,18 @@ impl CloudError {
     #[must_use]
     pub fn next_step(&self) -> &'static str {
         match (self.service, self.cause) {
-            (Service::Keystone, Cause::Status(401)) => {
+            (CloudService::Keystone, Cause::Status(401)) => {
                 "check user, password, project and their domains; Keystone does not say which of them is wrong"
             }
-            (Service::Keystone, Cause::Unreachable | Cause::NoAnswer | Cause::Broken) => {
+            (CloudService::Keystone, Cause::Unreachable | Cause::NoAnswer | Cause::Broken) => {
                 "check auth_url, and whether the cloud is up"
             }
-            (Service::Keystone, Cause::Address) => "give auth_url as http:// or https:// with host and path",
+            (CloudService::Keystone, Cause::Address) => {
+                "give auth_url as http:// or https:// with host and path"
+            }
             (_, Cause::NotOffered) => "check the region, or ask the cloud's operator for the service",
             (_, Cause::Status(401 | 403)) => "ask the cloud's operator for a role in the project",
-            (Service::Heat, Cause::Status(400 | 404 | 409)) => {
+            (CloudService::Heat, Cause::Status(400 | 404 | 409)) => {
                 "give other values with --set, or correct the definition of the type"
             }
             _ => "try again later, or ask the cloud's operator",
@@ -149,7 +151,7 @@ impl fmt::Display for CloudError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { service, said, .. } = self;
         match self.cause {
-            Cause::Status(401) if *service == Service::Keystone => {
+            Cause::Status(401) if *service == CloudService::Keystone => {
                 write!(f, "{service} refuses the credentials: {said}")
             }
             Cause::Status(status) => write!(f, "{service} answers {status}: {said}"),

@@ -3,7 +3,7 @@
 use client::types::Method;
 use serde_json::{Value, json};
 
-use super::error::{CloudError, Service, one_line};
+use super::error::{CloudError, CloudService, one_line};
 use super::session::{Call, Session};
 use crate::stack::Stack;
 
@@ -88,9 +88,9 @@ impl Session {
             "parameters": stack.parameters,
         });
         let call = Call { method: Method::POST, path: "stacks", body: Some(&body), version: None };
-        let answer = self.json(Service::Heat, &call)?;
+        let answer = self.json(CloudService::Heat, &call)?;
         let id = answer["stack"]["id"].as_str();
-        id.map(str::to_owned).ok_or_else(|| CloudError::nonsense(Service::Heat, "a stack without an id"))
+        id.map(str::to_owned).ok_or_else(|| CloudError::nonsense(CloudService::Heat, "a stack without an id"))
     }
 
     /// The stacks of the project.
@@ -98,9 +98,9 @@ impl Session {
     /// # Errors
     /// Heat does not tell them.
     pub fn stacks(&mut self) -> Result<Vec<StackSummary>, CloudError> {
-        let answer = self.json(Service::Heat, &Call::get("stacks"))?;
+        let answer = self.json(CloudService::Heat, &Call::get("stacks"))?;
         let Some(found) = answer["stacks"].as_array() else {
-            return Err(CloudError::nonsense(Service::Heat, "no list of stacks"));
+            return Err(CloudError::nonsense(CloudService::Heat, "no list of stacks"));
         };
         Ok(found.iter().filter_map(summary).collect())
     }
@@ -110,10 +110,10 @@ impl Session {
     /// # Errors
     /// Heat does not tell.
     pub fn show_stack(&mut self, name: &str, id: &str) -> Result<Option<StackSummary>, CloudError> {
-        match self.json(Service::Heat, &Call::get(&format!("stacks/{name}/{id}"))) {
+        match self.json(CloudService::Heat, &Call::get(&format!("stacks/{name}/{id}"))) {
             Ok(answer) => match summary(&answer["stack"]) {
                 Some(stack) => Ok(Some(stack)),
-                None => Err(CloudError::nonsense(Service::Heat, "a stack without a status")),
+                None => Err(CloudError::nonsense(CloudService::Heat, "a stack without a status")),
             },
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
@@ -126,9 +126,9 @@ impl Session {
     /// Heat does not tell.
     pub fn resources(&mut self, name: &str, id: &str) -> Result<Vec<Resource>, CloudError> {
         let path = format!("stacks/{name}/{id}/resources?nested_depth={NESTED_DEPTH}");
-        let answer = self.json(Service::Heat, &Call::get(&path))?;
+        let answer = self.json(CloudService::Heat, &Call::get(&path))?;
         let Some(found) = answer["resources"].as_array() else {
-            return Err(CloudError::nonsense(Service::Heat, "no list of resources"));
+            return Err(CloudError::nonsense(CloudService::Heat, "no list of resources"));
         };
         Ok(found.iter().filter_map(resource).collect())
     }
@@ -140,7 +140,7 @@ impl Session {
     pub fn delete_stack(&mut self, name: &str, id: &str) -> Result<(), CloudError> {
         let path = format!("stacks/{name}/{id}");
         let call = Call { method: Method::DELETE, path: &path, body: None, version: None };
-        match self.empty(Service::Heat, &call) {
+        match self.empty(CloudService::Heat, &call) {
             Err(error) if error.is_not_found() => Ok(()),
             result => result,
         }

@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::credentials::{Credentials, Hidden};
-use super::error::{CloudError, Service};
-use super::session::Answer;
+use super::error::{CloudError, CloudService};
+use super::session::CloudAnswer;
 
 /// A token with the catalogue that came with it.
 pub(super) struct Token {
@@ -20,7 +20,7 @@ pub(super) struct Token {
 
 impl Token {
     /// The address of a service, as the credentials want it.
-    pub(super) fn endpoint(&self, service: Service, credentials: &Credentials) -> Option<&str> {
+    pub(super) fn endpoint(&self, service: CloudService, credentials: &Credentials) -> Option<&str> {
         let fits = |endpoint: &&Value| {
             let region = endpoint["region_id"].as_str().or(endpoint["region"].as_str());
             endpoint["interface"] == credentials.interface.name()
@@ -41,8 +41,8 @@ pub(super) fn tokens_url(auth_url: &str) -> String {
 }
 
 /// Reads the answer to a login.
-pub(super) fn read(answer: &Answer) -> Result<Token, CloudError> {
-    let nonsense = |said: &str| CloudError::nonsense(Service::Keystone, said);
+pub(super) fn read(answer: &CloudAnswer) -> Result<Token, CloudError> {
+    let nonsense = |said: &str| CloudError::nonsense(CloudService::Keystone, said);
     let id = answer.headers.get("x-subject-token").and_then(|value| value.to_str().ok());
     let id = id.ok_or_else(|| nonsense("an answer without a token"))?;
     let mut body: Value =

@@ -5,7 +5,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::error::{CloudError, Service};
+use super::error::{CloudError, CloudService};
 use super::session::{Call, Session};
 
 /// How many things have a name or an id.
@@ -43,23 +43,27 @@ impl Session {
         let encoded = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
         match kind {
             "nova.keypair" => {
-                let keys = self.list(Service::Nova, "os-keypairs", "keypairs")?;
+                let keys = self.list(CloudService::Nova, "os-keypairs", "keypairs")?;
                 Ok(Matches::of_bool(keys.iter().any(|key| key["keypair"]["name"] == value)))
             }
             // These have no names as far as Heat goes.
-            "nova.server" => self.has(Service::Nova, &format!("servers/{encoded}")).map(Matches::of_bool),
-            "cinder.volume" => self.has(Service::Cinder, &format!("volumes/{encoded}")).map(Matches::of_bool),
+            "nova.server" => {
+                self.has(CloudService::Nova, &format!("servers/{encoded}")).map(Matches::of_bool)
+            }
+            "cinder.volume" => {
+                self.has(CloudService::Cinder, &format!("volumes/{encoded}")).map(Matches::of_bool)
+            }
             "cinder.vtype" => {
-                let types = self.list(Service::Cinder, "types", "volume_types")?;
+                let types = self.list(CloudService::Cinder, "types", "volume_types")?;
                 let is_meant = |found: &Value| found["name"] == value || found["id"] == value;
                 Ok(Matches::of_bool(types.iter().any(is_meant)))
             }
             "glance.image" => {
-                if is_uuid(value) && self.has(Service::Glance, &format!("images/{encoded}"))? {
+                if is_uuid(value) && self.has(CloudService::Glance, &format!("images/{encoded}"))? {
                     return Ok(Matches::One);
                 }
                 let named =
-                    self.list(Service::Glance, &format!("images?name={encoded}&limit=2"), "images")?;
+                    self.list(CloudService::Glance, &format!("images?name={encoded}&limit=2"), "images")?;
                 Ok(Matches::of(named.len()))
             }
             kind => {
@@ -69,10 +73,15 @@ impl Session {
                     Some("router") => ("routers", "routers"),
                     Some("port") => ("ports", "ports"),
                     Some("security_group") => ("security-groups", "security_groups"),
-                    _ => return Err(CloudError::nonsense(Service::Heat, format!("no constraint {kind}"))),
+                    _ => {
+                        return Err(CloudError::nonsense(
+                            CloudService::Heat,
+                            format!("no constraint {kind}"),
+                        ));
+                    }
                 };
                 let mut by = |what: &str| {
-                    self.list(Service::Neutron, &format!("{path}?{what}={encoded}&fields=id"), key)
+                    self.list(CloudService::Neutron, &format!("{path}?{what}={encoded}&fields=id"), key)
                 };
                 if by("id")?.is_empty() {
                     return Ok(Matches::of(by("name")?.len()));
@@ -82,7 +91,7 @@ impl Session {
         }
     }
 
-    fn list(&mut self, service: Service, path: &str, key: &str) -> Result<Vec<Value>, CloudError> {
+    fn list(&mut self, service: CloudService, path: &str, key: &str) -> Result<Vec<Value>, CloudError> {
         match self.json(service, &Call::get(path))?[key].take() {
             Value::Array(list) => Ok(list),
             _ => Err(CloudError::nonsense(service, format!("no list of {key}"))),

@@ -17,10 +17,10 @@ mod session;
 mod tests;
 
 pub use clouds_yaml::auth_urls;
-pub use credentials::{Credentials, Domain, Hidden, Interface, Login, Named, Scope};
+pub use credentials::{Credentials, Domain, Hidden, Interface, Login, Named, TokenScope};
 pub use environment::{CredentialsError, authorities, from_environment};
 pub(crate) use error::one_line;
-pub use error::{Cause, CloudError, Service};
+pub use error::{Cause, CloudError, CloudService};
 pub use heat::{Resource, StackStatus, StackSummary};
 pub use matches::Matches;
 pub use nova::Flavour;

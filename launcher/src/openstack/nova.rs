@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::error::{CloudError, Service};
+use super::error::{CloudError, CloudService};
 use super::session::{Call, Session};
 use crate::quota::{Limit, Limits};
 
@@ -34,9 +34,9 @@ impl Session {
                 None => "flavors/detail".to_owned(),
                 Some(last) => format!("flavors/detail?marker={}", last.id),
             };
-            let page = self.json(Service::Nova, &Call::get(&path))?;
+            let page = self.json(CloudService::Nova, &Call::get(&path))?;
             let Some(found) = page["flavors"].as_array() else {
-                return Err(CloudError::nonsense(Service::Nova, "no list of flavours"));
+                return Err(CloudError::nonsense(CloudService::Nova, "no list of flavours"));
             };
             flavours.extend(found.iter().filter_map(flavour));
             if !has_next(&page, "flavors_links") {
@@ -51,7 +51,7 @@ impl Session {
     /// # Errors
     /// Nova or Cinder does not tell it.
     pub fn limits(&mut self) -> Result<Limits, CloudError> {
-        let nova = self.absolute_limits(Service::Nova)?;
+        let nova = self.absolute_limits(CloudService::Nova)?;
         let of = |limits: &Value, max: &str, used: &str| {
             Some(Limit { max: limits[max].as_i64()?, used: limits[used].as_i64()? })
         };
@@ -61,15 +61,15 @@ impl Session {
             ram_mb: of(&nova, "maxTotalRAMSize", "totalRAMUsed"),
             ..Limits::default()
         };
-        if self.offers(Service::Cinder) {
-            let cinder = self.absolute_limits(Service::Cinder)?;
+        if self.offers(CloudService::Cinder) {
+            let cinder = self.absolute_limits(CloudService::Cinder)?;
             limits.volumes = of(&cinder, "maxTotalVolumes", "totalVolumesUsed");
             limits.volume_gb = of(&cinder, "maxTotalVolumeGigabytes", "totalGigabytesUsed");
         }
         Ok(limits)
     }
 
-    fn absolute_limits(&mut self, service: Service) -> Result<Value, CloudError> {
+    fn absolute_limits(&mut self, service: CloudService) -> Result<Value, CloudError> {
         let mut answer = self.json(service, &Call::get("limits"))?;
         match answer["limits"]["absolute"].take() {
             limits @ Value::Object(_) => Ok(limits),

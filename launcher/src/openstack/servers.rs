@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::error::{CloudError, Service, one_line};
+use super::error::{CloudError, CloudService, one_line};
 use super::nova::{MAX_PAGES, has_next};
 use super::session::{Call, Session, refusal};
 
@@ -86,16 +86,16 @@ impl Session {
             query.extend(since.map(|since| format!("changes-since={since}")));
             query.extend(servers.last().map(|(last, _)| format!("marker={last}")));
             let path = format!("servers/detail?{}", query.join("&"));
-            let answer = self.call(Service::Nova, &Call::get(path.trim_end_matches('?')))?;
+            let answer = self.call(CloudService::Nova, &Call::get(path.trim_end_matches('?')))?;
             if !(200..300).contains(&answer.status) {
-                return Err(refusal(Service::Nova, &answer));
+                return Err(refusal(CloudService::Nova, &answer));
             }
             if page == 0 {
                 told = date(&answer.headers);
             }
             let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
             let Some(found) = body["servers"].as_array() else {
-                return Err(CloudError::nonsense(Service::Nova, "no list of servers"));
+                return Err(CloudError::nonsense(CloudService::Nova, "no list of servers"));
             };
             servers.extend(found.iter().filter_map(server));
             if !has_next(&body, "servers_links") {

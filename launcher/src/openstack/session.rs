@@ -9,7 +9,7 @@ use protocol::url::ServiceUrl;
 use serde_json::Value;
 
 use super::credentials::Credentials;
-use super::error::{Cause, CloudError, Service, one_line};
+use super::error::{Cause, CloudError, CloudService, one_line};
 use super::keystone::{self, Token};
 use super::servers::Servers;
 
@@ -32,7 +32,7 @@ struct Webs {
 }
 
 /// An answer of whatever status.
-pub(super) struct Answer {
+pub(super) struct CloudAnswer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
@@ -79,12 +79,12 @@ impl Session {
 
     /// Whether the cloud has a service.
     #[must_use]
-    pub fn offers(&self, service: Service) -> bool {
+    pub fn offers(&self, service: CloudService) -> bool {
         self.token.endpoint(service, &self.credentials).is_some()
     }
 
     /// Asks a service, and gives whatever it answers but a 401: then it logs in again, once.
-    pub(super) fn call(&mut self, service: Service, call: &Call<'_>) -> Result<Answer, CloudError> {
+    pub(super) fn call(&mut self, service: CloudService, call: &Call<'_>) -> Result<CloudAnswer, CloudError> {
         let fresh = if self.token.ends <= SystemTime::now() + BEFORE_END {
             self.token = log_in(&self.credentials, &mut self.webs)?;
             true
@@ -99,7 +99,7 @@ impl Session {
         self.call_once(service, call)
     }
 
-    fn call_once(&mut self, service: Service, call: &Call<'_>) -> Result<Answer, CloudError> {
+    fn call_once(&mut self, service: CloudService, call: &Call<'_>) -> Result<CloudAnswer, CloudError> {
         let Some(base) = self.token.endpoint(service, &self.credentials) else {
             let said = match &self.credentials.region {
                 Some(region) => format!("the catalogue has no address of it in the region {region}"),
@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Asks a service for JSON; every status but 2xx is an error, in the service's own words.
-    pub(super) fn json(&mut self, service: Service, call: &Call<'_>) -> Result<Value, CloudError> {
+    pub(super) fn json(&mut self, service: CloudService, call: &Call<'_>) -> Result<Value, CloudError> {
         let answer = self.call(service, call)?;
         if !(200..300).contains(&answer.status) {
             return Err(refusal(service, &answer));
@@ -134,7 +134,7 @@ impl Session {
 
 impl Session {
     /// Whether something is there: 404 says no.
-    pub(super) fn has(&mut self, service: Service, path: &str) -> Result<bool, CloudError> {
+    pub(super) fn has(&mut self, service: CloudService, path: &str) -> Result<bool, CloudError> {
         match self.empty(service, &Call::get(path)) {
             Ok(()) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
@@ -143,7 +143,7 @@ impl Session {
     }
 
     /// Asks a service for something without an answer to read.
-    pub(super) fn empty(&mut self, service: Service, call: &Call<'_>) -> Result<(), CloudError> {
+    pub(super) fn empty(&mut self, service: CloudService, call: &Call<'_>) -> Result<(), CloudError> {
         let answer = self.call(service, call)?;
         if (200..300).contains(&answer.status) { Ok(()) } else { Err(refusal(service, &answer)) }
     }
@@ -152,13 +152,13 @@ impl Session {
 impl Webs {
     fn send(
         &mut self,
-        service: Service,
+        service: CloudService,
         credentials: &Credentials,
         method: &Method,
         url: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> Result<Answer, CloudError> {
+    ) -> Result<CloudAnswer, CloudError> {
         let (origin, path) = split(url).map_err(|said| CloudError::new(service, Cause::Address, said))?;
         let limit = self.limit;
         if !self.known.contains_key(origin) {
@@ -175,16 +175,16 @@ impl Webs {
         let request = WebRequest { method: method.clone(), path, headers, body: body.as_deref() };
         let answer =
             web.send(&request, limit).map_err(|failure| CloudError::of_failure(service, &failure))?;
-        Ok(Answer { status: answer.status, headers: answer.headers, body: answer.body })
+        Ok(CloudAnswer { status: answer.status, headers: answer.headers, body: answer.body })
     }
 }
 
 fn log_in(credentials: &Credentials, webs: &mut Webs) -> Result<Token, CloudError> {
     let url = keystone::tokens_url(&credentials.auth_url);
     let body = credentials.to_json();
-    let answer = webs.send(Service::Keystone, credentials, &Method::POST, &url, &[], Some(&body))?;
+    let answer = webs.send(CloudService::Keystone, credentials, &Method::POST, &url, &[], Some(&body))?;
     if answer.status != 201 && answer.status != 200 {
-        return Err(refusal(Service::Keystone, &answer));
+        return Err(refusal(CloudService::Keystone, &answer));
     }
     keystone::read(&answer)
 }
@@ -200,7 +200,7 @@ fn split(url: &str) -> Result<(&str, &str), String> {
 /// What a service says of a request that it refuses. Each service has a form of its own:
 /// `{"error": {"title", "message"}}` (Keystone), `{"title", "error": {"message"}}` (Heat), `{"badRequest": {"message"}}`
 /// (Nova, Cinder).
-pub(super) fn refusal(service: Service, answer: &Answer) -> CloudError {
+pub(super) fn refusal(service: CloudService, answer: &CloudAnswer) -> CloudError {
     let status = answer.status;
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(one_line);
@@ -214,8 +214,8 @@ pub(super) fn refusal(service: Service, answer: &Answer) -> CloudError {
 }
 
 #[cfg(test)]
-pub(super) fn refusal_of(service: Service, status: u16, body: &str) -> CloudError {
-    refusal(service, &Answer { status, headers: HeaderMap::new(), body: body.into() })
+pub(super) fn refusal_of(service: CloudService, status: u16, body: &str) -> CloudError {
+    refusal(service, &CloudAnswer { status, headers: HeaderMap::new(), body: body.into() })
 }
 
 #[cfg(test)]

@@ -113,12 +113,12 @@ fn says_why_a_service_refuses_in_its_own_words() {
     let lines = r#"{"title":"T","error":{"message":"a\nb\u001bc"}}"#;
     let nova = r#"{"itemNotFound":{"code":404,"message":"m"}}"#;
     for (service, status, body, title, said) in [
-        (Service::Heat, 400, heat, Some("Bad Request"), "m"),
-        (Service::Keystone, 401, keystone, Some("Unauthorized"), "m"),
-        (Service::Nova, 404, nova, None, "m"),
-        (Service::Heat, 400, lines, Some("T"), "a b c"),
-        (Service::Heat, 503, "<html>", None, "Service Unavailable"),
-        (Service::Heat, 500, "[1]", None, "Internal Server Error"),
+        (CloudService::Heat, 400, heat, Some("Bad Request"), "m"),
+        (CloudService::Keystone, 401, keystone, Some("Unauthorized"), "m"),
+        (CloudService::Nova, 404, nova, None, "m"),
+        (CloudService::Heat, 400, lines, Some("T"), "a b c"),
+        (CloudService::Heat, 503, "<html>", None, "Service Unavailable"),
+        (CloudService::Heat, 500, "[1]", None, "Internal Server Error"),
     ] {
         let error = refusal_of(service, status, body);
         assert_eq!((error.title.as_deref(), error.said.as_str()), (title, said), "{body}");

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Schema;
 use super::typed::{TYPES, Type};
-use crate::definition::{Pairing, Review};
+use crate::definition::{PairingTags, Review};
 use crate::yaml::{Content, Entry, Node};
 
 /// Reads the parameters of a definition or a component.
@@ -50,8 +50,8 @@ fn warn(review: &mut Review<'_>, name: &str, entry: &Entry, json: &Value) {
         }
     }
     for tag in json["tags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if tag.starts_with("pairing.") && !Pairing::TAGS.contains(&tag) {
-            let known = Pairing::TAGS.join(", ");
+        if tag.starts_with("pairing.") && !PairingTags::TAGS.contains(&tag) {
+            let known = PairingTags::TAGS.join(", ");
             review.warn(entry.key_line, format!("the tag {tag} of {name} has no effect; there are {known}"));
         }
     }

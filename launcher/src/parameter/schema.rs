@@ -21,7 +21,7 @@ pub(crate) struct Schema {
 }
 
 /// A constraint that only the cloud can answer: its name, and what the author wants to be said.
-pub(crate) struct Open {
+pub(crate) struct CloudConstraint {
     pub(crate) kind: String,
     pub(crate) seen: String,
     pub(crate) description: Option<String>,
@@ -90,7 +90,7 @@ impl Schema {
     ///
     /// # Errors
     /// Why Heat refuses the answer, in its words or the author's.
-    pub(crate) fn check(&self, answer: &Value) -> Result<(Value, Vec<Open>), String> {
+    pub(crate) fn check(&self, answer: &Value) -> Result<(Value, Vec<CloudConstraint>), String> {
         let value = self.parameter_type.value(answer)?;
         let seen = self.parameter_type.seen(answer)?;
         let mut open = Vec::new();
@@ -99,7 +99,7 @@ impl Schema {
                 Outcome::Fits => {}
                 Outcome::Refused(words) => return Err(words),
                 Outcome::AskTheCloud { kind, description } => {
-                    open.push(Open { kind, seen: python::text(&seen), description });
+                    open.push(CloudConstraint { kind, seen: python::text(&seen), description });
                 }
             }
         }

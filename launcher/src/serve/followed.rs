@@ -28,10 +28,10 @@ const REAP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is followed, by the names of the stacks.
 #[derive(Default)]
-pub(super) struct Followed(Mutex<HashMap<String, Arc<Entry>>>);
+pub(super) struct Followed(Mutex<HashMap<String, Arc<FollowedCluster>>>);
 
 /// A cluster.
-pub(super) struct Entry {
+pub(super) struct FollowedCluster {
     /// Held during a look, which may take a minute; what was seen last can be shown meanwhile.
     session: Mutex<Option<Session>>,
     view: Mutex<View>,
@@ -41,7 +41,7 @@ pub(super) struct Entry {
     woken: Notify,
 }
 
-impl Entry {
+impl FollowedCluster {
     /// Waits until it is time for the next look. Only without trouble does a notification bring it forward: a user who fails
     /// to log in too often may be locked out.
     async fn rest(&self, pause: Duration, is_troubled: bool) {
@@ -81,7 +81,7 @@ impl Followed {
         let woken: Vec<_> = match wake {
             Wake::All => entries.values().collect(),
             Wake::About(event) => {
-                let of_project = |entry: &Entry| match &event.project {
+                let of_project = |entry: &FollowedCluster| match &event.project {
                     Some(project) => entry.project_id == *project,
                     None => true,
                 };
@@ -97,7 +97,7 @@ impl Followed {
                             });
                         // A server that no cluster has may belong to one whose servers are not all known.
                         let unsettled =
-                            |entry: &&Arc<Entry>| lock(&entry.view).state == ClusterState::Building;
+                            |entry: &&Arc<FollowedCluster>| lock(&entry.view).state == ClusterState::Building;
                         if known.is_empty() { others.into_iter().filter(unsettled).collect() } else { known }
                     }
                 }
@@ -112,7 +112,7 @@ impl Followed {
         lock(&self.0).remove(&record.stack_name);
     }
 
-    fn entry(&self, stack_name: &str) -> Option<Arc<Entry>> {
+    fn entry(&self, stack_name: &str) -> Option<Arc<FollowedCluster>> {
         lock(&self.0).get(stack_name).cloned()
     }
 }
@@ -144,7 +144,7 @@ pub(super) fn resume(service: &Arc<Service>) {
 
 /// Follows a cluster until it is gone.
 pub(super) fn follow(service: &Arc<Service>, record: Record, session: Option<Session>) {
-    let entry = Arc::new(Entry {
+    let entry = Arc::new(FollowedCluster {
         session: Mutex::new(session),
         view: Mutex::new(View::from_record(&record)),
         project_id: record.project_id.clone(),
@@ -229,7 +229,7 @@ fn look_again(service: &Service, stack_name: &str) -> Next {
 
 /// Removes what came of a launch that was answered with an error. `true` when nothing of it is left, and nothing is waited
 /// for any more.
-fn reap(service: &Service, record: &Record, entry: &Entry) -> bool {
+fn reap(service: &Service, record: &Record, entry: &FollowedCluster) -> bool {
     let has_come = record.stack_id.is_some();
     if !has_come && !record.is_older_than(MAY_COME) {
         return false;

@@ -14,7 +14,7 @@ use crate::parameter::python;
 /// No `Debug`: the body holds a password.
 pub(super) struct Body {
     pub(super) request: Request,
-    pub(super) cloud: Cloud,
+    pub(super) cloud: RequestedCloud,
     /// The account, as text.
     pub(super) account: String,
     /// The billing service; empty where it is no text.
@@ -22,13 +22,13 @@ pub(super) struct Body {
 }
 
 /// A login.
-pub(super) struct Cloud {
+pub(super) struct RequestedCloud {
     pub(super) auth_url: String,
     login: Login,
     project: Named,
 }
 
-impl Cloud {
+impl RequestedCloud {
     /// The credentials, with the certificates that the operator believes.
     pub(super) fn credentials(self, trust: Trust) -> Credentials {
         Credentials {
@@ -81,7 +81,7 @@ pub(super) fn read(body: &Value) -> Result<Body, Complaint> {
     })
 }
 
-fn read_cloud(cloud: &Map<String, Value>) -> Result<Cloud, Complaint> {
+fn read_cloud(cloud: &Map<String, Value>) -> Result<RequestedCloud, Complaint> {
     let fits = |shape: &&&[&str]| shape.iter().all(|key| cloud.get(*key).is_some_and(Value::is_string));
     let mut fitting = SHAPES.iter().filter(fits);
     let Some(shape) = fitting.next() else { return Err(closest(cloud)) };
@@ -102,7 +102,7 @@ fn read_cloud(cloud: &Map<String, Value>) -> Result<Cloud, Complaint> {
         false => Named::Name(get("project_name"), domain("project_domain_name")),
     };
     let login = Login::Password { user, password: Hidden::new(get("password")) };
-    Ok(Cloud { auth_url: get("auth_url"), login, project })
+    Ok(RequestedCloud { auth_url: get("auth_url"), login, project })
 }
 
 /// What is wrong by the shape that lacks least. The original shows the whole object here, password and all.

@@ -1,6 +1,6 @@
 //! A look at a cluster: the cloud and the pairing service are asked, and what cannot be asked stays as it was seen last.
 
-use super::{Machine, NodeView, Stack, View, assess};
+use super::{Machine, NodeView, StackView, View, assess};
 use crate::launch::{Launcher, Nodes, Record, now};
 use crate::openstack::{CloudError, Session, StackStatus};
 
@@ -57,7 +57,7 @@ fn look_at_cloud(session: &mut Session, record: &mut Record, view: &mut View) ->
     let name = &record.stack_name;
     let before = view.stack.take();
     let Some(stack) = session.show_stack(name, &id)? else {
-        view.stack = Some(Stack { status: "DELETE_COMPLETE".to_owned(), ..Stack::default() });
+        view.stack = Some(StackView { status: "DELETE_COMPLETE".to_owned(), ..StackView::default() });
         view.servers.clear();
         return Ok(());
     };
@@ -69,7 +69,7 @@ fn look_at_cloud(session: &mut Session, record: &mut Record, view: &mut View) ->
         Some(paired) => paired.masked(text),
         None => text.to_owned(),
     };
-    let mut shown = Stack { status: stack.status, reason: masked(&stack.reason), failed: Vec::new() };
+    let mut shown = StackView { status: stack.status, reason: masked(&stack.reason), failed: Vec::new() };
     // What a stack is made of changes only while it is made.
     if !settled && state != StackStatus::Gone {
         let resources = session.resources(name, &id)?;
@@ -109,7 +109,7 @@ fn look_at_cloud(session: &mut Session, record: &mut Record, view: &mut View) ->
     Ok(())
 }
 
-fn shown(node: crate::launch::Node) -> NodeView {
+fn shown(node: crate::launch::PairedNode) -> NodeView {
     let Some(report) = node.report else {
         return NodeView {
             id: node.id,

@@ -20,7 +20,7 @@ pub struct View {
     /// Its state, in a sentence.
     pub detail: String,
     /// What Heat says of the stack; `None` before it has said something.
-    pub stack: Option<Stack>,
+    pub stack: Option<StackView>,
     /// Its servers.
     #[serde(default)]
     pub servers: Vec<Machine>,
@@ -48,7 +48,7 @@ impl View {
 
 /// A stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stack {
+pub struct StackView {
     /// `CREATE_IN_PROGRESS`, …
     pub status: String,
     /// Why, in Heat's words.

@@ -115,12 +115,12 @@ fn shown<'a>(name: &'a str, id: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Machine, NodeView, Stack};
+    use super::super::{Machine, NodeView, StackView};
     use super::*;
 
     fn view(status: &str, servers: &[&str], nodes: &[(&str, &str)]) -> View {
         View {
-            stack: Some(Stack { status: status.into(), reason: "why".into(), failed: Vec::new() }),
+            stack: Some(StackView { status: status.into(), reason: "why".into(), failed: Vec::new() }),
             servers: servers
                 .iter()
                 .map(|status| Machine { name: "s".into(), status: (*status).into(), ..Machine::default() })

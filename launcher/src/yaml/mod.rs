@@ -179,17 +179,17 @@ impl Node {
 /// [`Invalid`] when PyYAML would refuse it (no YAML, a second document, a tag that names no plain value), and when it
 /// nests too deep or stands for too many nodes.
 pub(crate) fn parse(text: &str, dates: Dates) -> Result<Option<Rc<Node>>, Invalid> {
-    let (mut open, mut anchors, mut root) = (Vec::<Open>::new(), HashMap::new(), None);
+    let (mut open, mut anchors, mut root) = (Vec::<OpenCollection>::new(), HashMap::new(), None);
     // As PyYAML, without the mark that some editors put before a text.
     for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
         let (event, span) = event?;
         let (anchor, node) = match event {
             Event::SequenceStart(anchor, tag) => {
-                open.push(Open::new(anchor, false, tag.as_deref(), span, open.len())?);
+                open.push(OpenCollection::new(anchor, false, tag.as_deref(), span, open.len())?);
                 continue;
             }
             Event::MappingStart(anchor, tag) => {
-                open.push(Open::new(anchor, true, tag.as_deref(), span, open.len())?);
+                open.push(OpenCollection::new(anchor, true, tag.as_deref(), span, open.len())?);
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -237,7 +237,7 @@ pub(crate) fn parse(text: &str, dates: Dates) -> Result<Option<Rc<Node>>, Invali
 /// What is said of `<<` where it is no key.
 const NO_KEY: &str = "<< is a key and no value; put it in quotes for a text";
 
-fn add(open: &mut [Open], root: &mut Option<Rc<Node>>, node: &Rc<Node>) {
+fn add(open: &mut [OpenCollection], root: &mut Option<Rc<Node>>, node: &Rc<Node>) {
     match open.last_mut() {
         Some(around) => around.nodes.push(Rc::clone(node)),
         None => *root = Some(Rc::clone(node)),
@@ -249,14 +249,14 @@ fn line(marker: &Marker) -> u64 {
 }
 
 /// A collection that is not complete yet.
-struct Open {
+struct OpenCollection {
     anchor: usize,
     is_mapping: bool,
     line: u64,
     nodes: Vec<Rc<Node>>,
 }
 
-impl Open {
+impl OpenCollection {
     fn new(
         anchor: usize,
         is_mapping: bool,
