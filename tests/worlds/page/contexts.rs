@@ -180,6 +180,75 @@ fn launch_commands_are_a_shells_and_count_the_slaves() {
     }
 }
 
+/// A directory with what the page's commands expect: both contexts, as they are downloaded, and an image.
+fn launch_directory(browser: &Browser) -> TempDir {
+    let dir = TempDir::new().expect("a temporary directory can be made");
+    for role in ["master", "slave"] {
+        browser.click(&format!("#save-{role}"));
+        let file = format!("{role}-context.txt");
+        fs::write(dir.path().join(&file), browser.downloaded(&file)).expect("it can be written");
+    }
+    run_in(&dir, "qemu-img create -q -f qcow2 IMAGE.qcow2 1G");
+    dir
+}
+
+/// Runs commands as a person does who pastes them into a shell. Gives what they print.
+fn run_in(dir: &TempDir, commands: &str) -> String {
+    let mut bash = Command::new("bash");
+    // libvirt's own test driver: a host on which machines are defined and started, and none runs.
+    bash.env("LIBVIRT_DEFAULT_URI", "test:///default").current_dir(dir.path());
+    let ran = bash.args(["-euo", "pipefail", "-c", commands]).output().expect("bash can be started");
+    let said = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(ran.status.success(), "{commands}\n{said}");
+    said
+}
+
+#[test]
+fn the_commands_for_virt_install_make_and_start_each_machine() {
+    let service = Service::start();
+    let browser = Browser::start();
+    make_pin(&browser, &service);
+    let dir = launch_directory(&browser);
+    browser.enter("slaves");
+    browser.press("2");
+    browser.click("[value=libvirt]");
+    browser.wait_for("commands", "seq 2)");
+    let said = run_in(&dir, &browser.text("commands"));
+    assert_eq!(said.matches("Domain creation completed.").count(), 3, "{said}");
+    let meta = fs::read_to_string(dir.path().join("slave2-meta")).expect("it was made");
+    assert_eq!(meta, "instance-id: slave2\nlocal-hostname: slave2\n");
+}
+
+/// They run as they are but for what this machine may not have: KVM and libvirt's bridge. The machines stop before their
+/// first instruction, since the image is empty.
+#[test]
+fn the_commands_for_qemu_make_seeds_and_disks_and_start_each_machine() {
+    let service = Service::start();
+    let browser = Browser::start();
+    let pin = make_pin(&browser, &service);
+    let dir = launch_directory(&browser);
+    browser.enter("slaves");
+    browser.press("2");
+    browser.click("[value=qemu]");
+    browser.wait_for("commands", "seq 2)");
+    let mut commands = browser.text("commands");
+    for (here, instead) in
+        [("-enable-kvm", "-accel tcg -S -pidfile $(mktemp -u XXXX.pid)"), ("bridge,br=virbr0,", "user,")]
+    {
+        assert!(commands.contains(here), "{commands}");
+        commands = commands.replace(here, instead);
+    }
+    run_in(&dir, &commands);
+    let ended = run_in(&dir, "pids=$(cat *.pid); kill $pids; wc -w <<<$pids");
+    assert_eq!(ended.trim(), "3");
+    for name in ["master", "slave1", "slave2"] {
+        let seed = fs::read(dir.path().join(format!("{name}-seed.img"))).expect("it was made");
+        let has = |word: &str| seed.windows(word.len()).any(|bytes| bytes == word.as_bytes());
+        assert!(has(&pin) && has(&format!("local-hostname: {name}")), "{name}");
+        assert!(dir.path().join(format!("{name}.qcow2")).exists(), "{name}");
+    }
+}
+
 #[test]
 fn no_secret_is_sent_to_the_service() {
     let service = Service::start();
