@@ -46,6 +46,14 @@ impl Progress {
         }
     }
 
+    /// So many are done.
+    pub(crate) fn reach(&mut self, done: u64) {
+        self.done = done;
+        if self.said.elapsed() >= self.pause {
+            self.say();
+        }
+    }
+
     fn say(&mut self) {
         self.said = Instant::now();
         self.has_said = true;
@@ -86,6 +94,9 @@ mod tests {
         let mut progress = Progress { pause: Duration::ZERO, ..Progress::new("copying pins") };
         (0..LOOK).for_each(|_| progress.step());
         assert!(progress.has_said && progress.done == LOOK);
+        let mut progress = Progress { pause: Duration::ZERO, ..Progress::new("loading records") };
+        progress.reach(1024);
+        assert!(progress.has_said && progress.done == 1024);
         assert!(progress.pause == if progress.is_terminal { REDRAW } else { LOG });
     }
 }

@@ -75,13 +75,14 @@ impl Server {
         let most = (limit * 3 / 4).max(1);
         let (hub, deliveries) = hub::Hub::new(config.waiters_per_pin.unwrap_or(most));
         let slave_contexts = Arc::new(SlaveContexts::default());
-        let observers = Arc::new(Observers { slave_contexts: slave_contexts.clone(), hub: hub.clone() });
+        let observers = Arc::new(Observers::new(slave_contexts.clone(), hub.clone()));
         let limits = Limits {
             bytes: budget_bytes(&budget, Purpose::Stored),
             queued_bytes: budget_bytes(&budget, Purpose::Writes) / 4,
             ..config.limits
         };
-        let (store, journal) = config.storage.open(limits, config.clock, observers).await?;
+        let (store, journal) = config.storage.open(limits, config.clock, observers.clone()).await?;
+        observers.end_loading();
         let admin_dir = config.admin_dir.as_deref().filter(|dir| dir.is_dir());
         let socket = config.storage.directory().or(admin_dir).and_then(open_socket);
         let per_address = config.connections_per_address.unwrap_or(most);

@@ -12,6 +12,7 @@ use protocol::Pin;
 use ring::pbkdf2::{PBKDF2_HMAC_SHA256, derive};
 
 use crate::hub::Hub;
+use crate::progress::Progress;
 
 /// The key whose value is the context of slaves without the agent.
 pub(crate) const SLAVE_CONTEXT: &str = "slave_context";
@@ -87,9 +88,29 @@ impl SlaveContexts {
 pub(crate) struct Observers {
     pub(crate) slave_contexts: Arc<SlaveContexts>,
     pub(crate) hub: Arc<Hub>,
+    /// How far the store is loaded; `None` once it is.
+    loading: Mutex<Option<Progress>>,
+}
+
+impl Observers {
+    /// For a store that is about to be loaded.
+    pub(crate) fn new(slave_contexts: Arc<SlaveContexts>, hub: Arc<Hub>) -> Self {
+        Self { slave_contexts, hub, loading: Mutex::new(Some(Progress::new("loading the store: records"))) }
+    }
+
+    /// Says no more of the load.
+    pub(crate) fn end_loading(&self) {
+        *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Observer for Observers {
+    fn loading(&self, records: u64) {
+        if let Some(progress) = self.loading.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            progress.reach(records);
+        }
+    }
+
     fn changed(&self, pin: &Pin, change: &Change) {
         match change {
             Change::KeySet(key) if key.name == SLAVE_CONTEXT => self.slave_contexts.add(pin),
@@ -130,7 +151,7 @@ mod tests {
         let open = || {
             let slave_contexts = Arc::new(SlaveContexts::default());
             let (hub, _) = Hub::new(10);
-            let observers = Arc::new(Observers { slave_contexts: slave_contexts.clone(), hub });
+            let observers = Arc::new(Observers::new(slave_contexts.clone(), hub));
             let store = Store::open(dir.path(), Limits::default(), Arc::new(SystemClock), observers).unwrap();
             slave_contexts.load(&store);
             (store, slave_contexts)

@@ -39,7 +39,7 @@ impl Harness {
         let clock = Arc::new(ManualClock::at(Timestamp(1_478_001_296_123_456)));
         let (hub, deliveries) = Hub::new(101);
         let slave_contexts = Arc::new(SlaveContexts::default());
-        let observers = Arc::new(Observers { slave_contexts: slave_contexts.clone(), hub: hub.clone() });
+        let observers = Arc::new(Observers::new(slave_contexts.clone(), hub.clone()));
         let store = Arc::new(Store::in_memory(limits, clock.clone(), observers));
         let pin = store.create_cluster().await.unwrap().pin;
         let service = Arc::new(Service { slave_contexts, ..Service::with_test_limits(store, hub) });

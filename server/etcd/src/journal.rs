@@ -28,6 +28,8 @@ const COMMIT_TIME: Duration = Duration::from_secs(4);
 const CATCH_UP: Duration = Duration::from_millis(200);
 /// Deliveries that wait for the store.
 const DELIVERIES: usize = 1024;
+/// Clusters between two lines that say how many were loaded.
+const LOADED_STEP: usize = 100_000;
 /// The net below: after its lifetime and this time, a pin is deleted by etcd itself.
 const LEASE_MARGIN: Duration = Duration::from_secs(60 * 60);
 /// Pins that are made within this time share a lease: each lease costs etcd memory and a commit of its own.
@@ -139,12 +141,17 @@ impl Etcd {
     fn apply(&mut self, delivery: Delivery) {
         let foreign: Vec<Foreign> = match delivery {
             Delivery::Page(clusters) => {
+                let before = self.loading.len();
                 let note = |cluster: crate::load::Loaded| {
                     self.loading.insert(cluster.pin);
                     self.versions.insert(cluster.pin, cluster.version);
                     cluster.into_foreign()
                 };
-                clusters.into_iter().flat_map(note).collect()
+                let taken = clusters.into_iter().flat_map(note).collect();
+                if let Some(line) = progress(before, self.loading.len()) {
+                    log::info!("{line}");
+                }
+                taken
             }
             Delivery::Loaded(revision) => {
                 let loaded = std::mem::take(&mut self.loading);
@@ -318,5 +325,26 @@ impl Journal for Etcd {
         Err(Refused::Failed(
             "a store in etcd is backed up by `copy --from etcd`, or with etcd's own tools".to_owned(),
         ))
+    }
+}
+
+/// What to say when so many clusters are loaded, where it is time for it: a start with millions takes minutes.
+fn progress(before: usize, loaded: usize) -> Option<String> {
+    (loaded / LOADED_STEP > before / LOADED_STEP)
+        .then(|| format!("loading the store: {loaded} clusters so far"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_far_the_load_has_come() {
+        assert_eq!(progress(0, LOADED_STEP - 1), None);
+        assert!(
+            progress(LOADED_STEP - 1, LOADED_STEP + 5).is_some_and(|line| line.contains("100005 clusters"))
+        );
+        assert_eq!(progress(LOADED_STEP + 5, 2 * LOADED_STEP - 1), None);
+        assert!(progress(LOADED_STEP, 4 * LOADED_STEP).is_some());
     }
 }

@@ -27,6 +27,9 @@ use crate::clock::Timestamp;
 /// The store's file in the data directory.
 pub const FILE_NAME: &str = "pairing.redb";
 
+/// Records between two times that the observer hears how many were read.
+const LOADED_STEP: u64 = 1024;
+
 /// The open database.
 pub(super) struct Embedded {
     name: String,
@@ -88,8 +91,13 @@ impl Embedded {
         let now = shared.clock.now();
         let mut writer = shared.state.writer();
         let mut expired = HashSet::new();
+        let mut read = 0;
         let take = |id, record| {
             writer.next_id = id + 1;
+            read += 1;
+            if read % LOADED_STEP == 0 {
+                shared.observer.loading(read);
+            }
             match record {
                 Record::Cluster { pin, expires, .. } if expires <= now => {
                     expired.insert(pin);
@@ -165,17 +173,19 @@ impl Journal for Embedded {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use redb::ReadableDatabase as _;
+    use tokio::task::JoinSet;
 
     use super::super::layout::{FORMAT, META, WITHOUT_NODES};
-    use super::FILE_NAME;
+    use super::{FILE_NAME, LOADED_STEP};
     use crate::Refused;
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::store::batch::DOUBTED;
     use crate::store::{Change, Cluster, Limits, NodeClass, Observer, Stats, Store, suite};
+    use protocol::Pin;
     use protocol::node::{NodeRole, NodeState};
 
     struct Directory(tempfile::TempDir);
@@ -195,6 +205,35 @@ mod tests {
     }
 
     suite::run!(Directory);
+
+    /// A start with millions of records takes long, and an operator wants to know that it goes on.
+    #[tokio::test]
+    async fn says_how_far_the_load_has_come() {
+        #[derive(Default)]
+        struct Loading(Mutex<Vec<u64>>);
+        impl Observer for Loading {
+            fn changed(&self, _: &Pin, _: &Change) {}
+            fn loading(&self, records: u64) {
+                self.0.lock().unwrap().push(records);
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp(1)));
+        let open = |observer| Store::open(dir.path(), Limits::default(), clock.clone(), observer).unwrap();
+        let empty = Arc::new(Loading::default());
+        let store = Arc::new(open(empty.clone()));
+        let mut making = JoinSet::new();
+        for _ in 0..2 * LOADED_STEP + 10 {
+            let store = store.clone();
+            making.spawn(async move { store.create_cluster().await.unwrap() });
+        }
+        making.join_all().await;
+        drop(store);
+        assert_eq!(*empty.0.lock().unwrap(), [0; 0]);
+        let full = Arc::new(Loading::default());
+        drop(open(full.clone()));
+        assert_eq!(*full.0.lock().unwrap(), [LOADED_STEP, 2 * LOADED_STEP]);
+    }
 
     #[test]
     fn notices_that_its_file_has_lost_its_name() {

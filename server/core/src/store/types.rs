@@ -160,6 +160,10 @@ pub trait Observer: Send + Sync + 'static {
     /// Called after the change is durable and visible. It must not read from the store: behind a shared journal, a read
     /// waits until the store has told of all that it has taken in.
     fn changed(&self, pin: &Pin, change: &Change);
+
+    /// Called now and then while a store in a file is read at its start: so many records have been read so far. It must
+    /// not read from the store.
+    fn loading(&self, _records: u64) {}
 }
 
 /// For a store whose changes interest nothing.
