@@ -1,4 +1,4 @@
-//! A launch that `serve` has answered with an error although its stack came: it is no cluster, for nobody who asks, and goes.
+//! A launch that `serve` has answered with an error although its stack came: to all who ask it is no cluster, and it goes.
 
 use serde_json::json;
 use worlds::mock_server::Reply;
