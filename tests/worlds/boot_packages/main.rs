@@ -173,7 +173,8 @@ fn the_rpms_keep_settings_over_an_upgrade() {
         run(Command::new(".cache/packaging-tools/bin/cargo-generate-rpm")
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
             .args(["generate-rpm", "--package", part, "--target", "x86_64-unknown-linux-musl"])
-            .args(["--auto-req", "disabled", "--set-metadata", "version = \"999.0.0\"", "--output"])
+            .args(["--payload-compress", "none", "--auto-req", "disabled"])
+            .args(["--set-metadata", "version = \"999.0.0\"", "--output"])
             .arg(lab.outside(&newer)));
         rpm(&["--upgrade"], newer.as_os_str());
         assert_eq!(root.sh(&format!("systemctl is-enabled {unit}")).trim(), "enabled");
@@ -405,7 +406,7 @@ fn newer(package: &Path, dir: &Path) -> PathBuf {
     let path = dir.join(name);
     let script = "rm -rf \"$2.d\"; dpkg-deb -R \"$1\" \"$2.d\"
         sed -i \"s/^Version: .*/Version: $3/\" \"$2.d/DEBIAN/control\"
-        dpkg-deb --root-owner-group --build \"$2.d\" \"$2\" >/dev/null";
+        dpkg-deb -Zgzip -z1 --root-owner-group --build \"$2.d\" \"$2\" >/dev/null";
     run(Command::new("sh").args(["-e", "-c", script, "sh"]).arg(package).arg(&path).arg(NEWER));
     path
 }
