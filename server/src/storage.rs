@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::etcd;
 use crate::etcd_args::EtcdArgs;
-use crate::store::{FILE_NAME, Limits, Observer, Store};
+use crate::store::{FILE_NAME, LOG_NAME, Limits, Observer, Store};
 
 /// An opening of the store that took longer is worth a line.
 const NOTABLE_OPENING: Duration = Duration::from_secs(1);
@@ -137,7 +137,7 @@ fn warn_if_open(dir: &Path) {
 }
 
 fn open_to_others(dir: &Path) -> Vec<String> {
-    let paths = [(dir.to_owned(), "0700"), (dir.join(FILE_NAME), "0600")];
+    let paths = [(dir.to_owned(), "0700"), (dir.join(FILE_NAME), "0600"), (dir.join(LOG_NAME), "0600")];
     let open =
         (paths.iter()).filter(|(path, _)| fs::metadata(path).is_ok_and(|found| found.mode() & 0o007 != 0));
     open.map(|(path, mode)| {

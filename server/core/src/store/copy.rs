@@ -133,7 +133,7 @@ fn open(file: &File, name: &str) -> Result<Records, Refused> {
 fn count(records: &Records) -> Result<Contents, Refused> {
     let mut pins = HashSet::new();
     let (mut keys, mut nodes) = (0, 0);
-    records.load(|_, record| {
+    records.load(&BTreeMap::new(), |_, record| {
         match record {
             Record::Cluster { pin, .. } => drop(pins.insert(pin)),
             Record::Key { pin, .. } if pins.contains(&pin) => keys += 1,

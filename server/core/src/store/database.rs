@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use redb::{
-    Database, DatabaseError, Durability, Error, ReadableDatabase, ReadableTable, StorageError, TableError,
-};
+use redb::{Database, DatabaseError, Durability, Error, ReadableDatabase, StorageError};
 
 use super::device::Device;
 use super::journal::CommitError;
-use super::layout::{DAMAGED, FORMAT, MARK, META, RECORDS, WITHOUT_NODES};
+use super::layout::{DAMAGED, FORMAT, Header, LOGGED, LogState, MARK, META, RECORDS, WITHOUT_NODES};
+use super::pending::{Pending, each_record};
 use super::record::Record;
 use super::snapshot::Snapshot;
 use super::state::Id;
@@ -32,12 +32,26 @@ pub(super) struct Records {
     name: String,
     device: Device,
     /// `None` after an error, until it could be opened anew.
-    database: Option<Database>,
+    database: Option<Arc<Database>>,
     /// Alive for as long as this opening of the database lasts.
     opening: Arc<()>,
     durability: Durability,
-    /// The version of the layout that the file has.
-    format: u64,
+    header: Header,
+}
+
+/// A commit by a thread of its own.
+pub(super) struct Folding {
+    /// What becomes of the records.
+    pub(super) pending: Arc<Pending>,
+    header: Header,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Folding {
+    /// Whether it would not have to be waited for.
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
 }
 
 impl Records {
@@ -48,36 +62,53 @@ impl Records {
     /// A sentence for the operator, with the name.
     pub(super) fn open(name: String, device: Device, durability: Durability) -> Result<Self, Refused> {
         let opening = Arc::default();
-        let mut records = Self { name, device, database: None, opening, durability, format: WITHOUT_NODES };
-        records.reopen()?;
+        let header = Header { content: WITHOUT_NODES, log: None, last_log: None };
+        let mut records = Self { name, device, database: None, opening, durability, header };
+        records.open_database()?;
         records.check_integrity()?;
         records.check_format()?;
         Ok(records)
     }
 
-    /// Gives every record to `take`, in the order of the numbers.
+    /// What the database knows of its log; `None`: it has none.
+    pub(super) fn log(&self) -> Option<LogState> {
+        self.header.log
+    }
+
+    /// The identifier of the log that the database had last.
+    pub(super) fn last_log(&self) -> Option<u64> {
+        self.header.last_log
+    }
+
+    /// Whether a commit is synced: always but in a test that wants to see what is lost.
+    pub(super) fn syncs(&self) -> bool {
+        !matches!(self.durability, Durability::None)
+    }
+
+    /// The disk of another file, which is as bad as this one once a sync of either has failed.
+    pub(super) fn beside(&self, disk: impl redb::StorageBackend) -> Device {
+        self.device.beside(disk)
+    }
+
+    /// Gives every record to `take`, in the order of the numbers, with what is pending in its place.
     ///
     /// # Errors
     /// If the file is damaged, or `take` finds that the records do not fit together.
-    pub(super) fn load(&self, mut take: impl FnMut(Id, Record) -> Result<(), String>) -> Result<(), Refused> {
-        let mut load = || {
-            let transaction = self.database()?.begin_read()?;
-            let table = match transaction.open_table(RECORDS) {
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Ok(())),
-                table => table?,
-            };
-            for item in table.iter()? {
-                let (id, bytes) = item?;
-                let taken = Record::decode(bytes.value())
-                    .map_err(|err| err.to_string())
-                    .and_then(|record| take(id.value(), record));
-                if let Err(why) = taken {
-                    return Ok(Err(format!("record {} is damaged: {why}", id.value())));
-                }
-            }
-            Ok(Ok(()))
+    pub(super) fn load(
+        &self,
+        pending: &BTreeMap<Id, Option<Record>>,
+        mut take: impl FnMut(Id, Record) -> Result<(), String>,
+    ) -> Result<(), Refused> {
+        let take = |id, bytes: &[u8]| {
+            let taken =
+                Record::decode(bytes).map_err(|err| err.to_string()).and_then(|record| take(id, record));
+            taken.map_err(|why| format!("record {id} is damaged: {why}"))
         };
-        match load() {
+        let loaded = self
+            .database()
+            .and_then(|database| Ok(database.begin_read()?))
+            .and_then(|transaction| each_record(&transaction, pending, take));
+        match loaded {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(Refused::Failed(format!("{}: {why}; {DAMAGED}", self.name))),
             Err(err) => Err(self.explain(&err)),
@@ -103,16 +134,25 @@ impl Records {
         records: &BTreeMap<Id, Option<Record>>,
         mark: Option<Timestamp>,
     ) -> Result<(), CommitError> {
-        let with_nodes = records.values().any(|record| matches!(record, Some(Record::Node { .. })));
-        let format = if with_nodes { FORMAT } else { self.format };
-        let Err(err) = self.try_commit(records, mark, format) else {
-            self.format = format;
+        self.commit_with(records, mark, self.header.log)
+    }
+
+    /// The same, with what is then true of the log.
+    pub(super) fn commit_with(
+        &mut self,
+        records: &BTreeMap<Id, Option<Record>>,
+        mark: Option<Timestamp>,
+        log: Option<LogState>,
+    ) -> Result<(), CommitError> {
+        let header = self.header_with(records, log);
+        let Err(err) = self.try_commit(records, mark, header) else {
+            self.header = header;
             return Ok(());
         };
         let err = self.explain(&err);
         // Whatever went wrong, redb wants to be opened anew, and then shows whether the commit was the last thing
         // that succeeded.
-        match self.reopen().and_then(|()| self.holds(records, mark)) {
+        match self.reopen().and_then(|()| Ok(self.header == header && self.holds(records, mark)?)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(CommitError::Undone(err)),
             Err(_) => Err(CommitError::InDoubt(match err {
@@ -123,18 +163,63 @@ impl Records {
         }
     }
 
-    /// What is durable now; writes go on, and it stays as it is.
+    /// Has what is pending committed by a thread of its own, and is not changed until [`Records::folded`].
+    ///
+    /// # Errors
+    /// There is no thread for it.
+    pub(super) fn fold(&self, pending: &Arc<Pending>) -> Result<Folding, Refused> {
+        let database = self.database.clone().ok_or_else(|| self.explain(&Error::DatabaseClosed))?;
+        let log = self.header.log.map(|log| LogState { folded: pending.last, ..log });
+        let header = self.header_with(&pending.records, log);
+        let (known, durability, pending) = (self.header, self.durability, pending.clone());
+        let work = pending.clone();
+        let thread = std::thread::Builder::new()
+            .name("store-fold".to_owned())
+            .spawn(move || write(&database, durability, &work.records, work.mark, known, header))
+            .map_err(|err| Refused::Failed(format!("{}: no thread for the store: {err}", self.name)))?;
+        Ok(Folding { pending, header, thread })
+    }
+
+    /// Waits for such a commit.
+    ///
+    /// # Errors
+    /// It did not happen, or that cannot be told.
+    pub(super) fn folded(&mut self, folding: Folding) -> Result<(), Refused> {
+        let failed = match folding.thread.join() {
+            Ok(Ok(())) => {
+                self.header = folding.header;
+                return Ok(());
+            }
+            Ok(Err(err)) => self.explain(&err),
+            Err(_) => Refused::Failed(format!("{}: the thread that folds the log has ended", self.name)),
+        };
+        self.reopen()?;
+        if self.header == folding.header { Ok(()) } else { Err(failed) }
+    }
+
+    fn header_with(&self, records: &BTreeMap<Id, Option<Record>>, log: Option<LogState>) -> Header {
+        let with_nodes = records.values().any(|record| matches!(record, Some(Record::Node { .. })));
+        let content = if with_nodes { FORMAT } else { self.header.content };
+        Header { content, log, last_log: log.map(|log| log.id).or(self.header.last_log) }
+    }
+
+    /// What is durable now, with what is pending; writes go on, and it stays as it is.
     ///
     /// # Errors
     /// The database could not be opened anew after an error.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, Refused> {
+    pub(super) fn snapshot(&self, pending: BTreeMap<Id, Option<Record>>) -> Result<Snapshot, Refused> {
         let begun = self.database().and_then(|database| Ok(database.begin_read()?));
         let transaction = begun.map_err(|err| self.explain(&err))?;
-        Ok(Snapshot::new(self.name.clone(), transaction, Arc::downgrade(&self.opening)))
+        Ok(Snapshot::new(self.name.clone(), transaction, pending, Arc::downgrade(&self.opening)))
     }
 
-    /// Closes the database, and opens it again.
+    /// Closes the database, opens it again, and looks what its last commit has left.
     pub(super) fn reopen(&mut self) -> Result<(), Refused> {
+        self.open_database()?;
+        self.check_format()
+    }
+
+    fn open_database(&mut self) -> Result<(), Refused> {
         // First, so that a snapshot of the old opening learns of it before the new one writes over its pages.
         self.opening = Arc::default();
         self.database = None;
@@ -155,7 +240,7 @@ impl Records {
                 }
                 err => self.explain(&err.into()),
             })?;
-        self.database = Some(database);
+        self.database = Some(Arc::new(database));
         Ok(())
     }
 
@@ -193,35 +278,15 @@ impl Records {
         &self,
         records: &BTreeMap<Id, Option<Record>>,
         mark: Option<Timestamp>,
-        format: u64,
+        header: Header,
     ) -> Result<(), Error> {
-        let mut transaction = self.database()?.begin_write()?;
-        transaction.set_durability(self.durability)?;
-        if let Some(mark) = mark {
-            transaction.open_table(META)?.insert(MARK, mark.0)?;
-        }
-        if records.is_empty() || format != self.format {
-            let mut table = transaction.open_table(META)?;
-            // After a commit that was in doubt the file may be further than is known here.
-            let kept = table.get("format")?.map_or(0, |kept| kept.value());
-            table.insert("format", format.max(kept))?;
-        }
-        if !records.is_empty() {
-            let mut table = transaction.open_table(RECORDS)?;
-            for (id, record) in records {
-                match record {
-                    Some(record) => table.insert(id, record.encode().as_slice())?,
-                    None => table.remove(id)?,
-                };
-            }
-        }
-        Ok(transaction.commit()?)
+        write(self.database()?, self.durability, records, mark, self.header, header)
     }
 
     /// Compares every page with its checksum, which redb does by itself only for a file that was not closed. For a
     /// million pins it takes a third of a second; without it, damage would be read as data.
     fn check_integrity(&mut self) -> Result<(), Refused> {
-        match self.database.as_mut().map(Database::check_integrity) {
+        match self.database.as_mut().and_then(Arc::get_mut).map(Database::check_integrity) {
             Some(Ok(false)) => log::warn!("{}: the file was damaged, and could be repaired", self.name),
             Some(Err(err)) => return Err(self.explain(&err.into())),
             Some(Ok(true)) | None => {}
@@ -237,19 +302,18 @@ impl Records {
                 return Ok(None);
             }
             let table = transaction.open_table(META)?;
-            let version = table.get("format")?.ok_or(Error::TableDoesNotExist(META.to_string()))?;
-            Ok(Some(version.value()))
+            Header::read(&table).map(Some)
         };
         match read() {
-            Ok(Some(version @ WITHOUT_NODES..=FORMAT)) => {
-                self.format = version;
+            Ok(Some(header)) if (WITHOUT_NODES..=FORMAT).contains(&header.content) => {
+                self.header = header;
                 Ok(())
             }
             Ok(None) => {
-                self.try_commit(&BTreeMap::new(), None, self.format).map_err(|err| self.explain(&err))
+                self.try_commit(&BTreeMap::new(), None, self.header).map_err(|err| self.explain(&err))
             }
-            Ok(Some(version)) => Err(Refused::LaterFormat(format!(
-                "{}: the file has format {version}, this release reads formats up to {FORMAT}",
+            Ok(Some(Header { content, .. })) => Err(Refused::LaterFormat(format!(
+                "{}: the file has format {content}, this release reads formats up to {LOGGED}",
                 self.name
             ))),
             Err(Error::TableDoesNotExist(_) | Error::TableTypeMismatch { .. }) => Err(self.foreign()),
@@ -258,11 +322,16 @@ impl Records {
     }
 
     fn database(&self) -> Result<&Database, Error> {
-        self.database.as_ref().ok_or(Error::DatabaseClosed)
+        self.database.as_deref().ok_or(Error::DatabaseClosed)
     }
 
     fn explain(&self, err: &Error) -> Refused {
-        let text = format!("{}: {err}", self.name);
+        self.explain_of(&self.name, err)
+    }
+
+    /// What an error of a file that is called `name` means for a write.
+    pub(super) fn explain_of(&self, name: &str, err: &Error) -> Refused {
+        let text = format!("{name}: {err}");
         match err {
             _ if self.device.sync_failed() => self.cannot_sync(),
             Error::Io(err)
@@ -282,6 +351,14 @@ impl Records {
         ))
     }
 
+    /// Whether a sync has ever failed.
+    ///
+    /// # Errors
+    /// It has. Nothing can be promised any more.
+    pub(super) fn check_syncs(&self) -> Result<(), Refused> {
+        if self.device.sync_failed() { Err(self.cannot_sync()) } else { Ok(()) }
+    }
+
     fn cannot_sync(&self) -> Refused {
         Refused::Failed(format!(
             "{}: the disk could not sync, and the kernel takes what it could not write for written; \
@@ -289,4 +366,37 @@ impl Records {
             self.name
         ))
     }
+}
+
+/// A commit: of records, of the mark, and of what has changed in the header.
+fn write(
+    database: &Database,
+    durability: Durability,
+    records: &BTreeMap<Id, Option<Record>>,
+    mark: Option<Timestamp>,
+    known: Header,
+    header: Header,
+) -> Result<(), Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(durability)?;
+    let probes = records.is_empty() && mark.is_none();
+    if probes || mark.is_some() || header != known {
+        let mut meta = transaction.open_table(META)?;
+        if let Some(mark) = mark {
+            meta.insert(MARK, mark.0)?;
+        }
+        if probes || header != known {
+            header.write(&mut meta)?;
+        }
+    }
+    if !records.is_empty() {
+        let mut table = transaction.open_table(RECORDS)?;
+        for (id, record) in records {
+            match record {
+                Some(record) => table.insert(id, record.encode().as_slice())?,
+                None => table.remove(id)?,
+            };
+        }
+    }
+    Ok(transaction.commit()?)
 }

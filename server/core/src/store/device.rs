@@ -22,6 +22,11 @@ impl Device {
         Self { disk: Arc::new(disk), sync_failed: Arc::default() }
     }
 
+    /// The disk of another file. A sync that failed there has failed here, too.
+    pub(super) fn beside(&self, disk: impl StorageBackend) -> Self {
+        Self { disk: Arc::new(disk), sync_failed: self.sync_failed.clone() }
+    }
+
     /// Empties a file that redb had not finished making when the power was cut: nothing was ever promised of it. redb
     /// writes the magic number, with which the file begins, last and after a sync of all the rest.
     pub(super) fn empty_if_unfinished(&self) -> io::Result<()> {

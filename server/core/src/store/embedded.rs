@@ -1,20 +1,16 @@
-//! The embedded journal: a redb database in a file of the data directory.
+//! The embedded journal: a redb database in a file of the data directory, and a log beside it.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use redb::Durability;
-use redb::backends::FileBackend;
-
 use super::changes::Changes;
-use super::database::Records;
-use super::device::Device;
 use super::file;
 use super::journal::{CommitError, Journal};
 use super::layout::guarded;
+use super::logged::Logged;
 use super::nodes::NumberedNode;
 use super::record::Record;
 use super::reserve::{RESERVE_NAME, Reserve};
@@ -26,6 +22,8 @@ use crate::clock::Timestamp;
 
 /// The store's file in the data directory.
 pub const FILE_NAME: &str = "pairing.redb";
+/// The log beside it.
+pub const LOG_NAME: &str = "pairing.log";
 
 /// Records between two times that the observer hears how many were read.
 const LOADED_STEP: u64 = 1024;
@@ -33,16 +31,15 @@ const LOADED_STEP: u64 = 1024;
 /// The open database.
 pub(super) struct Embedded {
     name: String,
-    records: Records,
+    records: Logged,
     /// `None` of a disk that is no file.
     files: Option<Files>,
 }
 
 /// The files of the data directory.
 struct Files {
-    path: PathBuf,
-    /// Device and inode of the file that is open.
-    identity: (u64, u64),
+    /// The store's file and its log, with the device and inode of what is open.
+    open: Vec<(PathBuf, (u64, u64))>,
     reserve: Option<Reserve>,
 }
 
@@ -55,24 +52,21 @@ impl Embedded {
         let path = dir.join(FILE_NAME);
         let name = path.display().to_string();
         let file = file::open(dir, &path, "stop that one first, or use another data directory")?;
-        let failed = |err: &dyn fmt::Display| Refused::Failed(format!("{name}: {err}"));
-        let found = file.metadata().map_err(|err| failed(&err))?;
-        let disk = FileBackend::new(file).map_err(|err| failed(&err))?;
-        let mut journal = Self::on(&name, Device::new(disk), Durability::Immediate)?;
+        let records = Logged::open(&path, file, true)?;
+        let log = records.has_log().then(|| file::log_of(&path));
+        let identity = |path: PathBuf| identity(&path).map(|found| (path, found));
+        let open = [Some(path), log].into_iter().flatten().map(identity).collect::<Result<_, _>>();
+        let open = open.map_err(|err| Refused::Failed(format!("{name}: {err}")))?;
         let reserve = Reserve::open(dir)
             .inspect_err(|err| log::warn!("{}: {err}", dir.join(RESERVE_NAME).display()))
             .ok();
-        journal.files = Some(Files { path, identity: (found.dev(), found.ino()), reserve });
-        Ok(journal)
+        Ok(Self { name, records, files: Some(Files { open, reserve }) })
     }
 
-    /// Opens the database on a disk, which is called `name` in messages.
-    ///
-    /// # Errors
-    /// A sentence for the operator, with the name.
-    pub(super) fn on(name: &str, device: Device, durability: Durability) -> Result<Self, Refused> {
-        let records = guarded(name, || Records::open(name.to_owned(), device, durability))?;
-        Ok(Self { name: name.to_owned(), records, files: None })
+    /// A journal on disks that are no files, called `name` in messages.
+    #[cfg(test)]
+    pub(super) fn on(name: &str, records: Logged) -> Self {
+        Self { name: name.to_owned(), records, files: None }
     }
 
     /// The high-water mark of expiry.
@@ -129,19 +123,25 @@ impl Embedded {
 }
 
 impl Files {
-    /// Whether the file that is open is the one that the next start will find.
-    fn are_in_place(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+    /// The file that is open and is not the one that the next start will find, if there is such.
+    fn misplaced(&self) -> Option<&Path> {
+        let misplaced =
+            self.open.iter().find(|(path, open)| !identity(path).is_ok_and(|found| found == *open));
+        misplaced.map(|(path, _)| path.as_path())
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// It blocks; the writer's thread is there for that.
 impl Journal for Embedded {
     async fn commit(&mut self, changes: &Changes) -> Result<Vec<Foreign>, CommitError> {
-        if self.files.as_ref().is_some_and(|files| !files.are_in_place()) {
+        if let Some(path) = self.files.as_ref().and_then(Files::misplaced) {
             return Err(CommitError::Undone(Refused::Failed(format!(
                 "{}: the file that is open has no longer this name: it was removed or replaced; restart the service",
-                self.name
+                path.display()
             ))));
         }
         let committed = self.records.commit(changes.records(), changes.mark());
@@ -155,6 +155,11 @@ impl Journal for Embedded {
             }
             committed => {
                 committed?;
+                // What was deleted makes room in the file, once the database has it.
+                if changes.frees() && self.records.is_stuck() && reserve.release() {
+                    log::warn!("{}: the disk is full; what deletes uses the reserve", self.name);
+                    self.records.unstick();
+                }
                 reserve.refill();
             }
         }
@@ -162,8 +167,7 @@ impl Journal for Embedded {
     }
 
     async fn resolve(&mut self, changes: &Changes) -> Result<bool, Refused> {
-        self.records.reopen()?;
-        self.records.holds(changes.records(), changes.mark())
+        self.records.resolve(changes.records(), changes.mark())
     }
 
     fn snapshot(&self) -> Result<Snapshot, Refused> {
@@ -180,7 +184,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::super::layout::{FORMAT, META, WITHOUT_NODES};
-    use super::{FILE_NAME, LOADED_STEP};
+    use super::{FILE_NAME, LOADED_STEP, LOG_NAME};
     use crate::Refused;
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::store::batch::DOUBTED;
@@ -237,10 +241,12 @@ mod tests {
 
     #[test]
     fn notices_that_its_file_has_lost_its_name() {
-        for replace in [false, true] {
+        let names = [FILE_NAME, LOG_NAME];
+        for (replace, name) in [false, true].into_iter().flat_map(|replace| names.map(|name| (replace, name)))
+        {
             let fixture = suite::Fixture::<Directory>::new(Limits::default());
             let pin = fixture.pin();
-            let path = fixture.place.0.path().join(FILE_NAME);
+            let path = fixture.place.0.path().join(name);
             std::fs::rename(&path, path.with_extension("moved")).unwrap();
             if replace {
                 std::fs::write(&path, "").unwrap();

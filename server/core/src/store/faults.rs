@@ -6,8 +6,6 @@ use std::time::Duration;
 use protocol::Pin;
 use redb::Durability;
 
-use super::device::Device;
-use super::embedded::Embedded;
 use super::suite::{Log, START, wait};
 use super::testdisk::{Disk, Trouble};
 use super::{Change, Limits, Store};
@@ -17,14 +15,17 @@ use crate::clock::ManualClock;
 /// A store on a disk that has held one key for some time.
 struct Fixture {
     disk: Disk,
+    half: Option<u64>,
     log: Arc<Log>,
     store: Store,
     pin: Pin,
 }
 
-fn open(disk: &Disk, log: &Arc<Log>) -> Result<Store, Refused> {
-    let device = Device::new(disk.clone());
-    let journal = Embedded::on("/data/pairing.redb", device, Durability::Immediate)?;
+/// Of a log: none, and one that holds two values.
+const HALVES: [Option<u64>; 2] = [None, Some(64 << 10)];
+
+fn open(disk: &Disk, half: Option<u64>, log: &Arc<Log>) -> Result<Store, Refused> {
+    let journal = disk.journal(Durability::Immediate, half)?;
     // The store would leave a disk that failed alone for a while.
     let pause = Duration::ZERO;
     Store::with_embedded(journal, pause, Limits::default(), Arc::new(ManualClock::at(START)), log.clone())
@@ -32,10 +33,14 @@ fn open(disk: &Disk, log: &Arc<Log>) -> Result<Store, Refused> {
 
 impl Fixture {
     fn new(seed: u64) -> Self {
+        Self::with_log(seed, None)
+    }
+
+    fn with_log(seed: u64, half: Option<u64>) -> Self {
         let (disk, log) = (Disk::new(seed), Arc::new(Log::default()));
-        let store = open(&disk, &log).unwrap();
+        let store = open(&disk, half, &log).unwrap();
         let pin = wait(store.create_cluster()).unwrap().pin;
-        let fixture = Self { disk, log, store, pin };
+        let fixture = Self { disk, half, log, store, pin };
         fixture.create("old").unwrap();
         fixture.log.take();
         fixture
@@ -54,15 +59,15 @@ impl Fixture {
     fn restart(mut self) -> Self {
         drop(self.store);
         self.disk.restart();
-        self.store = open(&self.disk, &self.log).unwrap();
+        self.store = open(&self.disk, self.half, &self.log).unwrap();
         self
     }
 }
 
 /// Writes to a disk that gets into trouble after some changes, until a write is refused, and sees to it that what was
 /// answered is so: before and after the disk is in order again, and after a power cut.
-fn check(trouble: Trouble, changes: u32, is_expected: fn(&Refused) -> bool) {
-    let fixture = Fixture::new(u64::from(changes));
+fn check(trouble: Trouble, changes: u32, half: Option<u64>, is_expected: fn(&Refused) -> bool) {
+    let fixture = Fixture::with_log(u64::from(changes), half);
     fixture.disk.plan(changes, trouble);
     let mut names = vec!["old".to_owned()];
     let refused = ('a'..='z')
@@ -70,7 +75,7 @@ fn check(trouble: Trouble, changes: u32, is_expected: fn(&Refused) -> bool) {
         .find_map(|name| fixture.create(&name).map(|()| names.push(name)).err())
         .expect("the trouble never came");
     assert!(is_expected(&refused), "{refused} after {changes} changes");
-    assert!(refused.to_string().contains("/data/pairing.redb: "), "{refused}");
+    assert!(refused.to_string().contains("/data/pairing."), "{refused}");
     assert_eq!(fixture.names(), names);
     assert_eq!(fixture.log.take().len(), names.len() - 1);
 
@@ -86,14 +91,16 @@ fn check(trouble: Trouble, changes: u32, is_expected: fn(&Refused) -> bool) {
 #[test]
 fn a_full_disk_changes_nothing_and_writes_go_on_when_there_is_room() {
     for changes in 0..40 {
-        check(Trouble::Full, changes, |refused| matches!(refused, Refused::NoSpace(_)));
+        for half in HALVES {
+            check(Trouble::Full, changes, half, |refused| matches!(refused, Refused::NoSpace(_)));
+        }
     }
 }
 
 #[test]
 fn a_disk_without_room_for_any_write_leaves_it_open_whether_the_first_one_happened() {
     for changes in 0..40 {
-        check(Trouble::FullForAll, changes, |refused| matches!(refused, Refused::Failed(_)));
+        check(Trouble::FullForAll, changes, None, |refused| matches!(refused, Refused::Failed(_)));
     }
     let fixture = Fixture::new(0);
     fixture.disk.plan(0, Trouble::FullForAll);
@@ -104,11 +111,38 @@ fn a_disk_without_room_for_any_write_leaves_it_open_whether_the_first_one_happen
     assert_eq!(fixture.names(), ["old"]);
 }
 
+/// What deletes needs no room while the log has some.
+#[test]
+fn a_full_disk_takes_deletions_and_writes_go_on_when_there_is_room() {
+    for changes in 0..20 {
+        let fixture = Fixture::with_log(u64::from(changes), Some(256 << 10));
+        let mut names: Vec<_> = ('a'..='j').map(String::from).collect();
+        names.iter().for_each(|name| fixture.create(name).unwrap());
+        fixture.disk.plan(changes, Trouble::Full);
+        let no_room = (0..).find_map(|number| {
+            let name = format!("more{number}");
+            fixture.create(&name).map(|()| names.push(name)).err()
+        });
+        assert!(matches!(no_room, Some(Refused::NoSpace(_))), "{no_room:?}");
+        assert!(matches!(wait(fixture.store.ready()), Err(Refused::NoSpace(_))));
+        for name in names.drain(..names.len() - 2) {
+            wait(fixture.store.delete_key(&fixture.pin, &name)).unwrap();
+        }
+        fixture.disk.heal();
+        fixture.create("new").unwrap();
+        let fixture = fixture.restart();
+        let found = fixture.names();
+        assert_eq!(found.first().map(String::as_str), Some("old"));
+        assert_eq!(found[1..found.len() - 1], names);
+        assert_eq!(found.last().map(String::as_str), Some("new"));
+    }
+}
+
 #[test]
 fn the_store_goes_on_after_a_write_that_failed() {
     let mut refused = 0;
-    for changes in 0..40 {
-        let fixture = Fixture::new(u64::from(changes));
+    for (changes, half) in (0..40).flat_map(|changes| HALVES.map(|half| (changes, half))) {
+        let fixture = Fixture::with_log(u64::from(changes), half);
         fixture.disk.plan(changes, Trouble::Write);
         let mut names = vec!["old".to_owned()];
         for name in ('a'..='j').map(String::from) {
@@ -124,7 +158,7 @@ fn the_store_goes_on_after_a_write_that_failed() {
         assert_eq!(fixture.restart().names(), names);
     }
     // Not each of them, since some writes of redb's may fail without harm.
-    assert!((20..=40).contains(&refused), "{refused}");
+    assert!((40..=80).contains(&refused), "{refused}");
 }
 
 /// A store that has much to delete, and so will have room to give back to the disk; the youngest comes first.
@@ -180,7 +214,11 @@ fn a_write_that_turns_out_to_be_durable_is_shown_before_the_next_one() {
 
 #[test]
 fn is_ready_only_if_a_write_would_go_through() {
-    let fixture = Fixture::new(0);
+    HALVES.into_iter().for_each(is_ready_only_if_it_writes);
+}
+
+fn is_ready_only_if_it_writes(half: Option<u64>) {
+    let fixture = Fixture::with_log(0, half);
     for trouble in [Trouble::FullForAll, Trouble::PowerCut] {
         assert_eq!(wait(fixture.store.ready()), Ok(()));
         fixture.disk.plan(0, trouble);
@@ -193,7 +231,11 @@ fn is_ready_only_if_a_write_would_go_through() {
 
 #[test]
 fn nothing_is_written_any_more_after_a_sync_that_failed() {
-    let fixture = Fixture::new(0);
+    [None, Some(1 << 20)].into_iter().for_each(nothing_is_written_after_a_failed_sync);
+}
+
+fn nothing_is_written_after_a_failed_sync(half: Option<u64>) {
+    let fixture = Fixture::with_log(0, half);
     fixture.disk.plan(0, Trouble::Sync);
     for name in ["first", "second"] {
         let Err(Refused::Failed(why)) = fixture.create(name) else { panic!("{name} was written") };
@@ -210,7 +252,7 @@ fn nothing_is_written_any_more_after_a_sync_that_failed() {
 
 #[test]
 fn damage_to_the_file_is_refused_or_does_no_harm() {
-    let Fixture { disk, log, store, pin } = Fixture::new(0);
+    let Fixture { disk, half, log, store, pin } = Fixture::new(0);
     for name in 0..100 {
         wait(store.create_key(&pin, &name.to_string(), "v")).unwrap();
     }
@@ -219,7 +261,7 @@ fn damage_to_the_file_is_refused_or_does_no_harm() {
     let whole = disk.contents();
     let check = |contents: Vec<u8>| {
         disk.replace(contents);
-        match open(&disk, &log) {
+        match open(&disk, half, &log) {
             Ok(store) => {
                 assert_eq!(wait(store.keys(&pin)), Ok(kept.clone()));
                 true
@@ -246,6 +288,22 @@ fn damage_to_the_file_is_refused_or_does_no_harm() {
         assert!(!check(whole[..length].to_vec()), "{length}");
     }
     assert!(check(whole));
+}
+
+#[test]
+fn a_snapshot_has_what_is_in_the_log() {
+    let fixture = Fixture::with_log(0, Some(64 << 10));
+    for name in ('a'..='j').map(String::from) {
+        fixture.create(&name).unwrap();
+        wait(fixture.store.delete_key(&fixture.pin, "old")).ok();
+        let (snapshot, _) = wait(fixture.store.snapshot()).unwrap();
+        let mut count = 0;
+        let whole = snapshot.each(|_, _| {
+            count += 1;
+            Ok(())
+        });
+        assert_eq!((whole, count), (Ok(()), 1 + fixture.names().len()));
+    }
 }
 
 #[test]

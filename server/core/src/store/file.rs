@@ -2,8 +2,8 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, FileExt as _, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use crate::Refused;
 
@@ -34,10 +34,63 @@ pub(super) fn open(dir: &Path, path: &Path, advice: &str) -> Result<File, Refuse
         Err(TryLockError::Error(err)) => return Err(failed(path, &err)),
     }
     for made in [Some(dir), dir.parent()].into_iter().flatten() {
-        let made = if made.as_os_str().is_empty() { Path::new(".") } else { made };
-        File::open(made).and_then(|dir| dir.sync_all()).map_err(|err| failed(made, &err))?;
+        sync_dir(made).map_err(|err| failed(made, &err))?;
     }
     Ok(file)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir)?.sync_all()
+}
+
+/// Where the log of the store at `path` is: `pairing.log`.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    path.with_extension("log")
+}
+
+/// Opens the log at `log`, in which the store at `path` has its newest writes.
+///
+/// # Errors
+/// It cannot be opened: a sentence for the operator, with the names.
+pub(super) fn open_log(path: &Path, log: &Path) -> Result<File, Refused> {
+    OpenOptions::new().read(true).write(true).open(log).map_err(|err| {
+        let (log, path) = (log.display(), path.display());
+        Refused::Failed(match err.kind() {
+            io::ErrorKind::NotFound => format!(
+                "{log}: it is missing, and has the newest writes of {path}; put it back beside that file, or restore a backup"
+            ),
+            _ => format!("{log}: {err}"),
+        })
+    })
+}
+
+/// Makes the log at `log`, where the store has none in use, and the last was `last`; the name is on the disk then. One that
+/// another store has left is kept under another name, since that store, wherever it was moved, needs it.
+///
+/// # Errors
+/// It cannot be made.
+pub(super) fn make_log(log: &Path, last: Option<u64>) -> Result<File, Refused> {
+    let make = || {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(log)?;
+        if file.metadata()?.len() >= 8 {
+            // The identifier with which its first frame begins, if it was ever written to.
+            let mut begins = [0; 8];
+            file.read_exact_at(&mut begins, 0)?;
+            let begins = u64::from_le_bytes(begins);
+            if begins != 0 && Some(begins) != last {
+                let kept = log.with_extension("log.old");
+                std::fs::rename(log, &kept)?;
+                log::warn!("{}: it belongs to another store, and is now {}", log.display(), kept.display());
+                file = options.open(log)?;
+            }
+        }
+        sync_dir(log.parent().unwrap_or(log))?;
+        Ok(file)
+    };
+    make().map_err(|err: io::Error| Refused::Failed(format!("{}: {err}", log.display())))
 }
 
 #[cfg(test)]
@@ -120,8 +173,8 @@ mod tests {
     #[test]
     fn refuses_a_format_that_it_does_not_know() {
         let newer =
-            |into: &WriteTransaction| drop(into.open_table(META).unwrap().insert("format", 3).unwrap());
-        check_refused(|path| fill(path, newer), "the file has format 3, this release reads formats up to 2");
+            |into: &WriteTransaction| drop(into.open_table(META).unwrap().insert("format", 4).unwrap());
+        check_refused(|path| fill(path, newer), "the file has format 4, this release reads formats up to 3");
         let dir = tempfile::tempdir().unwrap();
         fill(&dir.path().join(FILE_NAME), newer);
         assert!(matches!(open(dir.path()), Err(Refused::LaterFormat(_))));

@@ -1,10 +1,16 @@
-//! What a fuzzer throws at the record format. `docs/fuzzing.md` says how.
+//! What a fuzzer throws at the record format and at the log. `docs/fuzzing.md` says how.
 
 use std::sync::Arc;
 
 use protocol::Pin;
+use redb::StorageBackend as _;
+use redb::backends::InMemoryBackend;
 
 use super::Key;
+use super::append_log::AppendLog;
+use super::device::Device;
+use super::frame;
+use super::layout::LogState;
 use super::nodes::{Node, NodeClass};
 use super::pins::PinKey;
 use super::record::{Malformed, Record};
@@ -22,6 +28,60 @@ pub fn record(bytes: &[u8]) {
     for record in written(bytes).into_iter().flatten() {
         is_kept(&record);
     }
+}
+
+/// Takes bytes for the contents of a log, and for what is in a frame of one whose checksum is right.
+///
+/// # Panics
+/// If what was read is not there, or more is, after one more commit.
+pub fn log(bytes: &[u8]) {
+    let Some((state, contents)) = bytes.split_first_chunk::<16>() else { return };
+    let [id, folded] =
+        [&state[..8], &state[8..]].map(|part| part.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
+    read_log(LogState { id, folded: folded >> 1 }, contents);
+    let mut frame = [&id.to_le_bytes()[..], &1_u64.to_le_bytes(), &[0; 8], contents].concat();
+    frame::seal(&mut frame);
+    frame.resize(2 * frame.len() + 200, 0);
+    read_log(LogState { id, folded: 0 }, &frame);
+}
+
+fn read_log(state: LogState, contents: &[u8]) {
+    let half = contents.len() as u64 / 2;
+    let disk = InMemoryBackend::new();
+    disk.set_len(2 * half).expect("it is in memory");
+    disk.write(0, &contents[..contents.len() / 2 * 2]).expect("it is in memory");
+    let device = Device::new(disk);
+    let open = || AppendLog::open(device.clone(), state, half, true).expect("it is in memory");
+    let Ok((mut log, mut found)) = open() else { return };
+    assert_eq!(found.last + 1, log.next());
+    let written = frame::encode(state.id, log.next(), &std::collections::BTreeMap::new(), Some(Timestamp(7)));
+    if !log.fits(written.len()) {
+        return;
+    }
+    log.append(&written).expect("it is in memory");
+    (found.last, found.mark) = (found.last + 1, Some(Timestamp(7)));
+    // What is behind it may be of the log, too, if the bytes happen to be.
+    if let Ok((_, again)) = open() {
+        assert!(again.last >= found.last, "{} after {}", again.last, found.last);
+    }
+}
+
+/// Logs with one frame and two.
+#[must_use]
+pub fn log_seeds() -> Vec<Vec<u8>> {
+    let records = |number| {
+        let record = seeds().get(number).and_then(|bytes| Record::decode(bytes).ok());
+        [(number as u64, record), (100, None)].into()
+    };
+    let frames =
+        [frame::encode(1, 1, &records(0), None), frame::encode(1, 2, &records(1), Some(Timestamp(9)))];
+    let state = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let payload = &frames[1][frame::HEADER..];
+    vec![
+        [&state[..], &frames[0], &[0; 300]].concat(),
+        [&state[..], &frames.concat(), &[0; 600]].concat(),
+        [&state[..], payload].concat(),
+    ]
 }
 
 /// It reads back as it is written, and does not when it is cut short or goes on.
@@ -99,5 +159,6 @@ mod tests {
             assert!(super::Record::decode(&seed).is_ok());
             super::record(&seed);
         }
+        super::log_seeds().iter().for_each(|seed| super::log(seed));
     }
 }

@@ -28,6 +28,7 @@
 //!    `Limits::nodes_per_pin` nodes and `Limits::node_bytes_per_pin` bytes of them, and
 //!    `Limits::pins` pins and `Limits::bytes` bytes in all; past that, a refusal that changes nothing.
 
+mod append_log;
 mod batch;
 mod block_on;
 mod changes;
@@ -38,6 +39,7 @@ mod embedded;
 #[cfg(test)]
 mod faults;
 mod file;
+mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod group;
@@ -45,12 +47,14 @@ mod handle;
 mod health;
 mod journal;
 mod layout;
+mod logged;
 
 #[cfg(any(test, feature = "suite"))]
 mod model;
 mod nodes;
 mod offline;
 mod operation;
+mod pending;
 mod pins;
 #[cfg(test)]
 mod powercut;
@@ -71,7 +75,7 @@ mod write_queue;
 mod writer;
 
 pub use changes::{Changes, ClusterChange};
-pub use embedded::FILE_NAME;
+pub use embedded::{FILE_NAME, LOG_NAME};
 pub use handle::Store;
 pub use journal::{BatchLimits, CommitError, Journal, ReadIndex};
 pub use layout::FORMAT;

@@ -6,16 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use redb::Durability;
-use redb::backends::FileBackend;
-
 use super::copy::WholeCluster;
-use super::database::Records;
-use super::device::Device;
 use super::embedded::FILE_NAME;
 use super::file;
 use super::journal::CommitError;
 use super::layout::guarded;
+use super::logged::Logged;
 use super::nodes::NODE_BYTES;
 use super::pins::PinKey;
 use super::record::Record;
@@ -63,7 +59,7 @@ struct StoredPin {
 
 /// The store of a service that does not run. While this lives, none can be started.
 pub struct AtRest {
-    records: Records,
+    records: Logged,
 }
 
 impl AtRest {
@@ -84,13 +80,10 @@ impl AtRest {
     }
 
     fn open_in(dir: &Path, path: &Path) -> Result<Self, Refused> {
-        let name = path.display().to_string();
         let advice =
             "if the service is just starting or ending, try again; else look for a warning in its log";
         let file = file::open(dir, path, advice)?;
-        let disk = FileBackend::new(file).map_err(|err| Refused::Failed(format!("{name}: {err}")))?;
-        let open = || Records::open(name.clone(), Device::new(disk), Durability::Immediate);
-        guarded(&name, open).map(|records| Self { records })
+        Ok(Self { records: Logged::open(path, file, false)? })
     }
 
     /// Whether there is a store in a data directory.

@@ -12,8 +12,6 @@ use std::time::Duration;
 use protocol::Pin;
 use redb::Durability;
 
-use super::device::Device;
-use super::embedded::Embedded;
 use super::suite::{START, wait};
 use super::testdisk::{Disk, Trouble};
 use super::{Change, Limits, Observer, Store, Update};
@@ -61,6 +59,7 @@ struct Tally {
 struct Owner {
     disk: Disk,
     durability: Durability,
+    half: Option<u64>,
     told: Arc<ChangedPins>,
     random: fastrand::Rng,
     known: Vec<KnownCluster>,
@@ -75,7 +74,7 @@ impl Owner {
             if self.random.u8(..4) == 0 {
                 self.disk.plan(self.random.u32(..20), Trouble::PowerCut);
             }
-            match open(&self.disk, self.durability, self.told.clone()) {
+            match open(&self.disk, self.durability, self.half, self.told.clone()) {
                 Ok(store) => {
                     self.disk.heal();
                     return store;
@@ -84,6 +83,7 @@ impl Owner {
                 Err(_) => {
                     self.outcome.unreadable += 1;
                     self.disk.replace(Vec::new());
+                    self.disk.log().replace(Vec::new());
                 }
             }
         }
@@ -148,8 +148,13 @@ impl Owner {
     }
 }
 
-fn open(disk: &Disk, durability: Durability, observer: Arc<dyn Observer>) -> Result<Store, Refused> {
-    let journal = Embedded::on("disk", Device::new(disk.clone()), durability)?;
+fn open(
+    disk: &Disk,
+    durability: Durability,
+    half: Option<u64>,
+    observer: Arc<dyn Observer>,
+) -> Result<Store, Refused> {
+    let journal = disk.journal(durability, half)?;
     // The store would leave a disk that failed alone for a while; these cuts come faster.
     let pause = Duration::ZERO;
     Store::with_embedded(journal, pause, Limits::default(), Arc::new(ManualClock::at(START)), observer)
@@ -212,12 +217,12 @@ fn write<'a>(
 }
 
 /// Works and cuts the power some times on each of some disks.
-fn cut(disks: u64, new_disk: fn(u64) -> Disk, durability: Durability) -> Tally {
+fn cut(disks: u64, new_disk: fn(u64) -> Disk, durability: Durability, half: Option<u64>) -> Tally {
     let mut outcome = Tally::default();
     for seed in 0..disks {
         let random = fastrand::Rng::with_seed(seed);
         let (disk, told, known) = (new_disk(seed), Arc::default(), Vec::new());
-        let mut owner = Owner { disk, durability, told, random, known, outcome };
+        let mut owner = Owner { disk, durability, half, told, random, known, outcome };
         for _ in 0..CUTS {
             let store = owner.reopen();
             owner.check(&store);
@@ -239,35 +244,47 @@ fn cut(disks: u64, new_disk: fn(u64) -> Disk, durability: Durability) -> Tally {
     outcome
 }
 
+/// Halves of the log: none, one that many values do not fit into, one that is full after some, and one that is seldom full.
+const HALVES: [Option<u64>; 4] = [None, Some(1 << 12), Some(1 << 15), Some(1 << 20)];
+
 #[test]
 fn a_power_cut_loses_nothing_that_was_acknowledged_or_shown() {
-    let outcome = cut(40, Disk::new, Durability::Immediate);
-    assert_eq!((outcome.lost, outcome.unreadable), (0, 0), "{outcome:?}");
-    assert!(outcome.acknowledged > 5000 && outcome.struck > 300 && outcome.interrupted > 20, "{outcome:?}");
+    for half in HALVES {
+        let outcome = cut(12, Disk::new, Durability::Immediate, half);
+        assert_eq!((outcome.lost, outcome.unreadable), (0, 0), "{half:?}: {outcome:?}");
+        let struck = outcome.struck > 90 && outcome.interrupted > 5;
+        assert!(outcome.acknowledged > 1500 && struck, "{half:?}: {outcome:?}");
+    }
 }
 
 #[test]
 fn a_power_cut_while_the_file_is_made_leaves_one_that_opens() {
-    let mut interrupted = 0;
-    for (changes, seed) in (0..15).flat_map(|changes| (0..8).map(move |seed| (changes, seed))) {
-        let disk = Disk::new(seed);
-        disk.plan(changes, Trouble::PowerCut);
-        interrupted += usize::from(open(&disk, Durability::Immediate, Arc::new(())).is_err());
-        disk.restart();
-        let store = open(&disk, Durability::Immediate, Arc::new(())).unwrap();
-        wait(store.create_cluster()).unwrap();
+    for half in [None, Some(1 << 15)] {
+        let mut interrupted = 0;
+        for (changes, seed) in (0..20).flat_map(|changes| (0..8).map(move |seed| (changes, seed))) {
+            let disk = Disk::new(seed);
+            disk.plan(changes, Trouble::PowerCut);
+            interrupted += usize::from(open(&disk, Durability::Immediate, half, Arc::new(())).is_err());
+            disk.restart();
+            let store = open(&disk, Durability::Immediate, half, Arc::new(())).unwrap();
+            wait(store.create_cluster()).unwrap();
+        }
+        assert!(interrupted > 40, "{interrupted}");
     }
-    assert!(interrupted > 40, "{interrupted}");
 }
 
 #[test]
 fn the_same_cuts_lose_writes_when_the_store_does_not_sync() {
-    let outcome = cut(2, Disk::new, Durability::None);
-    assert!(outcome.acknowledged > 0 && outcome.lost > 0, "{outcome:?}");
+    for half in HALVES {
+        let outcome = cut(2, Disk::new, Durability::None, half);
+        assert!(outcome.acknowledged > 0 && outcome.lost > 0, "{half:?}: {outcome:?}");
+    }
 }
 
 #[test]
 fn the_same_cuts_lose_writes_when_the_disk_does_not_sync() {
-    let outcome = cut(2, Disk::lying, Durability::Immediate);
-    assert!(outcome.acknowledged > 0 && outcome.lost > 0, "{outcome:?}");
+    for half in HALVES {
+        let outcome = cut(2, Disk::lying, Durability::Immediate, half);
+        assert!(outcome.acknowledged > 0 && outcome.lost + outcome.unreadable > 0, "{half:?}: {outcome:?}");
+    }
 }

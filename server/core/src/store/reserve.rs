@@ -10,7 +10,8 @@ use nix::fcntl::posix_fallocate;
 
 /// The file of the reserve in the data directory.
 pub const RESERVE_NAME: &str = "pairing.reserve";
-/// Bytes of the reserve: a commit that deletes a thousand records writes some hundred pages of 4 KiB.
+/// Bytes of the reserve: what the two halves of the log hold, and the pages of 4 KiB that some hundred changed records
+/// are on.
 const RESERVE_BYTES: i64 = 4 << 20;
 /// After the reserve was used, it is filled again no sooner than this.
 const REFILL_AFTER: Duration = Duration::from_secs(60);

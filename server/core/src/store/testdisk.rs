@@ -1,4 +1,4 @@
-//! A disk in memory that behaves as badly as a disk may: for tests.
+//! A disk in memory that behaves as badly as a disk may, with two files on it: for tests.
 //!
 //! It keeps what is safe apart from what was written and not yet synced. When its power is cut, each sector of 512
 //! bytes keeps one of the states it had since the last sync, whatever its neighbours do, and so does the length.
@@ -7,7 +7,14 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use redb::StorageBackend;
+use redb::{Durability, StorageBackend};
+
+use super::database::Records;
+use super::device::Device;
+use super::embedded::Embedded;
+use super::layout::guarded;
+use super::logged::Logged;
+use crate::Refused;
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
@@ -39,8 +46,9 @@ enum Unsynced {
     Length(usize),
 }
 
+/// A file.
 #[derive(Debug, Default)]
-struct Platter {
+struct Content {
     /// What is read.
     image: Vec<u8>,
     /// What a power cut leaves in any case.
@@ -48,6 +56,11 @@ struct Platter {
     unsynced: Vec<Unsynced>,
     /// The blocks that have room on the disk.
     blocks: HashSet<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Platter {
+    files: [Content; 2],
     /// After how many changes and syncs which trouble begins.
     planned: Option<(u32, Trouble)>,
     trouble: Option<Trouble>,
@@ -56,14 +69,23 @@ struct Platter {
     random: fastrand::Rng,
 }
 
-/// A disk; a clone is the same disk.
+/// One of the files of a disk; a clone is the same one.
 #[derive(Debug, Clone)]
-pub(super) struct Disk(Arc<Mutex<Platter>>);
+pub(super) struct Disk {
+    platter: Arc<Mutex<Platter>>,
+    file: usize,
+}
 
 impl Disk {
     /// An empty disk.
     pub(super) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Platter { random: fastrand::Rng::with_seed(seed), ..Platter::default() })))
+        let platter = Platter { random: fastrand::Rng::with_seed(seed), ..Platter::default() };
+        Self { platter: Arc::new(Mutex::new(platter)), file: 0 }
+    }
+
+    /// The other file.
+    pub(super) fn log(&self) -> Self {
+        Self { platter: self.platter.clone(), file: 1 }
     }
 
     /// One that says of a sync that it is done, and does nothing.
@@ -71,6 +93,19 @@ impl Disk {
         let disk = Self::new(seed);
         disk.platter().lies = true;
         disk
+    }
+
+    /// Opens the store on it; `half` says how long its log is, and whether it gets one.
+    pub(super) fn journal(&self, durability: Durability, half: Option<u64>) -> Result<Embedded, Refused> {
+        let name = "/data/pairing.redb";
+        let logged = guarded(name, || {
+            let records = Records::open(name.to_owned(), Device::new(self.clone()), durability)?;
+            match half {
+                Some(half) => Logged::on(records, "/data/pairing.log".to_owned(), self.log(), half),
+                None => Ok(Logged::without_log(records)),
+            }
+        })?;
+        Ok(Embedded::on(name, logged))
     }
 
     /// Lets trouble begin after `changes` more changes and syncs.
@@ -96,14 +131,14 @@ impl Disk {
 
     /// What is on it.
     pub(super) fn contents(&self) -> Vec<u8> {
-        self.platter().image.clone()
+        self.platter().files[self.file].image.clone()
     }
 
     /// Replaces what is on it.
     pub(super) fn replace(&self, contents: Vec<u8>) {
-        let mut platter = self.platter();
-        (platter.safe, platter.unsynced) = (contents.clone(), Vec::new());
-        platter.image = contents;
+        let file = &mut self.platter().files[self.file];
+        (file.safe, file.unsynced) = (contents.clone(), Vec::new());
+        file.image = contents;
     }
 
     /// Ends all trouble.
@@ -116,12 +151,14 @@ impl Disk {
     pub(super) fn restart(&self) {
         self.heal();
         let mut platter = self.platter();
-        platter.save_some();
-        platter.image = platter.safe.clone();
+        for file in 0..platter.files.len() {
+            platter.save_some(file);
+            platter.files[file].image = platter.files[file].safe.clone();
+        }
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {
-        self.0.lock().unwrap()
+        self.platter.lock().unwrap()
     }
 }
 
@@ -146,43 +183,45 @@ impl Platter {
     }
 
     /// Whether there is room for all of a write.
-    fn has_room(&self, offset: usize, len: usize) -> bool {
+    fn has_room(&self, file: usize, offset: usize, len: usize) -> bool {
         match self.trouble {
             Some(Trouble::FullForAll) => false,
-            Some(Trouble::Full) => blocks(offset, len).all(|block| self.blocks.contains(&block)),
+            Some(Trouble::Full) => blocks(offset, len).all(|block| self.files[file].blocks.contains(&block)),
             _ => true,
         }
     }
 
+    /// Makes a random part of what is unsynced safe. Now and then that is nothing and now and then everything, so that
+    /// the ends are met as well as the middle.
+    fn save_some(&mut self, file: usize) {
+        let likely = [0.0, 0.5, 0.9, 1.0, self.random.f64()][self.random.usize(..5)];
+        self.files[file].save(likely, &mut self.random);
+    }
+}
+
+impl Content {
     fn write(&mut self, offset: usize, data: &[u8]) {
         self.blocks.extend(blocks(offset, data.len()));
         self.image[offset..offset + data.len()].copy_from_slice(data);
         self.unsynced.push(Unsynced::Write(offset, data.to_vec()));
     }
 
-    /// Makes a random part of what is unsynced safe. Now and then that is nothing and now and then everything, so that
-    /// the ends are met as well as the middle.
-    fn save_some(&mut self) {
-        let likely = [0.0, 0.5, 0.9, 1.0, self.random.f64()][self.random.usize(..5)];
-        self.save(likely);
-    }
-
     /// Makes what is unsynced safe, each change as `likely` as that, and forgets the rest. A sector that missed one
     /// change gets none of the later ones.
-    fn save(&mut self, likely: f64) {
+    fn save(&mut self, likely: f64, random: &mut fastrand::Rng) {
         let mut missed = HashSet::new();
         let mut length_missed = false;
         for change in std::mem::take(&mut self.unsynced) {
             match change {
                 Unsynced::Length(length) => {
-                    length_missed |= self.random.f64() >= likely;
+                    length_missed |= random.f64() >= likely;
                     if !length_missed {
                         self.safe.resize(length, 0);
                     }
                 }
                 Unsynced::Write(offset, data) => {
                     for (at, piece) in sectors(offset, &data) {
-                        if missed.contains(&(at / SECTOR)) || self.random.f64() >= likely {
+                        if missed.contains(&(at / SECTOR)) || random.f64() >= likely {
                             missed.insert(at / SECTOR);
                         } else if let Some(place) = self.safe.get_mut(at..at + piece.len()) {
                             place.copy_from_slice(piece);
@@ -214,14 +253,17 @@ impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
         let platter = self.platter();
         platter.powered()?;
-        Ok(platter.image.len() as u64)
+        Ok(platter.files[self.file].image.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let platter = self.platter();
         platter.powered()?;
         let offset = usize::try_from(offset).unwrap();
-        let found = platter.image.get(offset..offset + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let found = platter.files[self.file]
+            .image
+            .get(offset..offset + out.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(found);
         Ok(())
     }
@@ -230,15 +272,16 @@ impl StorageBackend for Disk {
         let mut platter = self.platter();
         platter.strike(Trouble::Write)?;
         let len = usize::try_from(len).unwrap();
-        if len < platter.image.len()
+        if len < platter.files[self.file].image.len()
             && let Some(trouble @ (Trouble::Shorten | Trouble::ShortenAndCut)) = platter.trouble
         {
             platter.trouble = (trouble == Trouble::ShortenAndCut).then_some(Trouble::PowerCut);
             return Err(io::Error::other("the disk failed"));
         }
-        platter.blocks.retain(|block| block * BLOCK < len);
-        platter.image.resize(len, 0);
-        platter.unsynced.push(Unsynced::Length(len));
+        let file = &mut platter.files[self.file];
+        file.blocks.retain(|block| block * BLOCK < len);
+        file.image.resize(len, 0);
+        file.unsynced.push(Unsynced::Length(len));
         Ok(())
     }
 
@@ -246,14 +289,15 @@ impl StorageBackend for Disk {
         let mut platter = self.platter();
         if let Err(err) = platter.strike(Trouble::Sync) {
             if platter.powered().is_ok() {
-                platter.save_some();
+                platter.save_some(self.file);
             }
             return Err(err);
         }
         if platter.lies {
             return Ok(());
         }
-        platter.save(1.0);
+        let Platter { files, random, .. } = &mut *platter;
+        files[self.file].save(1.0, random);
         Ok(())
     }
 
@@ -263,13 +307,13 @@ impl StorageBackend for Disk {
         let struck = platter.strike(Trouble::Write);
         if struck.is_err() && platter.powered().is_ok() {
             let some = platter.random.usize(..data.len());
-            platter.write(offset, &data[..some]);
+            platter.files[self.file].write(offset, &data[..some]);
         }
         struck?;
-        if !platter.has_room(offset, data.len()) {
+        if !platter.has_room(self.file, offset, data.len()) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        platter.write(offset, data);
+        platter.files[self.file].write(offset, data);
         Ok(())
     }
 }
