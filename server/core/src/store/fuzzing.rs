@@ -69,7 +69,7 @@ fn read_log(state: LogState, contents: &[u8]) {
 /// Logs with one frame and two.
 #[must_use]
 pub fn log_seeds() -> Vec<Vec<u8>> {
-    let records = |number| {
+    let records = |number: usize| {
         let record = seeds().get(number).and_then(|bytes| Record::decode(bytes).ok());
         [(number as u64, record), (100, None)].into()
     };
