@@ -10,7 +10,8 @@
 //! | 8 | the new mark, or `0` |
 //! | | for each record: 8, its number; 4, its length, or [`DELETED`]; then the record, see `record` |
 //!
-//! Numbers are little-endian. The decoder takes any bytes.
+//! Numbers are little-endian. The decoder takes any bytes. Values come from clients: what makes bytes of a value no frame is
+//! that no client knows the identifier.
 
 use std::collections::BTreeMap;
 

@@ -76,9 +76,10 @@ pub struct BatchLimits {
 }
 
 impl BatchLimits {
-    /// For a journal on a disk. A commit by itself costs 60 µs of processor time and a sync; each write in it costs 5 µs
-    /// more if it creates and 15 µs if it changes a random record among a million. So a full batch takes about 15 ms,
-    /// and with 512 writers a bound of 512 or 1024 gave a third more than one of 128, and several times what 32 gave.
+    /// For a journal on a disk. Where there is no log, a commit by itself costs 60 µs of processor time and a sync; each
+    /// write in it costs 5 µs more if it creates and 15 µs if it changes a random record among a million. So a full batch
+    /// takes about 15 ms, and with 512 writers a bound of 512 or 1024 gave a third more than one of 128, and several
+    /// times what 32 gave.
     ///
     /// Each cluster that a sweep removes costs 4 µs of the writer's time, so one sweep takes less than a millisecond,
     /// which the writes that share its commit hardly notice beside the sync.

@@ -4,7 +4,7 @@
 //! There is no timer: a write that comes alone is committed at once, and what comes while a commit runs is the next
 //! batch. The writer has a thread of its own, since a journal may block it for as long as a disk takes.
 //! A task that committed its own write would save little: the way to the thread and back, with the evaluation, costs 6 µs
-//! beside 36 µs of redb's and the sync. And while the disk hung, it could not be answered in time.
+//! beside the sync. And while the disk hung, it could not be answered in time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
