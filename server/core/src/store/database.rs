@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use redb::{Database, DatabaseError, Durability, Error, ReadableDatabase, StorageError};
 
 use super::device::Device;
+use super::folding::Folding;
 use super::journal::CommitError;
 use super::layout::{DAMAGED, FORMAT, Header, LOGGED, LogState, MARK, META, RECORDS, WITHOUT_NODES};
 use super::pending::{Pending, each_record};
@@ -37,21 +37,6 @@ pub(super) struct Records {
     opening: Arc<()>,
     durability: Durability,
     header: Header,
-}
-
-/// A commit by a thread of its own.
-pub(super) struct Folding {
-    /// What becomes of the records.
-    pub(super) pending: Arc<Pending>,
-    header: Header,
-    thread: JoinHandle<Result<(), Error>>,
-}
-
-impl Folding {
-    /// Whether it would not have to be waited for.
-    pub(super) fn is_over(&self) -> bool {
-        self.thread.is_finished()
-    }
 }
 
 impl Records {

@@ -184,7 +184,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::super::layout::{FORMAT, META, WITHOUT_NODES};
-    use super::{FILE_NAME, LOADED_STEP, LOG_NAME};
+    use super::{FILE_NAME, LOADED_STEP};
     use crate::Refused;
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::store::batch::DOUBTED;
@@ -237,27 +237,6 @@ mod tests {
         let full = Arc::new(Loading::default());
         drop(open(full.clone()));
         assert_eq!(*full.0.lock().unwrap(), [LOADED_STEP, 2 * LOADED_STEP]);
-    }
-
-    #[test]
-    fn notices_that_its_file_has_lost_its_name() {
-        let names = [FILE_NAME, LOG_NAME];
-        for (replace, name) in [false, true].into_iter().flat_map(|replace| names.map(|name| (replace, name)))
-        {
-            let fixture = suite::Fixture::<Directory>::new(Limits::default());
-            let pin = fixture.pin();
-            let path = fixture.place.0.path().join(name);
-            std::fs::rename(&path, path.with_extension("moved")).unwrap();
-            if replace {
-                std::fs::write(&path, "").unwrap();
-            }
-            let Err(Refused::Failed(why)) = suite::wait(fixture.store().create_key(&pin, "a", "1")) else {
-                panic!("it was written")
-            };
-            assert!(why.contains("was removed or replaced"), "{why}");
-            assert!(suite::wait(fixture.store().ready()).is_err());
-            assert!(suite::wait(fixture.store().cluster(&pin)).is_ok());
-        }
     }
 
     #[test]

@@ -13,9 +13,10 @@ use redb::backends::FileBackend;
 use redb::{Durability, Error, StorageBackend};
 
 use super::append_log::{AppendLog, HALF_BYTES};
-use super::database::{Folding, Records};
+use super::database::Records;
 use super::device::Device;
 use super::file;
+use super::folding::Folding;
 use super::frame;
 use super::journal::CommitError;
 use super::layout::{DAMAGED, LogState, guarded};

@@ -39,6 +39,7 @@ mod embedded;
 #[cfg(test)]
 mod faults;
 mod file;
+mod folding;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -160,3 +160,27 @@ fn a_file_with_nodes_says_so_once_it_is_closed() {
     drop(open(left_by_kill.path()).unwrap());
     assert_eq!(version(left_by_kill.path()), FORMAT);
 }
+
+#[test]
+fn notices_that_a_file_has_lost_its_name() {
+    for (replaced, name) in
+        [false, true].into_iter().flat_map(|replaced| [(replaced, FILE_NAME), (replaced, LOG_NAME)])
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, pin) = with_keys(dir.path(), &["a"]);
+        let path = dir.path().join(name);
+        std::fs::rename(&path, path.with_extension("moved")).unwrap();
+        if replaced {
+            std::fs::write(&path, "").unwrap();
+        }
+        let Err(Refused::Failed(why)) = wait(store.create_key(&pin, "b", "1")) else {
+            panic!("it was written")
+        };
+        assert!(
+            why.starts_with(&path.display().to_string()) && why.contains("was removed or replaced"),
+            "{why}"
+        );
+        assert!(wait(store.ready()).is_err());
+        assert_eq!(names(&store, &pin), ["a"]);
+    }
+}
