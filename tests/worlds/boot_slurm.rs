@@ -1,8 +1,12 @@
-//! A Slurm cluster from the shipped example: munge's key travels sealed, the nodes find one another by the names that
-//! they have reported, and a job runs on all three.
+//! A Slurm cluster from the launcher's type, whose contexts are those of the shipped example: munge's key travels sealed, the
+//! nodes find one another by the names that they have reported, and a job runs on all three.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
+use cluster_launcher::catalogue::Catalogue;
+use serde_json::{Map, Value, json};
 use worlds::api::{key_path, keys};
 use worlds::boot::debian::{Debian, Release};
 use worlds::boot::lab::Lab;
@@ -20,14 +24,37 @@ const INSTALLED: &str = "
     systemctl --quiet enable munge slurmd
 ";
 const HASH_OF_KEY: &str = "sha256sum </etc/munge/munge.key";
+/// A secret: 32 bytes in base64url.
+const SECRET: &str = "c2VhbHMgYSBjbHVzdGVyIG9mIFNsdXJtIGluIGEgbGE";
+
+/// What Heat hands out to the servers of a cluster of the type `slurm`: to the master, and to each worker.
+fn contexts(lab: &Lab, service: &LabService<'_>) -> [String; 2] {
+    let types = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/examples/cluster-types");
+    let types = types.canonicalize().expect("it is in the repository");
+    symlink(types, lab.dir().join("cluster-types-enabled")).expect("a link can be made");
+    let found = Catalogue::new(lab.dir().to_owned()).find("slurm").expect("it is valid");
+    let map = |value: Value| value.as_object().cloned().expect("it is an object");
+    let answers = map(json!({
+        "image": "i", "key": "k", "master-flavour": "f", "worker-flavour": "f", "external-network": "n",
+    }));
+    let filled = map(json!({
+        "pairing-pin": service.new_pin(), "pairing-secret": SECRET, "pairing-url": service.url(),
+    }));
+    let stack = found.stack(&answers, &Map::new(), &filled).expect("it makes a stack");
+    ["master", "workers"].map(|resource| {
+        let found = stack.contexts().into_iter().find(|context| context.resource == resource);
+        found.expect("it has a context").user_data
+    })
+}
 
 #[test]
 #[ignore = "needs root: boots machines"]
-fn a_job_runs_on_the_three_nodes_of_the_example() {
+fn a_job_runs_on_the_three_nodes_of_the_type() {
     let debian = Debian::root_with(Release::Bookworm, PACKAGES);
     let lab = Lab::new();
     let service = LabService::up(&lab);
-    let mut cluster = WorkedCluster::new(&lab, &debian, &service, "slurm");
+    let [for_master, for_slaves] = contexts(&lab, &service);
+    let mut cluster = WorkedCluster::of_contexts(&lab, &debian, &for_master, &for_slaves);
     cluster.master.root().sh(INSTALLED);
     cluster.master.root().sh("systemctl --quiet enable slurmctld");
     let key = cluster.master.root().sh(HASH_OF_KEY);

@@ -1,4 +1,4 @@
-//! A cluster from the contexts that `contexts --template` makes: its machines, as a user launches them.
+//! A cluster from contexts, such as `contexts --template` makes: its machines, as a user launches them.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -46,7 +46,15 @@ impl<'lab> WorkedCluster<'lab> {
             .expect("nsenter starts");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let read = |path: PathBuf| std::fs::read_to_string(path).expect("contexts has written it");
-        let (for_master, for_slaves) = (read(context("master")), read(context("slave")));
+        Self::of_contexts(lab, debian, &read(context("master")), &read(context("slave")))
+    }
+
+    /// Machines with these contexts, which are sealed.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    pub fn of_contexts(lab: &'lab Lab, debian: &Debian, for_master: &str, for_slaves: &str) -> Self {
         let (_, pin) = for_slaves.split_once("cvm_cluster_pin=").expect("it has a pin");
         let pin = pin.lines().next().expect("it has a pin").to_owned();
         assert!(for_slaves.contains("cvm_cluster_secret="), "a cluster is sealed by default");
@@ -62,9 +70,9 @@ impl<'lab> WorkedCluster<'lab> {
             machine.seed(&format!("i-{name}"), context);
             machine
         };
-        let master = machine("master", MASTER, &for_master);
+        let master = machine("master", MASTER, for_master);
         let slaves = [("n1", SLAVES[0]), ("n2", SLAVES[1])];
-        let slaves = slaves.map(|(name, address)| machine(name, address, &for_slaves)).into();
+        let slaves = slaves.map(|(name, address)| machine(name, address, for_slaves)).into();
         Self { pin, master, slaves }
     }
 
