@@ -171,8 +171,16 @@ impl Logged {
         records: &BTreeMap<Id, Option<Record>>,
         mark: Option<Timestamp>,
     ) -> Result<(), CommitError> {
-        let Some(OpenLog { log, .. }) = &self.log else { return self.records.commit(records, mark) };
+        if self.log.is_none() {
+            return self.records.commit(records, mark);
+        }
         self.records.check_syncs().map_err(CommitError::Undone)?;
+        if records.is_empty() && mark.is_none() {
+            // It asks whether a write would go through. That the disk is full is seen before the log is, too.
+            self.finish_folding();
+            self.records.commit(records, mark)?;
+        }
+        let Some(OpenLog { log, .. }) = &self.log else { return Ok(()) };
         let frame = frame::encode(log.id(), log.next(), records, mark);
         let fits_at_all = log.ever_fits(frame.len());
         if self.folding.as_ref().is_some_and(Folding::is_over) {
