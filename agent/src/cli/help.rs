@@ -4,6 +4,19 @@ use std::fmt::Write as _;
 
 use protocol::error::Status;
 
+/// The flags of the commands that look at another cluster, too.
+macro_rules! cluster_flags {
+    () => {
+        "
+CLUSTER, where this VM's own is not meant:
+  --pin PIN        its pin
+  --url URL        its service (default as in the section)
+  --secret-file FILE
+                   its secret, where it has one
+"
+    };
+}
+
 /// A command as its help presents it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CommandHelp {
@@ -80,20 +93,17 @@ Where the section has a cvm_cluster_secret, the service gets the value sealed.
         name: "nodes",
         usage: &["[--format FORMAT] [--write FILE] [CLUSTER]"],
         summary: "show the nodes of the cluster: who is there, and how far",
-        details: "\
+        details: concat!(
+            "\
 The table has every node that has reported. hosts, known_hosts and hostfile have
 those that have joined; --write puts their lines into FILE, between two marker
 lines, and leaves the rest of FILE as it is.
 
   --format FORMAT  table (default), json, hosts, known_hosts or hostfile
   --write FILE     for example /etc/hosts or /etc/ssh/ssh_known_hosts
-
-CLUSTER, where this VM's own is not meant:
-  --pin PIN        its pin
-  --url URL        its service (default as in the section)
-  --secret-file FILE
-                   its secret, where it has one
 ",
+            cluster_flags!()
+        ),
     },
     CommandHelp {
         name: "wait",
@@ -103,7 +113,8 @@ CLUSTER, where this VM's own is not meant:
             "--expect FILE",
         ],
         summary: "wait until nodes are there",
-        details: "\
+        details: concat!(
+            "\
 Prints the nodes once N are there. It waits as long as cvm_cluster_timeout says;
 then it prints who is missing, and the exit status is 75.
 
@@ -114,19 +125,16 @@ then it prints who is missing, and the exit status is 75.
   --at-least M     after that time M are enough
   --expect FILE    only nodes of these names count, one in a line; without
                    --nodes all of them
-
-CLUSTER, where this VM's own is not meant:
-  --pin PIN        its pin
-  --url URL        its service (default as in the section)
-  --secret-file FILE
-                   its secret, where it has one
 ",
+            cluster_flags!()
+        ),
     },
     CommandHelp {
         name: "status",
         usage: &["[--nodes N] [--timeout S] [--json] [CLUSTER]"],
         summary: "look on while the cluster comes up: master, keys, nodes",
-        details: "\
+        details: concat!(
+            "\
 Shows the cluster until its master is ready: on a terminal as a table that stays
 up to date, else as a line for each change. The exit status is 0 once it is
 ready, and 75 when the time is over.
@@ -134,13 +142,9 @@ ready, and 75 when the time is over.
   --nodes N        until so many nodes are ready too, at most 10000
   --timeout S      look on for S seconds at most (default: until the pin ends)
   --json           one JSON object in a line at each change
-
-CLUSTER, where this VM's own is not meant:
-  --pin PIN        its pin
-  --url URL        its service (default as in the section)
-  --secret-file FILE
-                   its secret, where it has one
 ",
+            cluster_flags!()
+        ),
     },
     CommandHelp {
         name: "follow",

@@ -28,7 +28,7 @@ fn what_is_absent_is_empty_and_what_is_too_much_is_not_used() {
     let builder = Builder::of("main");
     let mut body = builder.good();
     remove(&mut body["cluster"], "selections");
-    body["cluster"]["parameters"]["domain"] = json!("of.somebody.else");
+    body["cluster"]["parameters"]["domain"] = json!("of.another.project");
     body["cluster"]["parameters"]["unknown"] = json!(1);
     body["cloud_env"]["region"] = json!("a key too many");
     assert_eq!(builder.api.ask("POST", "/clusters/", Some(&body)).status, 201);

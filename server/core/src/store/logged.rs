@@ -1,8 +1,8 @@
 //! The database with a log in front of it: a commit is an append to the log, and the database takes in a half of the log at
 //! a time, on a thread of its own.
 //!
-//! What the log holds and the database does not is kept in memory, too, and is put in its place by whoever reads the
-//! database. While there is no room on the disk for what is to be taken in, only what deletes is appended.
+//! What the log holds and the database does not is kept in memory, too, and takes precedence when the
+//! database is read. While there is no room on the disk for what is to be taken in, only what deletes is appended.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -171,12 +171,10 @@ impl Logged {
         records: &BTreeMap<Id, Option<Record>>,
         mark: Option<Timestamp>,
     ) -> Result<(), CommitError> {
-        if self.log.is_none() {
-            return self.records.commit(records, mark);
-        }
         self.records.check_syncs().map_err(CommitError::Undone)?;
-        if records.is_empty() && mark.is_none() {
-            // It asks whether a write would go through. That the disk is full is seen before the log is, too.
+        // Without changes it asks whether a write would go through: so a full disk is seen before the log is full as well.
+        let asks = records.is_empty() && mark.is_none();
+        if self.log.is_none() || asks {
             self.finish_folding();
             self.records.commit(records, mark)?;
         }
