@@ -90,11 +90,18 @@ impl Process {
         self.signal(Signal::SIGTERM);
     }
 
-    /// Sends it a signal; nothing happens when it has ended and been waited for.
+    /// Sends it a signal; nothing happens when it has ended and been waited for. After a `SIGSTOP` it does nothing any more:
+    /// its threads stop one after the other, and until then another answers.
+    ///
+    /// # Panics
+    /// When it does not stop in all patience.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a pid fits");
         // The child has not been waited for, or `kill` finds no process: its pid cannot be another's in between.
-        let _ = kill(Pid::from_raw(pid), signal);
+        let sent = kill(Pid::from_raw(pid), signal);
+        if signal == Signal::SIGSTOP && sent.is_ok() {
+            until(&format!("{} is stopped", self.name), || is_stopped(pid).then_some(()));
+        }
     }
 
     /// Waits for its end and the end of its output.
@@ -113,6 +120,15 @@ impl Process {
         let _ = self.child.kill();
         self.wait();
     }
+}
+
+/// Whether every thread of a process is stopped (proc_pid_stat(5)).
+fn is_stopped(pid: i32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    })
 }
 
 impl Drop for Process {

@@ -1,17 +1,20 @@
 //! A real etcd for the tests: one member, in memory.
 
+use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// An etcd that ends with the value, or with the test's process.
 pub(super) struct Process {
     pub(super) url: String,
-    pub(super) pid: i32,
+    pid: i32,
     shell: Child,
     _data: TempDir,
 }
@@ -58,6 +61,24 @@ impl Process {
             std::thread::yield_now();
         }
         Self { url, pid: pid.trim().parse().unwrap(), shell, _data: data }
+    }
+
+    /// Stops it. Its threads stop one after the other, and until the last one has, a request may be answered.
+    pub(super) fn pause(&self) {
+        kill(Pid::from_raw(self.pid), Signal::SIGSTOP).unwrap();
+        let threads = format!("/proc/{}/task", self.pid);
+        let is_stopped = |thread: fs::DirEntry| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+        };
+        while !fs::read_dir(&threads).unwrap().flatten().all(is_stopped) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Has it go on.
+    pub(super) fn resume(&self) {
+        kill(Pid::from_raw(self.pid), Signal::SIGCONT).unwrap();
     }
 }
 

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::Client;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use pairing_core::Refused;
 use pairing_core::clock::ManualClock;
 use pairing_core::store::suite::{LIFETIME, Log, START, at_once, wait};
@@ -143,7 +141,7 @@ fn a_server_that_hears_nothing_from_etcd_says_so_and_goes_on_when_it_does() {
     let server = server(&etcd.url, &prefix);
     let pin = wait(server.store.create_cluster()).unwrap().pin;
     let key = wait(server.store.create_key(&pin, "a", "1")).unwrap();
-    kill(Pid::from_raw(etcd.pid), Signal::SIGSTOP).unwrap();
+    etcd.pause();
     assert!(matches!(wait(server.store.key(&pin, "a")), Err(Refused::Unreachable(_))));
     assert!(matches!(wait(server.store.create_key(&pin, "b", "2")), Err(Refused::Unreachable(_))));
     assert!(wait(server.store.ready()).is_err());
@@ -151,7 +149,7 @@ fn a_server_that_hears_nothing_from_etcd_says_so_and_goes_on_when_it_does() {
     assert_eq!(wait(server.store.expect_key(&pin, "a")), Ok(()));
     assert!(matches!(wait(server.store.expect_key(&pin, "unknown")), Err(Refused::Unreachable(_))));
     assert_eq!(wait(server.store.expect_cluster(&pin)), Ok(()));
-    kill(Pid::from_raw(etcd.pid), Signal::SIGCONT).unwrap();
+    etcd.resume();
     assert_eq!(until(|| wait(server.store.key(&pin, "a")).ok()), key);
     until(|| wait(server.store.create_key(&pin, "c", "3")).ok());
     // The write that was refused may have happened, whole or not at all.
