@@ -6,11 +6,17 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=unwind-tables.ld");
+    println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
     if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("musl") || !is_agent_profile() {
         return;
     }
     // A compiler that links takes the linker's own arguments by `-Wl,`; a linker takes them as they are.
-    let bare = env::var("RUSTC_LINKER").is_ok_and(|linker| linker.ends_with("ld"));
+    let linker = env::var("RUSTC_LINKER").unwrap_or_default();
+    let bare = linker.ends_with("ld");
+    if linker.ends_with("lld") {
+        // It keeps one of functions that are the same: 14 KB less.
+        println!("cargo:rustc-link-arg-bins=--icf=all");
+    }
     let script = format!("{}/unwind-tables.ld", env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     for words in [
         // A static program relocates itself; these are the same relocations in a thirtieth of the room.
