@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use pairing_core::Refused;
-use pairing_etcd::Error as EtcdError;
 use protocol::InvalidPin;
 
 /// Why it did not work. Never holds a pin.
@@ -18,9 +17,16 @@ pub enum Error {
     #[error("cannot open the store: {0}")]
     Store(#[from] Refused),
 
-    /// The store in an etcd cluster cannot be used.
-    #[error(transparent)]
-    Etcd(#[from] pairing_etcd::Error),
+    /// The store outside this machine cannot be used. The module that opens it knows the rest, such as `etcd.rs`.
+    #[error("{problem}")]
+    RemoteStore {
+        /// What failed.
+        problem: String,
+        /// What to do about it.
+        next: &'static str,
+        /// The exit status.
+        code: u8,
+    },
 
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
@@ -179,7 +185,7 @@ impl Error {
                 "run the release that wrote it, or move the file away to begin with an empty store"
             }
             Self::Store(_) => "look at the data directory: its owner, its free space, who else uses it",
-            Self::Etcd(err) => etcd_next_step(err),
+            Self::RemoteStore { next, .. } => next,
             Self::Listen { source, .. } => match source.kind() {
                 io::ErrorKind::AddrInUse => "stop what listens there, or give another --listen",
                 io::ErrorKind::PermissionDenied => {
@@ -226,19 +232,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Etcd(err) => match err {
-                // EX_UNAVAILABLE
-                EtcdError::Unreachable { .. } => 69,
-                // EX_IOERR
-                EtcdError::Damaged { .. } | EtcdError::Store(_) => 74,
-                // EX_CONFIG
-                EtcdError::Access { .. }
-                | EtcdError::Tls { .. }
-                | EtcdError::Foreign { .. }
-                | EtcdError::Format { .. }
-                | EtcdError::TwoClusters { .. }
-                | EtcdError::NotEmpty { .. } => 78,
-            },
+            Self::RemoteStore { code, .. } => *code,
             // EX_USAGE
             Self::Url { .. } | Self::Loopback { .. } | Self::Pin(_) | Self::NoCluster | Self::SamePlace => 64,
             // EX_NOINPUT
@@ -255,29 +249,5 @@ impl Error {
             Self::Tls { .. } | Self::Token { .. } | Self::Password { .. } => 78,
             Self::Request(error) => error.status().code(),
         }
-    }
-}
-
-fn etcd_next_step(err: &EtcdError) -> &'static str {
-    match err {
-        EtcdError::Unreachable { .. } => {
-            "look whether a majority of etcd runs, and at the URLs; --etcd-timeout makes the start wait longer"
-        }
-        EtcdError::Access { .. } => {
-            "look at --etcd-user and --etcd-password-file, and at the role of that user: it takes readwrite on the prefix"
-        }
-        EtcdError::Tls { .. } => {
-            "give the authority that signed etcd's certificates with --etcd-ca, and --etcd-cert and --etcd-key if etcd asks for them"
-        }
-        EtcdError::Foreign { .. } => "give a prefix of its own with --etcd-prefix",
-        EtcdError::Format { .. } => {
-            "run the release that wrote it, or give another prefix with --etcd-prefix"
-        }
-        EtcdError::TwoClusters { .. } => "give --etcd the URLs of one cluster",
-        EtcdError::Damaged { .. } => {
-            "restore the store from a backup with `copy`, below another --etcd-prefix"
-        }
-        EtcdError::NotEmpty { .. } => "give a prefix where nothing is with --etcd-prefix",
-        EtcdError::Store(_) => "look at etcd's log, then try again",
     }
 }

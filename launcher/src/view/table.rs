@@ -1,6 +1,7 @@
 //! A cluster as the commands print it, and as programs read it.
 
 use std::fmt::Write as _;
+use std::iter;
 
 use serde_json::{Value, json};
 
@@ -28,18 +29,15 @@ pub fn row(record: &Record, view: &View) -> Value {
 /// Clusters in a list: a line each.
 #[must_use]
 pub fn rows(clusters: &[(Record, View)]) -> String {
-    if clusters.is_empty() {
-        return "no clusters".to_owned();
-    }
-    let lines = clusters.iter().map(|(record, view)| {
-        vec![
-            record.name.clone(),
-            record.cluster_type.clone(),
-            view.state.as_str().to_owned(),
-            view.detail.clone(),
+    let table = columns(clusters.iter().map(|(record, view)| {
+        [
+            ("NAME", record.name.clone()),
+            ("TYPE", record.cluster_type.clone()),
+            ("STATE", view.state.as_str().to_owned()),
+            ("DETAIL", view.detail.clone()),
         ]
-    });
-    columns(&["NAME", "TYPE", "STATE", "DETAIL"], lines.collect())
+    }));
+    table.unwrap_or_else(|| "no clusters".to_owned())
 }
 
 /// One cluster: its state, its servers and its nodes.
@@ -57,43 +55,42 @@ pub fn table(record: &Record, view: &View) -> String {
     line("stack", &record.stack_name);
     line("id", record.stack_id.as_deref().unwrap_or_default());
     line("trouble", view.trouble.as_deref().unwrap_or_default());
-    let servers = view.servers.iter().map(|server| {
-        vec![
-            server.name.clone(),
-            server.status.clone(),
-            server.addresses.join(","),
-            server.fault.clone().unwrap_or_default(),
+    let servers = columns(view.servers.iter().map(|server| {
+        [
+            ("SERVER", server.name.clone()),
+            ("STATUS", server.status.clone()),
+            ("ADDRESSES", server.addresses.join(",")),
+            ("FAULT", server.fault.clone().unwrap_or_default()),
         ]
-    });
-    if !view.servers.is_empty() {
-        let _ =
-            writeln!(text, "\n{}", columns(&["SERVER", "STATUS", "ADDRESSES", "FAULT"], servers.collect()));
-    }
-    let nodes = view.nodes.iter().map(|node| {
-        vec![
-            if node.name.is_empty() { node.id.clone() } else { node.name.clone() },
-            node.role.clone(),
-            node.state.clone(),
-            node.addresses.join(","),
-            node.detail.clone(),
+    }));
+    let nodes = columns(view.nodes.iter().map(|node| {
+        [
+            ("NODE", if node.name.is_empty() { node.id.clone() } else { node.name.clone() }),
+            ("ROLE", node.role.clone()),
+            ("STATE", node.state.clone()),
+            ("ADDRESSES", node.addresses.join(",")),
+            ("DETAIL", node.detail.clone()),
         ]
-    });
-    if !view.nodes.is_empty() {
-        let heads = ["NODE", "ROLE", "STATE", "ADDRESSES", "DETAIL"];
-        let _ = writeln!(text, "\n{}", columns(&heads, nodes.collect()));
+    }));
+    for table in [servers, nodes].into_iter().flatten() {
+        let _ = writeln!(text, "\n{table}");
     }
     text.truncate(text.trim_end().len());
     text
 }
 
-fn columns(heads: &[&str], mut lines: Vec<Vec<String>>) -> String {
-    lines.insert(0, heads.iter().map(|head| (*head).to_owned()).collect());
-    let widths: Vec<usize> = (0..heads.len())
+/// A line of heads and a line for each row, whose cells stand with their heads. Nothing without rows.
+fn columns<const N: usize>(rows: impl Iterator<Item = [(&'static str, String); N]>) -> Option<String> {
+    let rows: Vec<_> = rows.collect();
+    let heads = rows.first()?.each_ref().map(|(head, _)| (*head).to_owned());
+    let lines: Vec<_> =
+        iter::once(heads).chain(rows.into_iter().map(|row| row.map(|(_, cell)| cell))).collect();
+    let widths: Vec<usize> = (0..N)
         .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default())
         .collect();
     let lines = lines.iter().map(|line| {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
-    lines.collect::<Vec<_>>().join("\n")
+    Some(lines.collect::<Vec<_>>().join("\n"))
 }

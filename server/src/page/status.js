@@ -14,6 +14,22 @@ const FAILED = 3;
 // A pin that ends in less than this needs a look. In milliseconds.
 const SOON = 3600_000;
 
+// The columns of a table: the head, what is in the cell of an item, and the cell's attributes.
+const KEY_COLUMNS = [
+  ["Key", (key) => el("code", {}, key.name)],
+  ["Value", ({ name, modified, text }) => text === null ? revealButton(name, modified)
+    : el("code", { tabindex: 0, role: "group", "aria-label": `Value of ${name}` }, text)],
+  ["Set", () => "", (key) => age(Date.parse(key.modified))],
+];
+const NODE_COLUMNS = [
+  ["Name", (node) => node.name],
+  ["Role", (node) => node.role],
+  ["State", (node) => node.state, (node) => ({ class: node.state })],
+  ["Address", (node) => node.address],
+  ["Reported", () => "", (node) => age(node.reported)],
+  ["Detail", (node) => node.detail],
+];
+
 // The order of the nodes' list.
 const URGENT = ["failed", "waiting", "joined", "ready", "sealed"];
 const LINKS = { live: "Live", reconnecting: "Reconnecting…", stale: "Stale" };
@@ -108,10 +124,7 @@ function drawKeys(cluster) {
     const text = known?.modified === modified ? known.text : cluster.clear(name) || null;
     return { name, modified, text };
   });
-  list($("keys"), items, ({ name, modified, text }) => {
-    const value = text === null ? revealButton(name, modified) : el("code", { tabindex: 0, role: "group", "aria-label": `Value of ${name}` }, text);
-    return el("tr", {}, el("th", { scope: "row" }, el("code", {}, name)), el("td", {}, value), ageCell(Date.parse(modified)));
-  });
+  rows($("keys"), items, KEY_COLUMNS);
 }
 
 function revealButton(name, modified) {
@@ -140,14 +153,19 @@ function drawNodes(cluster) {
   }));
   items.sort((one, other) => URGENT.indexOf(one.state) - URGENT.indexOf(other.state)
     || compare(one.role, other.role) || compare(one.name, other.name));
-  list($("nodes"), items.slice(0, ROWS), ({ reported, name, state, role, address, detail }) =>
-    el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, role), el("td", { class: state }, state),
-      el("td", {}, address), ageCell(reported), el("td", {}, detail)));
+  rows($("nodes"), items.slice(0, ROWS), NODE_COLUMNS);
   show("more-nodes", items.length > ROWS);
   write($("more-nodes"), `The first ${number(ROWS)} are shown, those that have failed first.`);
 }
 
-function ageCell(time) { return el("td", { "data-since": time, title: clock(time) }); }
+function age(time) { return { "data-since": time, title: clock(time) }; }
+
+// Fills a table: its heads, and a row for each item. The first column names the row.
+function rows(body, items, columns) {
+  list(body.previousElementSibling.rows[0], columns, ([head]) => el("th", { scope: "col" }, head));
+  list(body, items, (item) => el("tr", {}, ...columns.map(([, content, attributes], at) =>
+    at ? el("td", attributes?.(item), content(item)) : el("th", { scope: "row" }, content(item)))));
+}
 
 // Makes a child of each item. Those whose item is as it was stay: so do a selection and the focus in them.
 function list(parent, items, make) {

@@ -3,6 +3,29 @@ import { keep, token } from "./token.js";
 
 const PAUSE = 3000;
 const TONES = { ready: "good", failed: "bad", gone: "wait", going: "wait" };
+// The columns of each table: the head, and the cell of an item.
+const COLUMNS = {
+  clusters: [
+    ["Name", c => ({ text: c.cluster, to: `#${encodeURIComponent(c.name)}` })],
+    ["Type", c => c.cluster_type_id],
+    ["State", c => ({ text: c.state, tone: c.state })],
+    ["Detail", c => c.detail],
+    ["Launched", c => c.created],
+  ],
+  nodes: [
+    ["Name", n => n.name || n.id],
+    ["Role", n => n.role],
+    ["State", n => ({ text: n.state, tone: n.state })],
+    ["Addresses", n => n.addresses.join(" ")],
+    ["Detail", n => n.detail],
+  ],
+  servers: [
+    ["Name", s => s.name],
+    ["Status", s => ({ text: s.status, tone: s.status === "ERROR" ? "failed" : "" })],
+    ["Addresses", s => s.addresses.join(" ")],
+    ["Fault", s => s.fault],
+  ],
+};
 const $ = id => document.getElementById(id);
 const texts = {};
 let timer;
@@ -15,11 +38,18 @@ async function ask(path) {
 }
 
 // Text only: what machines and clouds say of themselves is put into no markup.
-function fill(table, rows) {
-  const lines = rows.map(cells => {
+function fill(table, items) {
+  $(table).tHead.rows[0].replaceChildren(...COLUMNS[table].map(([head]) => {
+    const box = document.createElement("th");
+    box.scope = "col";
+    box.textContent = head;
+    return box;
+  }));
+  const lines = items.map(item => {
     const line = document.createElement("tr");
-    for (const cell of cells) {
-      const { text, tone, to } = cell instanceof Object ? cell : { text: cell };
+    for (const [, cell] of COLUMNS[table]) {
+      const found = cell(item);
+      const { text, tone, to } = found instanceof Object ? found : { text: found };
       const box = line.appendChild(document.createElement("td"));
       if (tone) box.className = tone;
       const inner = to ? box.appendChild(document.createElement("a")) : box;
@@ -34,9 +64,7 @@ function fill(table, rows) {
 function showList(clusters) {
   $("none").hidden = clusters.length > 0;
   $("clusters").hidden = clusters.length === 0;
-  fill("clusters", clusters.map(c => [
-    { text: c.cluster, to: `#${encodeURIComponent(c.name)}` }, c.cluster_type_id, { text: c.state, tone: c.state }, c.detail, c.created,
-  ]));
+  fill("clusters", clusters);
 }
 
 function showCluster(c) {
@@ -44,8 +72,8 @@ function showCluster(c) {
   $("words").textContent = c.detail;
   $("trouble").textContent = c.trouble ?? "";
   $("cluster").dataset.tone = TONES[c.state] ?? "";
-  fill("nodes", c.nodes.map(n => [n.name || n.id, n.role, { text: n.state, tone: n.state }, n.addresses.join(" "), n.detail]));
-  fill("servers", c.servers.map(s => [s.name, { text: s.status, tone: s.status === "ERROR" ? "failed" : "" }, s.addresses.join(" "), s.fault]));
+  fill("nodes", c.nodes);
+  fill("servers", c.servers);
   $("timeline").replaceChildren(...c.log.map(line => {
     const item = document.createElement("li");
     const time = item.appendChild(document.createElement("time"));
