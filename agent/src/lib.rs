@@ -13,6 +13,7 @@ mod console;
 mod doctor;
 mod files;
 mod follow;
+mod followed;
 mod get;
 #[cfg(test)]
 mod interleavings;
@@ -23,6 +24,7 @@ mod phase;
 mod publish;
 mod ready_when;
 mod record;
+mod reporter;
 mod root;
 mod run;
 mod session;

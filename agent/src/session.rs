@@ -7,8 +7,8 @@ use std::time::Duration;
 use protocol::Pin;
 
 use crate::backoff::{Backoff, Clock, Deadline};
-use crate::nodes::report::Reporter;
 use crate::notify;
+use crate::reporter::Reporter;
 use client::{Answer, Failure, HttpService, Outcome, Reached, Request, Sealing, Service};
 use context::settings::Settings;
 use protocol::error::Error;

@@ -4,6 +4,7 @@
 //! Nothing here writes a file or sends a request, so the agent, the service and a laptop share it.
 
 pub mod check;
+mod commented;
 pub mod document;
 pub mod nearest;
 pub mod placeholder;

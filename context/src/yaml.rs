@@ -1,5 +1,6 @@
 //! A YAML document as a tree, with the place of each scalar.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
@@ -209,6 +210,29 @@ fn properties(scalar: &str) -> usize {
 
 fn is_binary(tag: &Tag) -> bool {
     tag.is_yaml_core_schema() && tag.suffix == "binary"
+}
+
+/// Visits each scalar of a tree once, also where several aliases lead to it.
+pub fn each_scalar(node: &Node, visit: &mut impl FnMut(&Scalar)) {
+    fn walk(node: &Node, seen: &mut BTreeSet<usize>, visit: &mut impl FnMut(&Scalar)) {
+        match node {
+            Node::Scalar(scalar) => visit(scalar),
+            Node::Sequence(items) => {
+                if seen.insert(items.as_ptr() as usize) {
+                    items.iter().for_each(|item| walk(item, seen, visit));
+                }
+            }
+            Node::Mapping(pairs) => {
+                if seen.insert(pairs.as_ptr() as usize) {
+                    for (key, value) in pairs.iter() {
+                        visit(key);
+                        walk(value, seen, visit);
+                    }
+                }
+            }
+        }
+    }
+    walk(node, &mut BTreeSet::new(), visit);
 }
 
 #[cfg(test)]

@@ -15,13 +15,11 @@ use crate::commands::{
 use crate::config::{CONNECTIONS, CREATIONS_PER_HOUR, Config, Network, Tls};
 use crate::duration;
 use crate::error::Error;
+pub use crate::flag_values::listen_address;
+use crate::flag_values::{at_least_one, bytes, public_url, switch};
 use crate::storage::StorageArgs;
 use crate::store::{Limits, PINS};
 use crate::token::CreateToken;
-pub use values::listen_address;
-use values::{at_least_one, bytes, public_url, switch};
-
-pub(crate) mod values;
 
 /// The cluster pairing service: keys under a pin, with which the master and the slaves of a cluster find each other.
 #[derive(Debug, Parser)]

@@ -30,6 +30,7 @@ pub mod environment;
 pub mod error;
 mod etcd;
 mod etcd_args;
+mod flag_values;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod half_close;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::cli::values::switch;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::etcd;
 use crate::etcd_args::EtcdArgs;
+use crate::flag_values::switch;
 use crate::store::{FILE_NAME, LOG_NAME, Limits, Observer, Store};
 
 /// An opening of the store that took longer is worth a line.

@@ -1,7 +1,6 @@
 //! `follow`: after the boot, a slave learns of a master in another's place, renders the files of `cvm_cluster_follow` anew
 //! and runs the hooks.
 
-mod files;
 mod hooks;
 
 use std::collections::BTreeMap;
@@ -12,6 +11,7 @@ use protocol::error::Error;
 use protocol::key::MASTER_IP;
 
 use crate::backoff::{Backoff, Clock, Deadline, SystemClock};
+use crate::followed::Followed;
 use crate::notify;
 use crate::phase::{Guest, why_no_section};
 use crate::root::Root;
@@ -19,8 +19,6 @@ use crate::session::Session;
 use crate::slave;
 use client::{Answer, Outcome, Request, Service};
 use context::settings::{FoundSection, Role};
-
-pub use files::Followed;
 
 /// How long one look for another master goes on before it begins anew.
 const ROUND: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,8 +1,7 @@
-//! The nodes of a cluster: what this one reports of itself, and what is read of the others.
+//! The nodes of a cluster, as this VM asks for them. What it reports of itself: `reporter.rs`.
 
 pub mod barrier;
 pub mod block;
 pub mod formats;
-pub mod report;
 #[cfg(test)]
 mod testing;

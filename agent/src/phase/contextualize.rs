@@ -11,7 +11,7 @@ use super::substitution::{Substitution, Targets, replaced};
 use super::{Guest, bootloader, cloud_init, early, obtain};
 use crate::cache::Cache;
 use crate::cli::SubstituteIn;
-use crate::follow::Followed;
+use crate::followed::Followed;
 use crate::record;
 use crate::root::Root;
 use context::check::{Finding, Severity};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Session;
 use crate::backoff::Clock;
-use crate::nodes::report::Reporter;
+use crate::reporter::Reporter;
 use client::Service;
 use protocol::error::{Error, Status};
 use protocol::node::NodeState;

@@ -274,7 +274,7 @@ impl Colour {
 
 #[cfg(test)]
 mod tests {
-    use super::super::updates::Loss;
+    use super::super::view::Loss;
     use super::super::view::tests::{key, view};
     use super::*;
 

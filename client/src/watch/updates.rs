@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use protocol::Pin;
 use protocol::error::Error;
 
-use super::view::{ClusterView, Link};
+use super::view::{ClusterView, Link, Loss};
 use crate::pins::Watched;
 use crate::{ClusterEvent, Failure, FailureKind, Pins};
 
@@ -83,13 +83,6 @@ impl Known {
         self.changed.notify_one();
         !state.is_over && state.failed.is_none()
     }
-}
-
-/// Why a service is not there, and what to do about it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Loss {
-    pub(super) cause: String,
-    pub(super) next: String,
 }
 
 fn follow_events(mut services: Turns, pin: &Pin, known: &Known) {

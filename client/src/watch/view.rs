@@ -5,7 +5,6 @@ use protocol::key::{MASTER_IP, MASTER_READY, is_ready_for};
 use protocol::node::NodeState;
 use serde_json::{Value, json};
 
-use super::updates::Loss;
 use crate::ClusterEvent;
 use crate::events::WatchedKey;
 use crate::members::{Member, Members};
@@ -37,6 +36,13 @@ pub(super) enum Link {
     Live,
     /// The service is not there; what is shown is how it was.
     Lost(Loss),
+}
+
+/// Why a service is not there, and what to do about it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Loss {
+    pub(super) cause: String,
+    pub(super) next: String,
 }
 
 /// A cluster as it is known.

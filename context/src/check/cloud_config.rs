@@ -1,13 +1,13 @@
 //! What may be wrong with placeholders in a cloud-config: cloud-init parses it in the network stage, runs some of it
 //! there, and writes the rest down anew for the later stages. Only what it wrote down can be substituted.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Report;
+use crate::commented::{commented_placeholders, without_hashes};
 use crate::document::{Document, Part, Section};
 use crate::placeholder::{self, FoundPlaceholder};
-use crate::yaml::{self, Node, Scalar};
+use crate::yaml::{self, Node, Scalar, each_scalar};
 
 /// Keys that cloud-init acts upon in the network stage (cloud.cfg's `cloud_init_modules` of 22.4 to 26.2), before a
 /// value is there.
@@ -40,7 +40,7 @@ const PASSWORDS: [&str; 2] = ["chpasswd", "password"];
 /// Looks at a cloud-config part and the sections in it. With early mode everything is replaced before cloud-init parses
 /// it.
 pub(super) fn check(part: &Part<'_>, sections: &[Section], is_early: bool, report: &mut Report) {
-    let comments = if is_early { Vec::new() } else { comments(&part.text) };
+    let comments = if is_early { Vec::new() } else { commented_placeholders(&part.text) };
     for found in &comments {
         report.error(
             part.place(line_of(&part.text, found.span.start)),
@@ -110,39 +110,6 @@ fn check_invalid(part: &Part<'_>, sections: &[Section], invalid: &yaml::Invalid,
         format!("this cloud-config is no valid YAML ({}), and cloud-init drops all of it", invalid.problem),
         "run `cloud-init schema --config-file FILE` for more about it",
     );
-}
-
-/// The placeholders that would be values without their hashes, and with them begin a comment.
-pub(crate) fn comments(text: &str) -> Vec<FoundPlaceholder> {
-    let Ok(Some(root)) = yaml::parse(&without_hashes(text)) else { return Vec::new() };
-    let mut plain = Vec::new();
-    each_scalar(&root, &mut |scalar| {
-        if scalar.is_plain() {
-            plain.push(scalar.span.clone());
-        }
-    });
-    plain.sort_by_key(|span| span.start);
-    let begins_comment = |found: &FoundPlaceholder| {
-        let start = text[..found.span.start].trim_end_matches('#').len();
-        let around = plain[..plain.partition_point(|span| span.start <= start)].last();
-        around.is_some_and(|span| {
-            start < span.end && (start == span.start || text[..start].ends_with(char::is_whitespace))
-        })
-    };
-    placeholder::find(text.as_bytes()).filter(begins_comment).collect()
-}
-
-/// The text with letters in the place of all hashes of and beside its placeholders, so that none begins a comment.
-fn without_hashes(text: &str) -> String {
-    let mut with_letters = String::with_capacity(text.len());
-    for found in placeholder::find(text.as_bytes()) {
-        let start = text[..found.span.start].trim_end_matches('#').len().max(with_letters.len());
-        let rest = text[found.span.end..].trim_start_matches('#');
-        with_letters.push_str(&text[with_letters.len()..start]);
-        with_letters.push_str(&text[start..text.len() - rest.len()].replace('#', "x"));
-    }
-    with_letters.push_str(&text[with_letters.len()..]);
-    with_letters
 }
 
 fn check_network_stage(part: &Part<'_>, key: &str, value: &Node, report: &mut Report) {
@@ -276,27 +243,4 @@ fn line_of(text: &str, offset: usize) -> usize {
 fn line_of_placeholder(text: &str, scalar: &Scalar, found: &FoundPlaceholder) -> usize {
     let at = text[scalar.span.clone()].find(&found.placeholder.to_string()).unwrap_or(0);
     line_of(text, scalar.span.start + at)
-}
-
-/// Visits each scalar of a tree once, also where several aliases lead to it.
-fn each_scalar(node: &Node, visit: &mut impl FnMut(&Scalar)) {
-    fn walk(node: &Node, seen: &mut BTreeSet<usize>, visit: &mut impl FnMut(&Scalar)) {
-        match node {
-            Node::Scalar(scalar) => visit(scalar),
-            Node::Sequence(items) => {
-                if seen.insert(items.as_ptr() as usize) {
-                    items.iter().for_each(|item| walk(item, seen, visit));
-                }
-            }
-            Node::Mapping(pairs) => {
-                if seen.insert(pairs.as_ptr() as usize) {
-                    for (key, value) in pairs.iter() {
-                        visit(key);
-                        walk(value, seen, visit);
-                    }
-                }
-            }
-        }
-    }
-    walk(node, &mut BTreeSet::new(), visit);
 }

@@ -80,7 +80,6 @@ impl fmt::Display for Finding {
     }
 }
 
-pub(crate) use cloud_config::comments;
 pub use taken::{TakenUserData, check_taken};
 
 /// Looks at each file by itself, and then at what those of one cluster do not have in common.

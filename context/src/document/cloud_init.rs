@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use super::codec::Codec;
 use super::text::{Content, Text, TextPart};
 use super::{BOM, Document, gzip};
+use crate::commented::commented_placeholders;
 use crate::yaml::{self, Node, ScalarStyle};
 
 pub use kind::PartKind;
@@ -320,7 +321,7 @@ impl<'a> Reading<'a> {
                 );
             }
         };
-        for found in crate::check::comments(text) {
+        for found in commented_placeholders(text) {
             self.add_problem(
                 format!("{name} line {}", line + text[..found.span.start].matches('\n').count()),
                 format!(

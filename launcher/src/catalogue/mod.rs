@@ -1,6 +1,10 @@
 //! The folder that holds the definitions of cluster types.
 
+#[cfg(test)]
+mod definitions;
+mod lint;
 mod print;
+mod read;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -12,7 +16,9 @@ use std::path::{Path, PathBuf};
 
 pub use print::{text, to_json};
 
-use crate::definition::{self, ClusterType, FILE, Problem};
+use crate::definition::ClusterType;
+use crate::review::Problem;
+use read::FILE;
 
 /// The folder of the types that are offered, below the catalogue's.
 const ENABLED: &str = "cluster-types-enabled";
@@ -113,7 +119,7 @@ impl Catalogue {
         if !is_id(id) || fs::metadata(folder.join(FILE)).is_err() {
             return Err(FindError::Unknown(id.to_owned()));
         }
-        definition::read(id, &folder).map_err(|problems| {
+        read::read(id, &folder).map_err(|problems| {
             let broken = problems.into_iter().map(|Problem { file, line, problem }| Broken {
                 id: id.to_owned(),
                 file,

@@ -37,7 +37,7 @@ pub fn to_json(listing: &Listing) -> Value {
         public
     });
     let warnings = listing.types.iter().flat_map(|found| {
-        let of = |w: &crate::definition::Problem| {
+        let of = |w: &crate::review::Problem| {
             json!({ "id": found.id, "file": w.file, "line": w.line, "problem": w.problem })
         };
         found.warnings.iter().map(of).collect::<Vec<_>>()

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::definition::{Problem, Review};
+use crate::review::{Problem, Review};
 use crate::yaml::{Content, Entry, Node};
 
 /// The largest file that is read. Heat takes templates of half a MiB, Nova user-data of 64 KiB.

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 pub(crate) use files::{Files, read_file};
 
-use crate::definition::{Problem, Review};
 use crate::parameter;
+use crate::review::{Problem, Review};
 use crate::yaml::{Dates, Node};
 
 /// What a component may have at its top. Heat allows more; the original does not.

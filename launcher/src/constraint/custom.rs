@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{cron, dns, lookup, moment, network};
-use crate::parameter::python;
+use crate::value::python;
 
 /// What a custom constraint says of a value.
 pub(super) enum Verdict {

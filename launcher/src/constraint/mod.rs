@@ -15,8 +15,9 @@ pub use lookup::Lookup;
 pub(crate) use lookup::is_answerable;
 #[cfg(test)]
 pub(crate) use parse::KINDS;
+pub(crate) use parse::mapping;
 
-use crate::parameter::{Number, Type, python};
+use crate::value::{Number, Type, python};
 use pattern::Pattern;
 
 /// A constraint, with what the author wants to be said of a value that breaks it.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::pattern::Pattern;
 use super::{Constraint, Rule};
-use crate::parameter::{Number, mapping, python};
+use crate::value::{Number, python};
 
 /// The keys of a constraint. Of several kinds in one constraint Heat takes the first of this order.
 pub(crate) const KINDS: [&str; 6] =
@@ -84,5 +84,21 @@ fn number(map: &Map<String, Value>, key: &str) -> Result<Option<Number>, String>
     match map.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => Number::of(value).map(Some).map_err(|problem| format!("{key}: {problem}")),
+    }
+}
+
+/// The members of an object that has no other keys than these.
+///
+/// # Errors
+/// In Heat's words.
+pub(crate) fn mapping<'a>(
+    value: &'a Value,
+    keys: &[&str],
+    what: &str,
+) -> Result<&'a Map<String, Value>, String> {
+    let map = value.as_object().ok_or_else(|| format!("Invalid {what}, expected a mapping"))?;
+    match map.keys().find(|key| !keys.contains(&key.as_str())) {
+        Some(key) => Err(format!("Invalid key '{key}' for {what}")),
+        None => Ok(map),
     }
 }

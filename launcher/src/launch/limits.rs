@@ -47,5 +47,5 @@ impl Left {
 }
 
 fn pointer(parameter: &str) -> String {
-    crate::parameter::pointer("parameters", parameter)
+    crate::stack::pointer("parameters", parameter)
 }

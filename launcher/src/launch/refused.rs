@@ -6,8 +6,8 @@ use super::not_there::NotThere;
 use super::records::RecordsError;
 use crate::catalogue::FindError;
 use crate::openstack::{Cause, CloudError, CloudService, CredentialsError};
-use crate::parameter::{Fault, FaultKind};
 use crate::stack::StackError;
+use crate::stack::{Fault, FaultKind};
 
 /// Why a cluster is not launched. Holds no secret.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use super::records::{Paired, Record, Records, now};
 use super::refused::Refused;
 use super::request::Request;
 use crate::catalogue::Catalogue;
-use crate::definition::{ClusterType, Kind, PairingTags};
+use crate::definition::{ClusterType, Kind};
 use crate::openstack::{Cause, Session};
+use crate::parameter::PairingTags;
 use crate::quota::Counted;
 use crate::stack::{Stack, StackError};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::environment::CredentialsError;
+use super::credentials::CredentialsError;
 use crate::yaml::{self, Dates};
 
 /// The fields of a cloud by their names in the file, those below `auth` among them.

@@ -165,3 +165,56 @@ impl Credentials {
         json!({ "auth": auth })
     }
 }
+
+/// Why there are no credentials. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialsError {
+    /// Neither a cloud nor `OS_AUTH_URL` is named.
+    #[error("no cloud is named")]
+    None,
+    /// `clouds.yaml` has no such cloud.
+    #[error("no cloud {cloud} in {places}")]
+    UnknownCloud {
+        /// The name.
+        cloud: String,
+        /// Where it was looked for.
+        places: String,
+    },
+    /// A file cannot be used.
+    #[error("cannot use {file}: {problem}")]
+    File {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Something is missing.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// Something has a value that cannot be used.
+    #[error("{name} is {value}, which {problem}")]
+    Unusable {
+        /// Its name.
+        name: &'static str,
+        /// Its value, which is no secret.
+        value: String,
+        /// Why.
+        problem: &'static str,
+    },
+}
+
+impl CredentialsError {
+    /// What to do next.
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::None => {
+                "set OS_CLOUD to a cloud of clouds.yaml, or load an openrc file (OS_AUTH_URL and the others)"
+            }
+            Self::UnknownCloud { .. } => "give --os-cloud or OS_CLOUD a name of clouds.yaml",
+            Self::File { .. } => "check the file, and that it may be read",
+            Self::Missing(_) => "set it in clouds.yaml below auth, or as OS_ and its name in capitals",
+            Self::Unusable { .. } => "correct it in clouds.yaml or in the environment",
+        }
+    }
+}

@@ -3,8 +3,9 @@
 use client::types::Method;
 use serde_json::{Value, json};
 
+use super::calls::Call;
 use super::error::{CloudError, CloudService, one_line};
-use super::session::{Call, Session};
+use super::session::Session;
 use crate::stack::Stack;
 
 /// How deep resources of nested stacks are listed: as deep as Heat lets stacks nest (`max_nested_stack_depth`).

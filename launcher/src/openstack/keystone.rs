@@ -6,9 +6,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::calls::CloudAnswer;
 use super::credentials::{Credentials, Hidden};
 use super::error::{CloudError, CloudService};
-use super::session::CloudAnswer;
 
 /// A token with the catalogue that came with it.
 pub(super) struct Token {

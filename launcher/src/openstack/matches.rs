@@ -5,8 +5,9 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::calls::Call;
 use super::error::{CloudError, CloudService};
-use super::session::{Call, Session};
+use super::session::Session;
 
 /// How many things have a name or an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

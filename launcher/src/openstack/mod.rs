@@ -3,6 +3,7 @@
 //! They are written by hand over the project's own HTTP client. The SDK for Rust brings some two hundred crates for all of
 //! OpenStack, and these calls are a few hundred lines.
 
+mod calls;
 mod clouds_yaml;
 mod credentials;
 mod environment;
@@ -17,8 +18,8 @@ mod session;
 mod tests;
 
 pub use clouds_yaml::auth_urls;
-pub use credentials::{Credentials, Domain, Hidden, Interface, Login, Named, TokenScope};
-pub use environment::{CredentialsError, authorities, from_environment};
+pub use credentials::{Credentials, CredentialsError, Domain, Hidden, Interface, Login, Named, TokenScope};
+pub use environment::{authorities, from_environment};
 pub(crate) use error::one_line;
 pub use error::{Cause, CloudError, CloudService};
 pub use heat::{Resource, StackStatus, StackSummary};

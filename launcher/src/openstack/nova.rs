@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::calls::Call;
 use super::error::{CloudError, CloudService};
-use super::session::{Call, Session};
+use super::session::Session;
 use crate::quota::{Limit, Limits};
 
 /// A size of servers.

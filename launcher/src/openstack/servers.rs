@@ -9,9 +9,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::calls::{Call, refusal};
 use super::error::{CloudError, CloudService, one_line};
 use super::nova::{MAX_PAGES, has_next};
-use super::session::{Call, Session, refusal};
+use super::session::Session;
 
 /// All servers are asked for after this time, since Nova does not call everything a change: an address that is attached
 /// later is none. With looks every 3 s nothing is older than 10 s.

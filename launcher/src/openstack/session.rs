@@ -1,21 +1,18 @@
 //! A login at a cloud: the token, where the services are, and calls of them.
 
-use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use client::types::{HeaderMap, Method};
-use client::{Web, WebRequest};
-use protocol::url::ServiceUrl;
+use client::types::Method;
 use serde_json::Value;
 
+use super::calls::{Call, CloudAnswer, Webs, refusal};
 use super::credentials::Credentials;
-use super::error::{Cause, CloudError, CloudService, one_line};
+use super::error::{Cause, CloudError, CloudService};
 use super::keystone::{self, Token};
 use super::servers::Servers;
 
 /// A token is renewed so long before it ends.
 const BEFORE_END: Duration = Duration::from_secs(120);
-const USER_AGENT: &str = concat!("cernvm-cluster-launcher/", env!("CARGO_PKG_VERSION"));
 
 /// A user in a project. Logs in again when the token has ended.
 pub struct Session {
@@ -25,42 +22,13 @@ pub struct Session {
     pub(super) servers: Servers,
 }
 
-/// The connections, one for each scheme, host and port.
-struct Webs {
-    known: HashMap<String, Web>,
-    limit: Duration,
-}
-
-/// An answer of whatever status.
-pub(super) struct CloudAnswer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
-}
-
-/// A request of the cloud.
-pub(super) struct Call<'a> {
-    pub(super) method: Method,
-    /// Below the service's address.
-    pub(super) path: &'a str,
-    pub(super) body: Option<&'a Value>,
-    /// A header that asks for a version of the service.
-    pub(super) version: Option<(&'static str, &'static str)>,
-}
-
-impl Call<'_> {
-    pub(super) fn get(path: &str) -> Call<'_> {
-        Call { method: Method::GET, path, body: None, version: None }
-    }
-}
-
 impl Session {
     /// Logs in. `limit` is the longest time for each call.
     ///
     /// # Errors
     /// Keystone cannot be reached, or refuses.
     pub fn login(credentials: Credentials, limit: Duration) -> Result<Self, CloudError> {
-        let mut webs = Webs { known: HashMap::new(), limit };
+        let mut webs = Webs::new(limit);
         let token = log_in(&credentials, &mut webs)?;
         Ok(Self { credentials, token, webs, servers: Servers::default() })
     }
@@ -149,36 +117,6 @@ impl Session {
     }
 }
 
-impl Webs {
-    fn send(
-        &mut self,
-        service: CloudService,
-        credentials: &Credentials,
-        method: &Method,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: Option<&Value>,
-    ) -> Result<CloudAnswer, CloudError> {
-        let (origin, path) = split(url).map_err(|said| CloudError::new(service, Cause::Address, said))?;
-        let limit = self.limit;
-        if !self.known.contains_key(origin) {
-            let base = ServiceUrl::parse(origin, false)
-                .map_err(|problem| CloudError::new(service, Cause::Address, format!("it {problem}")))?;
-            let web = Web::new(base, &credentials.trust, USER_AGENT, "cacert")
-                .map_err(|error| CloudError::new(service, Cause::Unreachable, error.to_string()))?;
-            self.known.insert(origin.to_owned(), web);
-        }
-        let Some(web) = self.known.get_mut(origin) else {
-            return Err(CloudError::nonsense(service, "no connection"));
-        };
-        let body = body.map(Value::to_string);
-        let request = WebRequest { method: method.clone(), path, headers, body: body.as_deref() };
-        let answer =
-            web.send(&request, limit).map_err(|failure| CloudError::of_failure(service, &failure))?;
-        Ok(CloudAnswer { status: answer.status, headers: answer.headers, body: answer.body })
-    }
-}
-
 fn log_in(credentials: &Credentials, webs: &mut Webs) -> Result<Token, CloudError> {
     let url = keystone::tokens_url(&credentials.auth_url);
     let body = credentials.to_json();
@@ -187,38 +125,4 @@ fn log_in(credentials: &Credentials, webs: &mut Webs) -> Result<Token, CloudErro
         return Err(refusal(CloudService::Keystone, &answer));
     }
     keystone::read(&answer)
-}
-
-/// Scheme, host and port of a URL, and what comes after.
-fn split(url: &str) -> Result<(&str, &str), String> {
-    let scheme = ["http://", "https://"].into_iter().find(|scheme| url.starts_with(scheme));
-    let Some(scheme) = scheme else { return Err("it begins with neither http:// nor https://".to_owned()) };
-    let end = url[scheme.len()..].find('/').map_or(url.len(), |at| scheme.len() + at);
-    Ok(url.split_at(end))
-}
-
-/// What a service says of a request that it refuses. Each service has a form of its own:
-/// `{"error": {"title", "message"}}` (Keystone), `{"title", "error": {"message"}}` (Heat), `{"badRequest": {"message"}}`
-/// (Nova, Cinder).
-pub(super) fn refusal(service: CloudService, answer: &CloudAnswer) -> CloudError {
-    let status = answer.status;
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(one_line);
-    let title = text(&body["title"]).or_else(|| text(&body["error"]["title"]));
-    let inner = body.as_object().and_then(|body| body.values().next()).unwrap_or(&Value::Null);
-    let said =
-        [&body["error"]["message"], &inner["message"], &body["explanation"]].into_iter().find_map(text);
-    let known = client::types::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
-    let said = said.unwrap_or_else(|| known.unwrap_or("no reason given").to_owned());
-    CloudError { title, ..CloudError::new(service, Cause::Status(status), said) }
-}
-
-#[cfg(test)]
-pub(super) fn refusal_of(service: CloudService, status: u16, body: &str) -> CloudError {
-    refusal(service, &CloudAnswer { status, headers: HeaderMap::new(), body: body.into() })
-}
-
-#[cfg(test)]
-pub(super) fn split_url(url: &str) -> Result<(&str, &str), String> {
-    split(url)
 }

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::session::{refusal_of, split_url};
+use super::calls::{refusal_of, split_url};
 use super::*;
 
 fn of_variables(variables: &[(&str, &str)]) -> Result<Credentials, CredentialsError> {

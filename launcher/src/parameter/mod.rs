@@ -1,19 +1,13 @@
-//! The parameters of a cluster type: their schemas, and whether answers fit.
+//! The parameters of a cluster type: their schemas, and whether a value fits.
 
-mod check;
-mod number;
-pub(crate) mod python;
+mod pairing_tags;
 mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod typed;
 
-pub(crate) use check::pointer;
-pub use check::{Fault, FaultKind};
-pub(crate) use number::Number;
+pub use pairing_tags::PairingTags;
 pub(crate) use read::{read, read_overrides};
 #[cfg(test)]
 pub(crate) use schema::KEYS;
-pub(crate) use schema::{Schema, mapping};
-pub(crate) use typed::Type;
+pub(crate) use schema::Schema;

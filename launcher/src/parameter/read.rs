@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::Schema;
-use super::typed::{TYPES, Type};
-use crate::definition::{PairingTags, Review};
+use super::{PairingTags, Schema};
+use crate::review::Review;
+use crate::value::{TYPES, Type};
 use crate::yaml::{Content, Entry, Node};
 
 /// Reads the parameters of a definition or a component.

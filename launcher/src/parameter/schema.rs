@@ -3,11 +3,10 @@
 //! Heat's rules are those of `heat/engine/parameters.py`, `constraints.py` and `hot/parameters.py` of Zed; 218 of its
 //! answers are recorded in tests/fixtures/builder/heat-parameters.json.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::python;
-use super::typed::Type;
-use crate::constraint::{Constraint, Outcome};
+use crate::constraint::{Constraint, Outcome, mapping};
+use crate::value::{Type, python};
 
 /// The keys of a parameter in a template.
 pub(crate) const KEYS: [&str; 8] =
@@ -104,21 +103,5 @@ impl Schema {
             }
         }
         Ok((value, open))
-    }
-}
-
-/// The members of an object that has no other keys than these.
-///
-/// # Errors
-/// In Heat's words.
-pub(crate) fn mapping<'a>(
-    value: &'a Value,
-    keys: &[&str],
-    what: &str,
-) -> Result<&'a Map<String, Value>, String> {
-    let map = value.as_object().ok_or_else(|| format!("Invalid {what}, expected a mapping"))?;
-    match map.keys().find(|key| !keys.contains(&key.as_str())) {
-        Some(key) => Err(format!("Invalid key '{key}' for {what}")),
-        None => Ok(map),
     }
 }

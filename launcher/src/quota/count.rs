@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::{Counted, Needs};
-use crate::parameter::Number;
 use crate::stack::Stack;
 use crate::stack::expression::Scope;
+use crate::value::Number;
 
 pub(super) fn needs(stack: &Stack, counted: Counted) -> Needs {
     let mut count = Count { stack, counted, needs: Needs::default() };

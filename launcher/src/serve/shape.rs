@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::launch::{Complaint, Request};
 use crate::openstack::{Credentials, Domain, Hidden, Interface, Login, Named};
-use crate::parameter::python;
+use crate::value::python;
 
 /// What is asked for, with who asks and who pays.
 ///

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::Stack;
-use crate::parameter::{Type, python};
+use crate::value::{Type, python};
 
 /// A value that is known.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,7 @@
 //! What Heat is asked for: the template of the components that are included, the files that it names, and the values of
 //! its parameters.
 
+mod check;
 mod contexts;
 #[cfg(test)]
 mod examples;
@@ -13,12 +14,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+pub(crate) use check::pointer;
+pub use check::{Fault, FaultKind};
 pub use contexts::Context;
 pub(crate) use merge::{parameters, template};
 
 use crate::component::Component;
 use crate::definition::{ClusterType, Kind};
-use crate::parameter::{Schema, python};
+use crate::parameter::Schema;
+use crate::value::python;
 
 /// A stack that is not created yet.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::FaultKind;
 use super::*;
 use crate::catalogue::tests::recorded;
-use crate::parameter::FaultKind;
 use crate::yaml::{self, Dates};
 
 /// How many recorded requests made a stack, quirks aside. A lost record must not pass unseen.

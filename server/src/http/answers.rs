@@ -1,27 +1,26 @@
 //! What goes back: the outcome of a request as an HTTP answer, with the headers that every answer of the API has.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    LAST_MODIFIED, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    LAST_MODIFIED, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
-use pairing_core::clock::Timestamp;
 use pairing_core::store;
-use protocol::bodies::{Cluster, KeyValue};
-use protocol::node;
+use protocol::bodies::Cluster;
 use serde::Serialize;
 
 use super::answer_body::{AnswerBody, PIECE};
+use super::bodies::{key_bytes, key_value, to_json};
 use super::body::MEDIA_TYPES;
+use super::etag;
+use super::headers::{Headers, JSON, NO_STORE, TEXT, http_date};
 use super::negotiation::Format;
-use super::nodes::Nodes;
+use super::node_list::NodeList;
 use super::pieces;
 use super::prepared;
 use super::refusal::Refusal;
-use super::wait;
 use crate::service::Service;
 
 /// What a request that went well has to tell.
@@ -41,68 +40,13 @@ pub(super) enum Reply {
     /// What happens to a cluster, as it happens.
     Events(AnswerBody),
     /// Nodes of a cluster.
-    Nodes(Box<Nodes>),
+    Nodes(Box<NodeList>),
     /// The contexts of a cluster, as JSON.
     Contexts(Vec<u8>),
     /// It is done: what was to be there is there, or what was there is there no more.
     Done,
     /// What can be asked for: the answer to OPTIONS.
     Options(&'static [Format]),
-}
-
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-/// Has nginx pass events on as they come, rather than when they fill a buffer.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// As the original has it; `Cookie` is what remains of its sessions.
-const VARIES_WITH: HeaderValue = HeaderValue::from_static("Accept, Cookie");
-const FEATURES: HeaderName = HeaderName::from_static(node::FEATURES);
-/// The last moment that a date of HTTP can show, the end of the year 9999, in microseconds since 1970.
-const LAST_DATE: u64 = 253_402_300_799 * 1_000_000;
-/// What a pin stands for changes at any moment, and is a secret.
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-
-/// The headers that all answers of an endpoint have, put together once.
-pub(super) struct Headers {
-    /// Of an answer that has no body, not even an empty one.
-    bodiless: HeaderMap,
-    empty: HeaderMap,
-    text: HeaderMap,
-    json: HeaderMap,
-    events: HeaderMap,
-}
-
-impl Headers {
-    /// For an endpoint with these methods; one of a cluster tells what clusters have besides keys.
-    pub(super) fn new(methods: &str, of_cluster: bool) -> Self {
-        let mut bodiless = HeaderMap::from_iter([
-            (ALLOW, HeaderValue::from_str(methods).expect("the names of methods make a header")),
-            (VARY, VARIES_WITH),
-            (CACHE_CONTROL, NO_STORE),
-        ]);
-        if of_cluster {
-            bodiless.insert(FEATURES, HeaderValue::from_static(node::FEATURE));
-        }
-        let with = |headers: &HeaderMap, name, value| {
-            let mut headers = headers.clone();
-            headers.insert(name, value);
-            headers
-        };
-        let [text, json, events] = [TEXT, JSON, EVENTS].map(|kind| with(&bodiless, CONTENT_TYPE, kind));
-        let events = with(&events, ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        // hyper knows the length of an empty body, but leaves it out of the answer to HEAD.
-        let empty = with(&bodiless, CONTENT_LENGTH, HeaderValue::from_static("0"));
-        Self { bodiless, empty, text, json, events }
-    }
-
-    /// Those of an answer with a body that is no stream.
-    pub(super) fn with_body(&self, format: Format) -> &HeaderMap {
-        match format {
-            Format::Text => &self.text,
-            Format::Json | Format::Events => &self.json,
-        }
-    }
 }
 
 /// The answer of an API endpoint.
@@ -113,7 +57,7 @@ pub(super) fn render(
     service: &Service,
 ) -> Response<AnswerBody> {
     if let Ok(Reply::Key(key)) = &outcome
-        && wait::is_tagged(key)
+        && etag::is_tagged(key)
     {
         return prepared::show(key, format, headers);
     }
@@ -165,12 +109,6 @@ pub(super) fn explain(refusal: &Refusal, service: &Service, headers: &mut Header
         Refusal::TooManyWaiters => headers.insert(CONNECTION, HeaderValue::from_static("close")),
         _ => None,
     };
-}
-
-/// The date of a moment, to the second.
-pub(super) fn http_date(moment: Timestamp) -> Option<HeaderValue> {
-    let date = UNIX_EPOCH + Duration::from_micros(moment.0.min(LAST_DATE));
-    HeaderValue::from_str(&httpdate::fmt_http_date(date)).ok()
 }
 
 /// A refusal that comes before the path is looked at.
@@ -251,14 +189,6 @@ impl Reply {
     }
 }
 
-/// A short key, as it is sent.
-pub(super) fn key_bytes(key: &store::Key, format: Format) -> Vec<u8> {
-    match format {
-        Format::Text => protocol::key::to_line(&key.name, &key.value).into_bytes(),
-        Format::Json | Format::Events => to_json(&key_value(key)),
-    }
-}
-
 fn bytes(key: &store::Key) -> usize {
     key.name.len() + key.value.len()
 }
@@ -279,14 +209,6 @@ impl Options {
     fn of(formats: &[Format]) -> Self {
         Self { renders: formats.iter().map(|format| format.to_string()).collect(), parses: MEDIA_TYPES }
     }
-}
-
-fn key_value(key: &store::Key) -> KeyValue<'_> {
-    KeyValue { key: key.name.as_str().into(), value: key.value.as_str().into() }
-}
-
-fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("strings under fixed names always serialise")
 }
 
 /// The answer outside the API: a line of text.

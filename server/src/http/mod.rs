@@ -6,15 +6,19 @@
 
 mod answer_body;
 mod answers;
+mod bodies;
 mod body;
 mod clusters;
 pub(crate) mod contexts;
+mod etag;
 mod events;
 mod fields;
 #[cfg(test)]
 mod head_tests;
+mod headers;
 mod keys;
 mod negotiation;
+mod node_list;
 mod nodes;
 mod openapi;
 pub(crate) mod page;
@@ -98,7 +102,7 @@ pub(crate) fn answer<T>(
             .then(|| begun.elapsed().saturating_sub(waited.time()));
         if let Ok(Reply::Key(key)) = &outcome
             && handler == Some(Handler::ShowKey)
-            && let Some(etag) = wait::known_etag(&head.headers, key)
+            && let Some(etag) = etag::known_etag(&head.headers, key)
         {
             outcome = Ok(Reply::Unchanged(etag));
         }
@@ -130,7 +134,7 @@ enum Awaited {
     Key(Pin, Box<str>),
     /// Another key than that of this entity tag.
     Change(Pin, Box<str>, HeaderValue),
-    Nodes(Pin, nodes::Query),
+    Nodes(Pin, node_list::NodeQuery),
 }
 
 impl Awaited {

@@ -10,9 +10,10 @@ use hyper::header::{ETAG, HeaderMap, LAST_MODIFIED};
 use pairing_core::store::Key;
 
 use super::answer_body::AnswerBody;
-use super::answers::{Headers, http_date, key_bytes};
+use super::bodies::key_bytes;
+use super::etag::etag;
+use super::headers::{Headers, http_date};
 use super::negotiation::Format;
-use super::wait;
 
 /// How many answers a thread keeps.
 const KEPT: usize = 16;
@@ -50,7 +51,7 @@ impl Prepared {
         let body = key_bytes(&key, format).into();
         let mut headers = HeaderMap::new();
         headers.extend(http_date(key.modified).map(|date| (LAST_MODIFIED, date)));
-        headers.extend(wait::etag(&key).map(|etag| (ETAG, etag)));
+        headers.extend(etag(&key).map(|etag| (ETAG, etag)));
         headers.extend(of_endpoint.with_body(format).clone());
         Self { key, format, of_endpoint, headers, body }
     }

@@ -7,7 +7,7 @@ use hyper::Method;
 use protocol::Pin;
 use protocol::key::is_addressable;
 
-use super::answers::Headers;
+use super::headers::Headers;
 use super::negotiation::Format;
 use super::openapi;
 use super::page::File;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::{ClusterType, Review};
+use crate::definition::ClusterType;
 use crate::parameter::Schema;
+use crate::review::Review;
 use crate::stack;
 use crate::yaml::Node;
 

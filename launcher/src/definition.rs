@@ -1,22 +1,12 @@
 //! A cluster type: what its definition says.
 
-mod lint;
-mod pairing;
-mod problem;
-mod read;
-#[cfg(test)]
-mod tests;
-
 use std::time::SystemTime;
 
 use serde_json::{Map, Number, Value, json};
 
-pub use pairing::PairingTags;
-pub use problem::Problem;
-pub(crate) use problem::Review;
-pub(crate) use read::{FILE, read};
-
 use crate::component::Component;
+use crate::parameter::PairingTags;
+use crate::review::Problem;
 
 /// What makes the clusters of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +75,20 @@ pub struct ClusterType {
 }
 
 impl ClusterType {
+    /// Which parameters pairing fills in. A name that is tagged in one component is so in all.
+    #[must_use]
+    pub fn pairing(&self) -> PairingTags {
+        let mut pairing = PairingTags::default();
+        for (name, schema) in self.components.iter().flat_map(|component| &component.parameters) {
+            for tag in schema["tags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                if !self.hardcoded.contains_key(name) {
+                    pairing.add(name, tag);
+                }
+            }
+        }
+        pairing
+    }
+
     /// What clients of the catalogue see of it.
     #[must_use]
     pub fn public(&self) -> Value {

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::Schema;
+use super::parameters;
 use crate::constraint::{Lookup, is_answerable};
 use crate::definition::{ClusterType, Kind};
-use crate::stack;
+use crate::parameter::Schema;
 
 /// What kind of fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl ClusterType {
     ) -> Vec<(&'a String, &'a Value, Option<&'a Value>)> {
         let pairing = self.pairing();
         let wanted: Vec<(&String, &Value)> = match self.kind {
-            Kind::Heat => stack::parameters(&self.included(selections)),
+            Kind::Heat => parameters(&self.included(selections)),
             Kind::Magnum | Kind::Sahara => self.parameters.iter().collect(),
         };
         let open = wanted.into_iter().filter(|(name, _)| !pairing.contains(name));

@@ -1,8 +1,4 @@
-//! The parameters that pairing fills in.
-
-use serde_json::Value;
-
-use super::ClusterType;
+//! The tags of parameters that pairing fills in.
 
 /// The names of the parameters that are tagged for pairing. They are not shown in a form, and never missing: what makes
 /// the cluster fills them in. Heat and the original take the tags for what they are, words without a meaning.
@@ -39,7 +35,8 @@ impl PairingTags {
         self.all().into_iter().any(|names| !names.is_empty())
     }
 
-    fn add(&mut self, name: &str, tag: &str) {
+    /// Notes that a parameter has a tag, which may be one without a meaning.
+    pub(crate) fn add(&mut self, name: &str, tag: &str) {
         let names = match tag {
             "pairing.pin" => &mut self.pin,
             "pairing.url" => &mut self.url,
@@ -50,21 +47,5 @@ impl PairingTags {
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
-    }
-}
-
-impl ClusterType {
-    /// Which parameters pairing fills in. A name that is tagged in one component is so in all.
-    #[must_use]
-    pub fn pairing(&self) -> PairingTags {
-        let mut pairing = PairingTags::default();
-        for (name, schema) in self.components.iter().flat_map(|component| &component.parameters) {
-            for tag in schema["tags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                if !self.hardcoded.contains_key(name) {
-                    pairing.add(name, tag);
-                }
-            }
-        }
-        pairing
     }
 }

@@ -19,7 +19,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Reads a URL that other machines can use.
-pub(super) fn public_url(text: &str) -> Result<ServiceUrl, String> {
+pub(crate) fn public_url(text: &str) -> Result<ServiceUrl, String> {
     let url = ServiceUrl::parse(text, false).map_err(|problem| format!("it {problem}"))?;
     if url.is_loopback() {
         return Err(
@@ -39,13 +39,13 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// Reads a number of things of which there must be one, or the service is of no use.
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("{text:?} is not a number above 0"))
 }
 
 /// Reads a number of bytes such as `64M`.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let explain = || format!("{text:?} is not a number of bytes, such as 134217728 or 128M");
     let shift = match text.bytes().last() {
         Some(b'K') => 10,

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use super::PairingTags;
-use crate::catalogue::{Catalogue, FindError};
+use super::{Catalogue, FindError};
 use crate::constraint::Lookup;
+use crate::parameter::PairingTags;
 use crate::stack::StackError;
 
 const DEFINITION: &str =

@@ -8,13 +8,15 @@ use std::rc::Rc;
 
 use serde_json::{Map, Number, Value};
 
-use super::{ClusterType, Instruction, Kind, Problem, Review, lint};
+use super::lint;
 use crate::component::{self, Files};
+use crate::definition::{ClusterType, Instruction, Kind};
 use crate::parameter;
+use crate::review::{Problem, Review};
 use crate::yaml::{Content, Dates, Node};
 
 /// The name of a definition's file.
-pub(crate) const FILE: &str = "cluster-type.yaml";
+pub(super) const FILE: &str = "cluster-type.yaml";
 
 /// What a definition of kind `heat` may have; of the others it may have any key.
 pub(super) const HEAT_KEYS: [&str; 10] = [
@@ -34,7 +36,7 @@ pub(super) const HEAT_KEYS: [&str; 10] = [
 ///
 /// # Errors
 /// Everything that makes it invalid.
-pub(crate) fn read(id: &str, folder: &Path) -> Result<ClusterType, Vec<Problem>> {
+pub(super) fn read(id: &str, folder: &Path) -> Result<ClusterType, Vec<Problem>> {
     let file = folder.join(FILE);
     let mut review = Review::new(&file);
     let contents = match component::read_file(&file) {
