@@ -76,7 +76,7 @@ pub struct DataDir {
 /// The pairing service.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pairing service")]
-pub struct Pairing {
+pub struct PairingArgs {
     /// URL of the pairing service; without a scheme http://, or https:// with a CA or a fingerprint.
     #[arg(long, value_name = "URL", env = "CERNVM_PAIRING_URL")]
     pub pairing_url: Option<String>,
@@ -102,7 +102,7 @@ pub struct Pairing {
 /// The cloud.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cloud")]
-pub struct Cloud {
+pub struct CloudArgs {
     /// A cloud of clouds.yaml; without, OS_CLOUD or the other OS_* variables name it.
     #[arg(long, value_name = "NAME")]
     pub os_cloud: Option<String>,
@@ -155,10 +155,10 @@ pub struct Launch {
     pub data: DataDir,
     /// The pairing service.
     #[command(flatten)]
-    pub pairing: Pairing,
+    pub pairing: PairingArgs,
     /// The cloud.
     #[command(flatten)]
-    pub cloud: Cloud,
+    pub cloud: CloudArgs,
 }
 
 /// Which clusters to show.
@@ -172,10 +172,10 @@ pub struct List {
     pub data: DataDir,
     /// The pairing service.
     #[command(flatten)]
-    pub pairing: Pairing,
+    pub pairing: PairingArgs,
     /// The cloud.
     #[command(flatten)]
-    pub cloud: Cloud,
+    pub cloud: CloudArgs,
 }
 
 /// Which cluster to show.
@@ -201,10 +201,10 @@ pub struct Delete {
     pub data: DataDir,
     /// The pairing service.
     #[command(flatten)]
-    pub pairing: Pairing,
+    pub pairing: PairingArgs,
     /// The cloud.
     #[command(flatten)]
-    pub cloud: Cloud,
+    pub cloud: CloudArgs,
 }
 
 /// How to run the API. Tokens are checked with JWT_SECRET of the environment.
@@ -239,7 +239,7 @@ pub struct Serve {
     pub poll_interval: Duration,
     /// Where the cloud's notifications come from.
     #[command(flatten)]
-    pub notifications: Notifications,
+    pub notifications: NotificationArgs,
     /// Where the definitions are.
     #[command(flatten)]
     pub types: TypesDir,
@@ -248,16 +248,16 @@ pub struct Serve {
     pub data: DataDir,
     /// The pairing service.
     #[command(flatten)]
-    pub pairing: Pairing,
+    pub pairing: PairingArgs,
     /// The same, if the launcher runs it.
     #[command(flatten)]
-    pub own_pairing: OwnPairing,
+    pub own_pairing: OwnPairingArgs,
 }
 
 /// A pairing service in the launcher's own process.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Pairing service")]
-pub struct OwnPairing {
+pub struct OwnPairingArgs {
     /// Run a pairing service too, on this address and port; the machines of a cluster must reach it at --node-pairing-url.
     /// Its data are in the folder `pairing` of --data-dir.
     #[arg(long, value_name = "ADDR", env = "CERNVM_LAUNCHER_PAIRING_LISTEN", requires = "node_pairing_url")]
@@ -273,7 +273,7 @@ pub struct OwnPairing {
 /// The cloud's notifications.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Notifications")]
-pub struct Notifications {
+pub struct NotificationArgs {
     /// RabbitMQ to which the cloud's services send notifications, so that changes show at once:
     /// amqp://USER@HOST[:PORT][,HOST[:PORT]...][/VHOST], or amqps:// for TLS.
     #[arg(long, value_name = "URL", requires = "notifications_password_file")]

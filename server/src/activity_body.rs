@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::budget::{BudgetPermit, MemoryBudget, OverBudget, Purpose, SMALL};
 use crate::connections::ConnectionPermit;
-use crate::http::{AnswerBody, Cut};
+use crate::http::{AnswerBody, StreamCut};
 
 /// A long answer is given to the connection in pieces of so many bytes, so that no more of it is copied into its
 /// buffer, and the rest is given back to the budget as it is read.
@@ -99,12 +99,12 @@ impl ActivityBody {
 
 impl Body for ActivityBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = StreamCut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamCut>>> {
         let this = &mut *self;
         if !this.rest.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(this.piece()))));

@@ -29,9 +29,9 @@ use crate::connections::{ConnectionPermit, Disconnect};
 use crate::half_close::{EndWatch, HalfCloseStream};
 use crate::http::{self, AnswerBody, Refusal};
 use crate::listen::OnAccept;
-use crate::meter::Meter;
 use crate::metrics::Cause;
 use crate::origin::Proxies;
+use crate::processor_meter::ProcessorMeter;
 use crate::service::Service;
 
 /// Largest head of a request, in bytes; hyper's smallest. What is kept for each waiting connection is of this size.
@@ -59,7 +59,7 @@ struct Shared {
 /// What belongs to one connection.
 struct ServedConnection {
     permit: Arc<ConnectionPermit>,
-    meter: Meter,
+    meter: ProcessorMeter,
     end: Arc<EndWatch>,
     peer: IpAddr,
     /// Whether it is a trusted proxy's.
@@ -157,7 +157,7 @@ impl Shared {
         told: oneshot::Receiver<Disconnect>,
     ) {
         let permit = Arc::new(permit);
-        let meter = Meter::new();
+        let meter = ProcessorMeter::new();
         let proxied = self.proxies.trusts(peer);
         let end = Arc::<EndWatch>::default();
         let connection = ServedConnection { permit, meter, end, peer, proxied };
@@ -259,7 +259,7 @@ impl Shared {
     }
 
     /// Lets other connections go on, and counts the processor time of this one for its client.
-    async fn take_turn(&self, meter: &Meter, client: IpAddr, proxied: bool) -> Result<(), Refusal> {
+    async fn take_turn(&self, meter: &ProcessorMeter, client: IpAddr, proxied: bool) -> Result<(), Refusal> {
         if !meter.is_due() {
             return Ok(());
         }

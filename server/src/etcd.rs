@@ -13,7 +13,7 @@ use crate::store::{Limits, Observer, Store};
 
 /// What the service needs of the journal besides the store; nothing without one in etcd.
 #[derive(Default)]
-pub(crate) struct Journal {
+pub(crate) struct EtcdStatus {
     /// What it counts.
     pub(crate) counters: Arc<Counters>,
     /// Whether it is cut off from etcd.
@@ -29,7 +29,7 @@ pub(crate) async fn open(
     limits: Limits,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
-) -> Result<(Store, Journal), Error> {
+) -> Result<(Store, EtcdStatus), Error> {
     let journal = connect(&Config { lifetime: limits.lifetime, ..config.clone() }).await?;
     let (counters, cut_off) = (journal.counters(), journal.cut_off());
     let store = Store::with_journal(journal, limits, clock, observer)?;
@@ -42,7 +42,7 @@ pub(crate) async fn open(
             return Err(EtcdError::Unreachable { seconds, problems }.into());
         }
     }
-    Ok((store, Journal { counters, cut_off: Some(cut_off) }))
+    Ok((store, EtcdStatus { counters, cut_off: Some(cut_off) }))
 }
 
 /// The exit status (sysexits.h) and the next step of each failure. There is no catch-all, so a new failure does not

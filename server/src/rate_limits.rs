@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::sources::{FACTORS, Prefix, prefixes};
+use crate::sources::{AddressPrefix, FACTORS, prefixes};
 
 /// Answers about unknown pins that a source gets without delay: a small cluster that boots with a deleted pin.
 const UNKNOWN_BURST: u32 = 100;
@@ -70,7 +70,7 @@ enum OverLimit {
 #[derive(Default)]
 struct Table {
     /// The theoretical arrival times; `None` stands for all those for which there was no room.
-    arrivals: HashMap<Option<Prefix>, Instant>,
+    arrivals: HashMap<Option<AddressPrefix>, Instant>,
     /// When it was last gone through for entries whose time has passed.
     purged: Option<Instant>,
 }
@@ -192,7 +192,7 @@ impl RateLimiter {
 
 impl Table {
     /// The key under which a prefix has its time.
-    fn entry(&mut self, prefix: Prefix, now: Instant) -> Option<Prefix> {
+    fn entry(&mut self, prefix: AddressPrefix, now: Instant) -> Option<AddressPrefix> {
         if self.arrivals.len() < ENTRIES || self.arrivals.contains_key(&Some(prefix)) {
             return Some(prefix);
         }

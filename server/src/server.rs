@@ -25,7 +25,7 @@ use crate::listen;
 use crate::origin::Proxies;
 use crate::rate_limits::RateLimits;
 use crate::return_times::ReturnTimes;
-use crate::service::{Announced, Service};
+use crate::service::{AnnouncedService, Service};
 use crate::slave_contexts::{Observers, SlaveContexts};
 use crate::store::Limits;
 use crate::tls::Certificate;
@@ -66,7 +66,7 @@ impl Server {
         let certificate = config.tls.map(Certificate::load).transpose()?;
         let fingerprint = certificate.as_ref().filter(|_| self_signed).and_then(Certificate::fingerprint);
         let page = Page::new(config.public_url.as_ref());
-        let announced = Announced { url: config.public_url.clone(), fingerprint };
+        let announced = AnnouncedService { url: config.public_url.clone(), fingerprint };
         let budget = MemoryBudget::new(config.memory_budget);
         let limit = config.connections.min(connections_within(config.memory_budget));
         if limit < config.connections {

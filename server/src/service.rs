@@ -45,7 +45,7 @@ pub(crate) struct Service {
     /// What it takes to make a pin, if anything.
     pub(crate) create_token: Option<CreateToken>,
     /// How contexts describe this service.
-    pub(crate) announced: Announced,
+    pub(crate) announced: AnnouncedService,
     /// Held while contexts are made.
     pub(crate) contexts_turn: Arc<tokio::sync::Mutex<()>>,
     /// The page for browsers.
@@ -58,7 +58,7 @@ pub(crate) struct Service {
 
 /// How contexts describe this service.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Announced {
+pub(crate) struct AnnouncedService {
     /// Where the VMs reach it, if that is known.
     pub(crate) url: Option<ServiceUrl>,
     /// What its certificate is known by, if it is not signed by an authority.
@@ -80,7 +80,7 @@ impl Service {
             connections: Connections::new(200, 200),
             budget: MemoryBudget::new(1 << 30),
             create_token: None,
-            announced: Announced::default(),
+            announced: AnnouncedService::default(),
             contexts_turn: Arc::default(),
             page: Page::default(),
             return_times: ReturnTimes::new(false, 1),

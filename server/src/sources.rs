@@ -16,24 +16,24 @@ const V6: &[u8] = &[64, 56, 48];
 
 /// The addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Prefix {
+pub(crate) struct AddressPrefix {
     bits: u128,
     length: u8,
 }
 
-impl Prefix {
+impl AddressPrefix {
     fn is_widest(self) -> bool {
         Some(&self.length) == V6.last() || V4.contains(&self.length)
     }
 }
 
 /// The prefixes that a client counts for, the narrowest first.
-pub(crate) fn prefixes(client: IpAddr) -> impl Iterator<Item = Prefix> + Clone {
+pub(crate) fn prefixes(client: IpAddr) -> impl Iterator<Item = AddressPrefix> + Clone {
     let (bits, lengths) = match client.to_canonical() {
         IpAddr::V4(address) => (address.to_ipv6_mapped().to_bits(), V4),
         IpAddr::V6(address) => (address.to_bits(), V6),
     };
-    lengths.iter().map(move |&length| Prefix { bits: bits & (u128::MAX << (128 - length)), length })
+    lengths.iter().map(move |&length| AddressPrefix { bits: bits & (u128::MAX << (128 - length)), length })
 }
 
 /// A resource that is counted in all and by source.
@@ -50,7 +50,7 @@ pub(crate) struct SourceCounter {
 #[derive(Debug, Default)]
 struct Counts {
     used: u64,
-    by_prefix: HashMap<Prefix, u64>,
+    by_prefix: HashMap<AddressPrefix, u64>,
 }
 
 /// Which limit was reached.
@@ -59,7 +59,7 @@ pub(crate) enum Exhausted {
     /// That of all sources together.
     Total,
     /// That of one source, which has this prefix.
-    Source(Prefix),
+    Source(AddressPrefix),
 }
 
 /// A part of the resource in use; dropping it gives the part back.

@@ -79,9 +79,9 @@ impl Storage {
         limits: Limits,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn Observer>,
-    ) -> Result<(Arc<Store>, etcd::Journal), Error> {
+    ) -> Result<(Arc<Store>, etcd::EtcdStatus), Error> {
         let begun = Instant::now();
-        let local = |store| (store, etcd::Journal::default());
+        let local = |store| (store, etcd::EtcdStatus::default());
         let (store, journal) = match self {
             Self::Directory(dir) => {
                 warn_if_open(dir);

@@ -9,7 +9,7 @@ use protocol::url::ServiceUrl;
 use protocol::{Fingerprint, Trust};
 
 use crate::catalogue::Catalogue;
-use crate::cli::{Cloud, DataDir, Pairing, Serve};
+use crate::cli::{CloudArgs, DataDir, PairingArgs, Serve};
 use crate::launch::{Launcher, PairingService, Records, Refused};
 use crate::openstack::{Credentials, Session, authorities, from_environment};
 
@@ -19,12 +19,12 @@ pub(super) fn variable(name: &str) -> Option<String> {
 }
 
 /// What launches, with the types below a folder.
-pub(super) fn launcher(types: &Path, data: &DataDir, pairing: &Pairing) -> Result<Launcher, Error> {
+pub(super) fn launcher(types: &Path, data: &DataDir, pairing: &PairingArgs) -> Result<Launcher, Error> {
     let records = Records::open(&data.data_dir).map_err(|error| Refused::Records(error).to_error())?;
     Ok(Launcher { catalogue: Catalogue::new(types.to_owned()), records, pairing: pairing_service(pairing)? })
 }
 
-fn pairing_service(args: &Pairing) -> Result<Option<PairingService>, Error> {
+fn pairing_service(args: &PairingArgs) -> Result<Option<PairingService>, Error> {
     let Some(text) = &args.pairing_url else { return Ok(None) };
     let trust = match (&args.pairing_ca, args.pairing_fingerprint) {
         (Some(path), _) => trust(path)?,
@@ -81,13 +81,13 @@ pub(super) fn trust(path: &Path) -> Result<Trust, Error> {
 }
 
 /// The credentials that the environment names.
-pub(super) fn credentials(cloud: &Cloud) -> Result<Credentials, Error> {
+pub(super) fn credentials(cloud: &CloudArgs) -> Result<Credentials, Error> {
     from_environment(&variable, cloud.os_cloud.as_deref())
         .map_err(|error| Refused::Credentials(error).to_error())
 }
 
 /// A login at the cloud that the environment names.
-pub(super) fn session(cloud: &Cloud) -> Result<Session, Error> {
+pub(super) fn session(cloud: &CloudArgs) -> Result<Session, Error> {
     Session::login(credentials(cloud)?, cloud.limit.cloud_timeout)
         .map_err(|error| Refused::Cloud(error).to_error())
 }

@@ -4,12 +4,12 @@ use protocol::Trust;
 use protocol::error::{Error, Status};
 
 use super::environment;
-use crate::cli::Notifications;
+use crate::cli::NotificationArgs;
 use crate::notifications::{Address, Broker};
-use crate::openstack::Hidden;
+use crate::openstack::SecretString;
 
 /// Where the cloud's notifications come from.
-pub(super) fn broker(args: &Notifications) -> Result<Option<Broker>, Error> {
+pub(super) fn broker(args: &NotificationArgs) -> Result<Option<Broker>, Error> {
     let (Some(url), Some(password)) = (&args.notifications_url, &args.notifications_password_file) else {
         return Ok(None);
     };
@@ -30,7 +30,7 @@ pub(super) fn broker(args: &Notifications) -> Result<Option<Broker>, Error> {
         return Err(Error::new(Status::Usage, what, "write the password into it"));
     }
     let exchanges = args.notifications_exchange.clone();
-    let broker = Broker::new(address, Hidden::new(password), &trust, exchanges);
+    let broker = Broker::new(address, SecretString::new(password), &trust, exchanges);
     broker.map(Some).map_err(|_| {
         let what = "no certificate of --notifications-ca can serve as a CA";
         Error::new(Status::Usage, what, "give the PEM of the CA that signed RabbitMQ's certificate")

@@ -6,12 +6,12 @@ use crate::stack::Stack;
 
 /// What a project can use: its flavours and its limits.
 #[derive(Debug, Clone)]
-pub struct Left {
+pub struct ProjectLimits {
     flavours: Vec<Flavour>,
     limits: Limits,
 }
 
-impl Left {
+impl ProjectLimits {
     /// Asks the cloud.
     ///
     /// # Errors

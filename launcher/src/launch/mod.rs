@@ -11,13 +11,13 @@ mod request;
 mod steps;
 
 pub use billing::{Billing, Order};
-pub use limits::Left;
+pub use limits::ProjectLimits;
 pub use not_there::NotThere;
 pub use pairing::{Nodes, PairedNode, PairingService};
 pub use records::{LogLine, Paired, Record, Records, RecordsError};
 pub use refused::{Complaint, Refused};
 pub use remove::{Removal, remove};
 pub use request::{Request, base_name};
-pub use steps::{Launcher, Money, NotLaunched};
+pub use steps::{BillingAccess, Launcher, NotLaunched};
 
 pub(crate) use records::now;

@@ -2,7 +2,7 @@
 //!
 //! Heat looks at these constraints too, so what a service does not tell is left to it.
 
-use super::limits::Left;
+use super::limits::ProjectLimits;
 use super::request::Request;
 use crate::constraint::Lookup;
 use crate::definition::ClusterType;
@@ -50,7 +50,7 @@ pub(super) fn not_there(
     stack: &Stack,
     counted: Counted,
     session: &mut Session,
-    left: &Left,
+    left: &ProjectLimits,
 ) -> Vec<NotThere> {
     let mut asked = Asked { session, left, answers: Vec::new(), silent: Vec::new() };
     let mut missing: Vec<NotThere> = Vec::new();
@@ -78,7 +78,7 @@ pub(super) fn not_there(
 /// What the cloud was asked for.
 struct Asked<'a> {
     session: &'a mut Session,
-    left: &'a Left,
+    left: &'a ProjectLimits,
     /// What it said of a kind and a value; several parameters often have one value.
     answers: Vec<(String, String, Option<Matches>)>,
     /// The services that do not answer: each costs the time limit of a call.

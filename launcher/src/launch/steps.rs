@@ -4,7 +4,7 @@ use context::check::Severity;
 use serde_json::{Map, Value};
 
 use super::billing::Billing;
-use super::limits::Left;
+use super::limits::ProjectLimits;
 use super::not_there::not_there;
 use super::pairing::PairingService;
 use super::records::{Paired, Record, Records, now};
@@ -47,7 +47,7 @@ impl From<Refused> for NotLaunched {
 }
 
 /// Who pays, if it costs.
-pub type Money<'a> = Option<&'a mut Billing>;
+pub type BillingAccess<'a> = Option<&'a mut Billing>;
 
 impl Launcher {
     /// Looks at all of a request that needs no cloud, and gives its type.
@@ -83,10 +83,10 @@ impl Launcher {
         found: &ClusterType,
         request: &Request,
         session: &mut Session,
-        mut money: Money<'_>,
+        mut money: BillingAccess<'_>,
         counted: Counted,
     ) -> Result<Record, NotLaunched> {
-        let left = Left::read(session).map_err(Refused::Cloud)?;
+        let left = ProjectLimits::read(session).map_err(Refused::Cloud)?;
         let stack = self.try_out(found, request, counted, session, &left)?;
         let order = money.as_mut().map(|billing| billing.order()).transpose()?;
         // The original has the order before it counts, and clients see that at their billing service.
@@ -157,7 +157,7 @@ impl Launcher {
                 self.records.save(record).map_err(Refused::Records)
             }
             None => {
-                let left = Left::read(session).map_err(Refused::Cloud)?;
+                let left = ProjectLimits::read(session).map_err(Refused::Cloud)?;
                 let stack = self.try_out(found, request, Counted::All, session, &left)?;
                 left.exceeded(&stack, Counted::All).map_or(Ok(()), |words| Err(Refused::Limits(words)))?;
                 self.create(found, request, session, record)
@@ -175,7 +175,7 @@ impl Launcher {
         request: &Request,
         counted: Counted,
         session: &mut Session,
-        left: &Left,
+        left: &ProjectLimits,
     ) -> Result<Stack, Refused> {
         let filled = self.filled(&found.pairing(), STAND_IN_PIN, STAND_IN_SECRET);
         let stack = stack(found, request, &filled)?;

@@ -8,12 +8,12 @@ use protocol::Trust;
 use rustls::ClientConfig;
 
 use super::{Address, Member};
-use crate::openstack::{Hidden, one_line};
+use crate::openstack::{SecretString, one_line};
 
 /// A RabbitMQ with what is needed to log in.
 pub struct Broker {
     pub(super) address: Address,
-    pub(super) password: Hidden,
+    pub(super) password: SecretString,
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) exchanges: Vec<String>,
 }
@@ -26,7 +26,7 @@ impl Broker {
     /// No certificate of `trust` can serve as a CA.
     pub fn new(
         address: Address,
-        password: Hidden,
+        password: SecretString,
         trust: &Trust,
         exchanges: Vec<String>,
     ) -> Result<Self, String> {
@@ -43,7 +43,7 @@ impl Broker {
 
 /// Why no notifications come, in a sentence, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(super) struct BrokerError {
     pub(super) what: String,
     pub(super) next: &'static str,
 }
@@ -55,7 +55,7 @@ const NEXT_TLS: &str =
 const NEXT_LOGIN: &str = "check the user and the virtual host of --notifications-url, and the file of --notifications-password-file";
 const NEXT_LATER: &str = "nothing, unless this stays: it is tried again";
 
-impl Trouble {
+impl BrokerError {
     /// A connection that did not come to be. `said` is what RabbitMQ told when it closed it, if it did.
     pub(super) fn opening(member: &Member, secure: bool, error: &Error, said: Option<String>) -> Self {
         let cause = said.unwrap_or_else(|| cause(error));

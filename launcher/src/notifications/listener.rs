@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::broker::{Broker, Trouble};
+use super::broker::{Broker, BrokerError};
 use super::pause::Pauses;
-use super::session::Session;
+use super::session::BrokerSession;
 use super::{Event, Message, Stats};
 
 /// A connection that ends sooner is no reason to connect again sooner.
@@ -27,7 +27,7 @@ pub enum Wake<'a> {
 #[derive(PartialEq, Eq)]
 enum Logged {
     Nothing,
-    Trouble(Trouble),
+    Trouble(BrokerError),
     Listens,
 }
 
@@ -64,7 +64,7 @@ pub async fn listen(
         };
         let trouble = Logged::Trouble(trouble);
         if trouble != logged
-            && let Logged::Trouble(Trouble { what, next }) = &trouble
+            && let Logged::Trouble(BrokerError { what, next }) = &trouble
         {
             log::warn!("no notifications, so changes show later: {what}\n  next: {next}");
         }
@@ -77,23 +77,23 @@ pub async fn listen(
 }
 
 /// A connection to the first member that gives one.
-async fn connect(broker: &Arc<Broker>) -> Result<Session, Trouble> {
+async fn connect(broker: &Arc<Broker>) -> Result<BrokerSession, BrokerError> {
     let (last, others) = broker.address.members.split_last().expect("an address has a member");
     for member in others {
-        if let Ok(session) = Session::open(broker, member).await {
+        if let Ok(session) = BrokerSession::open(broker, member).await {
             return Ok(session);
         }
     }
-    Session::open(broker, last).await
+    BrokerSession::open(broker, last).await
 }
 
 /// Takes the messages of a connection until it ends, which gives the reason, or until `stop` changes.
 async fn follow(
-    mut session: Session,
+    mut session: BrokerSession,
     stats: &Stats,
     stop: &mut watch::Receiver<bool>,
     wake: &(impl Fn(Wake<'_>) + Send + Sync),
-) -> Option<Trouble> {
+) -> Option<BrokerError> {
     tell(&session, stats);
     wake(Wake::All);
     let mut pauses = Pauses::new();
@@ -130,7 +130,7 @@ async fn follow(
 }
 
 /// Says what is listened to.
-fn tell(session: &Session, stats: &Stats) {
+fn tell(session: &BrokerSession, stats: &Stats) {
     stats.set_bound(Some(session.bound.clone()));
     let bound: Vec<_> = session.bound.iter().map(String::as_str).collect();
     if !bound.is_empty() {

@@ -23,7 +23,7 @@ use tokio::task::spawn;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::broker::{Broker, Trouble};
+use super::broker::{Broker, BrokerError};
 use super::{Member, Message, read};
 
 /// Longest time until a connection is there, and again until its queue is. RabbitMQ waits three seconds before it sends an
@@ -60,7 +60,7 @@ impl Said {
 }
 
 /// A connection with a queue.
-pub(super) struct Session {
+pub(super) struct BrokerSession {
     connection: Connection,
     /// Holds the consumer.
     channel: Channel,
@@ -74,16 +74,16 @@ pub(super) struct Session {
     pub(super) missing: Vec<(String, String)>,
 }
 
-impl Session {
+impl BrokerSession {
     /// Connects to a member.
-    pub(super) async fn open(broker: &Arc<Broker>, member: &Member) -> Result<Self, Trouble> {
+    pub(super) async fn open(broker: &Arc<Broker>, member: &Member) -> Result<Self, BrokerError> {
         let (broker, to) = (Arc::clone(broker), member.clone());
         // In a task of its own: the crate panics on methods that it does not know.
         let opened = spawn(async move { timeout(OPEN_LIMIT * 2, open(&broker, to)).await });
         match opened.await {
             Ok(Ok(opened)) => opened,
-            Ok(Err(_)) => Err(Trouble::silent(member)),
-            Err(_) => Err(Trouble::nonsense(member)),
+            Ok(Err(_)) => Err(BrokerError::silent(member)),
+            Err(_) => Err(BrokerError::nonsense(member)),
         }
     }
 
@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// A message with those that came behind it, all of them acknowledged. An error when there are no more.
-    pub(super) async fn take(&mut self, first: Option<ConsumerMessage>) -> Result<Vec<Message>, Trouble> {
+    pub(super) async fn take(&mut self, first: Option<ConsumerMessage>) -> Result<Vec<Message>, BrokerError> {
         let mut messages = Vec::new();
         let mut last = None;
         let mut next = first;
@@ -103,10 +103,10 @@ impl Session {
             // At most a prefetch: more are not sent before these are acknowledged.
             next = if messages.len() < usize::from(PREFETCH) { self.messages.try_recv().ok() } else { None };
         }
-        let Some(last) = last else { return Err(Trouble::lost(&self.member, self.said.take())) };
+        let Some(last) = last else { return Err(BrokerError::lost(&self.member, self.said.take())) };
         match self.channel.basic_ack(BasicAckArguments::new(last, true)).await {
             Ok(()) => Ok(messages),
-            Err(_) => Err(Trouble::lost(&self.member, self.said.take())),
+            Err(_) => Err(BrokerError::lost(&self.member, self.said.take())),
         }
     }
 
@@ -141,7 +141,7 @@ impl Session {
     }
 }
 
-async fn open(broker: &Broker, member: Member) -> Result<Session, Trouble> {
+async fn open(broker: &Broker, member: Member) -> Result<BrokerSession, BrokerError> {
     let mut arguments = OpenConnectionArguments::new(
         &member.bracketed(),
         member.port,
@@ -156,16 +156,16 @@ async fn open(broker: &Broker, member: Member) -> Result<Session, Trouble> {
     let said = Said::default();
     let secure = broker.tls.is_some();
     let connection = match timeout(OPEN_LIMIT, Connection::open(&arguments)).await {
-        Ok(opened) => opened.map_err(|error| Trouble::opening(&member, secure, &error, said.take()))?,
-        Err(_) => return Err(Trouble::silent(&member)),
+        Ok(opened) => opened.map_err(|error| BrokerError::opening(&member, secure, &error, said.take()))?,
+        Err(_) => return Err(BrokerError::silent(&member)),
     };
     let consuming = consume(&connection, &said).await;
     let (channel, queue, messages) =
-        consuming.map_err(|error| Trouble::queue(&member, &error, said.take()))?;
+        consuming.map_err(|error| BrokerError::queue(&member, &error, said.take()))?;
     let missing =
         broker.exchanges.iter().map(|name| (name.clone(), "it does not answer".to_owned())).collect();
     let bound = BTreeSet::new();
-    let mut session = Session { connection, channel, messages, said, member, queue, bound, missing };
+    let mut session = BrokerSession { connection, channel, messages, said, member, queue, bound, missing };
     session.bind_missing().await;
     Ok(session)
 }

@@ -14,7 +14,7 @@ use super::error::{Cause, CloudError, CloudService, one_line};
 const USER_AGENT: &str = concat!("cernvm-cluster-launcher/", env!("CARGO_PKG_VERSION"));
 
 /// The connections, one for each scheme, host and port.
-pub(super) struct Webs {
+pub(super) struct ConnectionPool {
     known: HashMap<String, Web>,
     limit: Duration,
 }
@@ -42,7 +42,7 @@ impl Call<'_> {
     }
 }
 
-impl Webs {
+impl ConnectionPool {
     pub(super) fn new(limit: Duration) -> Self {
         Self { known: HashMap::new(), limit }
     }

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 /// A password or another secret. It shows itself nowhere.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(String);
+pub struct SecretString(String);
 
-impl Hidden {
+impl SecretString {
     /// Hides a text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
@@ -23,9 +23,9 @@ impl Hidden {
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for SecretString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden(…)")
+        f.write_str("SecretString(…)")
     }
 }
 
@@ -49,14 +49,14 @@ impl Domain {
 
 /// A user or a project: by id, or by name in a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named {
+pub enum NameOrId {
     /// By id.
     Id(String),
     /// By name.
     Name(String, Domain),
 }
 
-impl Named {
+impl NameOrId {
     fn to_json(&self) -> Value {
         match self {
             Self::Id(id) => json!({ "id": id }),
@@ -66,7 +66,7 @@ impl Named {
 }
 
 /// The project that a token is for. `None` with an application credential, which has its own.
-pub type TokenScope = Option<Named>;
+pub type TokenScope = Option<NameOrId>;
 
 /// How a user shows who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,16 +74,16 @@ pub enum Login {
     /// By password.
     Password {
         /// Who.
-        user: Named,
+        user: NameOrId,
         /// The password.
-        password: Hidden,
+        password: SecretString,
     },
     /// By an application credential, which can be taken back without a new password.
     ApplicationCredential {
         /// Its id, or its name with that of its user.
-        id: Result<String, (String, Named)>,
+        id: Result<String, (String, NameOrId)>,
         /// Its secret.
-        secret: Hidden,
+        secret: SecretString,
     },
 }
 

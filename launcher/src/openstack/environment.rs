@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::clouds_yaml;
-use super::credentials::{Credentials, CredentialsError, Domain, Hidden, Interface, Login, Named};
+use super::credentials::{Credentials, CredentialsError, Domain, Interface, Login, NameOrId, SecretString};
 
 /// The domain that a cloud without others has.
 const DEFAULT_DOMAIN: &str = "default";
@@ -59,8 +59,8 @@ pub(super) fn credentials(field: &dyn Fn(&str) -> Option<String>) -> Result<Cred
         }
     };
     let user = || match (first(&["user_id"]), first(&["username"])) {
-        (Some(id), _) => Ok(Named::Id(id)),
-        (None, Some(name)) => Ok(Named::Name(name, domain("user"))),
+        (Some(id), _) => Ok(NameOrId::Id(id)),
+        (None, Some(name)) => Ok(NameOrId::Name(name, domain("user"))),
         (None, None) => Err(CredentialsError::Missing("username")),
     };
     let kind = first(&["auth_type"]).unwrap_or_default();
@@ -76,16 +76,16 @@ pub(super) fn credentials(field: &dyn Fn(&str) -> Option<String>) -> Result<Cred
                 };
                 let secret = first(&["application_credential_secret"]);
                 let secret = secret.ok_or(CredentialsError::Missing("application_credential_secret"))?;
-                (Login::ApplicationCredential { id, secret: Hidden::new(secret) }, None)
+                (Login::ApplicationCredential { id, secret: SecretString::new(secret) }, None)
             } else {
                 let password = first(&["password"]).ok_or(CredentialsError::Missing("password"))?;
                 let project =
                     match (first(&["project_id", "tenant_id"]), first(&["project_name", "tenant_name"])) {
-                        (Some(id), _) => Named::Id(id),
-                        (None, Some(name)) => Named::Name(name, domain("project")),
+                        (Some(id), _) => NameOrId::Id(id),
+                        (None, Some(name)) => NameOrId::Name(name, domain("project")),
                         (None, None) => return Err(CredentialsError::Missing("project_name")),
                     };
-                (Login::Password { user: user()?, password: Hidden::new(password) }, Some(project))
+                (Login::Password { user: user()?, password: SecretString::new(password) }, Some(project))
             }
         }
         _ => {

@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::calls::CloudAnswer;
-use super::credentials::{Credentials, Hidden};
+use super::credentials::{Credentials, SecretString};
 use super::error::{CloudError, CloudService};
 
 /// A token with the catalogue that came with it.
 pub(super) struct Token {
-    pub(super) id: Hidden,
+    pub(super) id: SecretString,
     pub(super) ends: SystemTime,
     pub(super) project_id: String,
     catalogue: Value,
@@ -54,5 +54,10 @@ pub(super) fn read(answer: &CloudAnswer) -> Result<Token, CloudError> {
         return Err(nonsense("a token that is for no project; name one"));
     };
     let project_id = project_id.to_owned();
-    Ok(Token { id: Hidden::new(id), ends: ends.into(), project_id, catalogue: token["catalog"].clone() })
+    Ok(Token {
+        id: SecretString::new(id),
+        ends: ends.into(),
+        project_id,
+        catalogue: token["catalog"].clone(),
+    })
 }

@@ -18,7 +18,9 @@ mod session;
 mod tests;
 
 pub use clouds_yaml::auth_urls;
-pub use credentials::{Credentials, CredentialsError, Domain, Hidden, Interface, Login, Named, TokenScope};
+pub use credentials::{
+    Credentials, CredentialsError, Domain, Interface, Login, NameOrId, SecretString, TokenScope,
+};
 pub use environment::{authorities, from_environment};
 pub(crate) use error::one_line;
 pub use error::{Cause, CloudError, CloudService};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use client::types::Method;
 use serde_json::Value;
 
-use super::calls::{Call, CloudAnswer, Webs, refusal};
+use super::calls::{Call, CloudAnswer, ConnectionPool, refusal};
 use super::credentials::Credentials;
 use super::error::{Cause, CloudError, CloudService};
 use super::keystone::{self, Token};
@@ -18,7 +18,7 @@ const BEFORE_END: Duration = Duration::from_secs(120);
 pub struct Session {
     credentials: Credentials,
     token: Token,
-    webs: Webs,
+    connections: ConnectionPool,
     pub(super) servers: Servers,
 }
 
@@ -28,9 +28,9 @@ impl Session {
     /// # Errors
     /// Keystone cannot be reached, or refuses.
     pub fn login(credentials: Credentials, limit: Duration) -> Result<Self, CloudError> {
-        let mut webs = Webs::new(limit);
-        let token = log_in(&credentials, &mut webs)?;
-        Ok(Self { credentials, token, webs, servers: Servers::default() })
+        let mut connections = ConnectionPool::new(limit);
+        let token = log_in(&credentials, &mut connections)?;
+        Ok(Self { credentials, token, connections, servers: Servers::default() })
     }
 
     /// The id of the project.
@@ -54,7 +54,7 @@ impl Session {
     /// Asks a service, and gives whatever it answers but a 401: then it logs in again, once.
     pub(super) fn call(&mut self, service: CloudService, call: &Call<'_>) -> Result<CloudAnswer, CloudError> {
         let fresh = if self.token.ends <= SystemTime::now() + BEFORE_END {
-            self.token = log_in(&self.credentials, &mut self.webs)?;
+            self.token = log_in(&self.credentials, &mut self.connections)?;
             true
         } else {
             false
@@ -63,7 +63,7 @@ impl Session {
         if answer.status != 401 || fresh {
             return Ok(answer);
         }
-        self.token = log_in(&self.credentials, &mut self.webs)?;
+        self.token = log_in(&self.credentials, &mut self.connections)?;
         self.call_once(service, call)
     }
 
@@ -86,7 +86,7 @@ impl Session {
         };
         let mut headers = vec![("x-auth-token", self.token.id.reveal())];
         headers.extend(call.version);
-        self.webs.send(service, &self.credentials, &call.method, &url, &headers, call.body)
+        self.connections.send(service, &self.credentials, &call.method, &url, &headers, call.body)
     }
 
     /// Asks a service for JSON; every status but 2xx is an error, in the service's own words.
@@ -117,10 +117,11 @@ impl Session {
     }
 }
 
-fn log_in(credentials: &Credentials, webs: &mut Webs) -> Result<Token, CloudError> {
+fn log_in(credentials: &Credentials, connections: &mut ConnectionPool) -> Result<Token, CloudError> {
     let url = keystone::tokens_url(&credentials.auth_url);
     let body = credentials.to_json();
-    let answer = webs.send(CloudService::Keystone, credentials, &Method::POST, &url, &[], Some(&body))?;
+    let answer =
+        connections.send(CloudService::Keystone, credentials, &Method::POST, &url, &[], Some(&body))?;
     if answer.status != 201 && answer.status != 200 {
         return Err(refusal(CloudService::Keystone, &answer));
     }

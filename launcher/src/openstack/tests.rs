@@ -85,11 +85,11 @@ fn reads_clouds_yaml_with_secure_yaml_beside_it() {
     let variable = |name: &str| (name == "OS_CLIENT_CONFIG_FILE").then(|| path.clone());
     let read = from_environment(&variable, Some("lab")).unwrap();
     assert_eq!((read.auth_url.as_str(), read.interface), ("https://k/v3", Interface::Internal));
-    assert_eq!(read.scope, Some(Named::Id("17".to_owned())));
-    let password = Hidden::new("geheim");
+    assert_eq!(read.scope, Some(NameOrId::Id("17".to_owned())));
+    let password = SecretString::new("geheim");
     assert_eq!(
         read.login,
-        Login::Password { user: Named::Name("demo".into(), Domain::Id("d".into())), password }
+        Login::Password { user: NameOrId::Name("demo".into(), Domain::Id("d".into())), password }
     );
     assert_eq!(auth_urls(&variable).unwrap(), ["https://k/v3", "http://o"]);
     let error = from_environment(&variable, Some("nowhere")).unwrap_err();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::allowed::is_allowed;
 use super::answers::{self, Answer};
-use super::shape::{self, Body};
+use super::shape::{self, LaunchBody};
 use super::{Service, followed};
 use crate::launch::{Billing, Complaint, NotLaunched, Record, RecordsError, Refused, Removal, remove};
 use crate::openstack::{Session, one_line};
@@ -57,7 +57,7 @@ pub(super) fn launch(service: &Arc<Service>, authorization: Option<&str>, body: 
     }
 }
 
-fn read(body: &[u8]) -> Result<Body, Complaint> {
+fn read(body: &[u8]) -> Result<LaunchBody, Complaint> {
     let bad = |detail: String| Complaint::new(400, "Bad Request", detail);
     let value: Value =
         serde_json::from_slice(body).map_err(|error| bad(format!("The body is not JSON: {error}.")))?;
@@ -72,7 +72,7 @@ fn let_in(service: &Service, authorization: Option<&str>) -> Result<(), Complain
         .map_err(|fault| Complaint::new(401, "MiddlewareAuthenticationError", fault.to_string()))
 }
 
-fn make(service: &Arc<Service>, body: Body) -> Result<Record, Refused> {
+fn make(service: &Arc<Service>, body: LaunchBody) -> Result<Record, Refused> {
     let config = &service.config;
     let found = config.launcher.check(&body.request)?;
     let mut billing = billing(service, &body)?;
@@ -113,7 +113,7 @@ fn abandon(service: &Arc<Service>, mut record: Record, session: Session) {
 }
 
 /// The account at the billing service, where the operator has named one.
-fn billing(service: &Service, body: &Body) -> Result<Option<Billing>, Refused> {
+fn billing(service: &Service, body: &LaunchBody) -> Result<Option<Billing>, Refused> {
     let config = &service.config;
     let Some(key) = config.key.clone().filter(|_| !config.middleware_urls.is_empty()) else {
         return Ok(None);

@@ -44,7 +44,7 @@ use answers::Answer;
 use followed::Followed;
 use metrics::Metrics;
 use notified::Notified;
-use routes::{Found, Handler};
+use routes::{Handler, RouteMatch};
 
 /// Most connections at a time; others wait in the kernel.
 const CONNECTIONS: usize = 512;
@@ -201,14 +201,14 @@ async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Answer {
     let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let found = routes::find(&head.method, head.uri.path(), authorization.is_some());
     let (handler, id) = match found {
-        Found::Handler(handler, id) => (handler, id),
-        Found::Elsewhere(path) => {
+        RouteMatch::Handler(handler, id) => (handler, id),
+        RouteMatch::Elsewhere(path) => {
             let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
             return answers::moved(&format!("{path}{query}"));
         }
-        Found::Options(allowed) => return answers::options(&allowed),
-        Found::NotAllowed(allowed) => return answers::method_not_allowed(&allowed),
-        Found::Nothing => return answers::nothing_here(),
+        RouteMatch::Options(allowed) => return answers::options(&allowed),
+        RouteMatch::NotAllowed(allowed) => return answers::method_not_allowed(&allowed),
+        RouteMatch::Nothing => return answers::nothing_here(),
     };
     let authorization = authorization.map(str::to_owned);
     let body = match handler {

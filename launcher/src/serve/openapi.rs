@@ -17,7 +17,7 @@ mod tests {
     use hyper::Method;
     use serde_json::Value;
 
-    use super::super::routes::{self, Found, ROUTES};
+    use super::super::routes::{self, ROUTES, RouteMatch};
     use super::*;
 
     #[test]
@@ -35,7 +35,7 @@ mod tests {
             for method in ["get", "post", "put", "patch", "delete"] {
                 let name = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();
                 let found = routes::find(&name, &path.replace("{id}", "x"), true);
-                let is_there = matches!(found, Found::Handler(..));
+                let is_there = matches!(found, RouteMatch::Handler(..));
                 assert_eq!(operations.get(method).is_some(), is_there, "{method} {path}");
             }
         }

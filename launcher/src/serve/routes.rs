@@ -25,12 +25,12 @@ pub(super) enum Handler {
 pub(super) struct Route {
     /// With `{id}` for what may stand there.
     pub(super) path: &'static str,
-    pub(super) methods: &'static [(Method, Handler, Who)],
+    pub(super) methods: &'static [(Method, Handler, AllowedCallers)],
 }
 
 /// Who may use a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum AllowedCallers {
     /// Everyone, or those that the handler lets in.
     Everyone,
     /// Those who show a token. To others the method is as if it were not there, as in the original, which has none such.
@@ -40,7 +40,7 @@ pub(super) enum Who {
 #[rustfmt::skip]
 pub(super) static ROUTES: [Route; 16] = {
     use Handler::*;
-    use Who::*;
+    use AllowedCallers::*;
     [
         Route { path: "/cluster-types/", methods: &[(Method::GET, ListTypes, Everyone)] },
         Route { path: "/cluster-types/{id}", methods: &[(Method::GET, ShowType, Everyone)] },
@@ -63,7 +63,7 @@ pub(super) static ROUTES: [Route; 16] = {
 
 /// Where a request leads.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum RouteMatch {
     /// To this handler, with what stands for `{id}`.
     Handler(Handler, String),
     /// To this path instead.
@@ -77,24 +77,25 @@ pub(super) enum Found {
 }
 
 /// Finds what answers a method at a path.
-pub(super) fn find(method: &Method, path: &str, has_token: bool) -> Found {
+pub(super) fn find(method: &Method, path: &str, has_token: bool) -> RouteMatch {
     // Slashes at the front are one, in the middle and at the end they lead to the path with one.
     let path = format!("/{}", path.trim_start_matches('/'));
     if path.contains("//") {
-        return Found::Elsewhere(merged(&path));
+        return RouteMatch::Elsewhere(merged(&path));
     }
-    let Ok(decoded) = percent_decode_str(&path).decode_utf8() else { return Found::Nothing };
+    let Ok(decoded) = percent_decode_str(&path).decode_utf8() else { return RouteMatch::Nothing };
     for route in &ROUTES {
         let Some(id) = matches(route.path, &decoded) else { continue };
-        let methods = || route.methods.iter().filter(|(_, _, who)| has_token || *who == Who::Everyone);
+        let methods =
+            || route.methods.iter().filter(|(_, _, who)| has_token || *who == AllowedCallers::Everyone);
         if methods().next().is_none() {
-            return Found::Nothing;
+            return RouteMatch::Nothing;
         }
-        let is = |wanted: &&(Method, Handler, Who)| {
+        let is = |wanted: &&(Method, Handler, AllowedCallers)| {
             wanted.0 == *method || (*method == Method::HEAD && wanted.0 == Method::GET)
         };
         if let Some((_, handler, _)) = methods().find(is) {
-            return Found::Handler(*handler, id.to_owned());
+            return RouteMatch::Handler(*handler, id.to_owned());
         }
         let mut names: Vec<&str> = methods().map(|(method, ..)| method.as_str()).collect();
         if names.contains(&"GET") {
@@ -102,13 +103,17 @@ pub(super) fn find(method: &Method, path: &str, has_token: bool) -> Found {
         }
         names.push("OPTIONS");
         let names = names.join(", ");
-        return if *method == Method::OPTIONS { Found::Options(names) } else { Found::NotAllowed(names) };
+        return if *method == Method::OPTIONS {
+            RouteMatch::Options(names)
+        } else {
+            RouteMatch::NotAllowed(names)
+        };
     }
     let with_slash = format!("{path}/");
     if ROUTES.iter().any(|route| route.path == with_slash) {
-        return Found::Elsewhere(with_slash);
+        return RouteMatch::Elsewhere(with_slash);
     }
-    Found::Nothing
+    RouteMatch::Nothing
 }
 
 /// What stands for `{id}`; empty in a route without one.
@@ -136,12 +141,12 @@ mod tests {
     #[test]
     fn finds_handlers_ids_and_other_paths() {
         let get = |path: &str| find(&Method::GET, path, false);
-        let handler = |handler, id: &str| Found::Handler(handler, id.to_owned());
+        let handler = |handler, id: &str| RouteMatch::Handler(handler, id.to_owned());
         assert_eq!(get("/cluster-types/"), handler(Handler::ListTypes, ""));
         assert_eq!(get("//cluster-types/"), handler(Handler::ListTypes, ""));
         assert_eq!(get("/cluster-types/a%20b"), handler(Handler::ShowType, "a b"));
         for path in ["/", "/cluster-types/a/", "/cluster-types/a%2fb", "/cluster-types/%ff", "/x"] {
-            assert_eq!(get(path), Found::Nothing, "{path}");
+            assert_eq!(get(path), RouteMatch::Nothing, "{path}");
         }
         for (path, wanted) in [
             ("/cluster-types", "/cluster-types/"),
@@ -149,21 +154,24 @@ mod tests {
             ("/cluster-types//a", "/cluster-types/a"),
             ("/cluster-types//", "/cluster-types/"),
         ] {
-            assert_eq!(get(path), Found::Elsewhere(wanted.to_owned()), "{path}");
+            assert_eq!(get(path), RouteMatch::Elsewhere(wanted.to_owned()), "{path}");
         }
     }
 
     #[test]
     fn without_a_token_the_view_is_not_there() {
         let find = |method: Method, path: &str, token| find(&method, path, token);
-        let not_allowed = |names: &str| Found::NotAllowed(names.to_owned());
+        let not_allowed = |names: &str| RouteMatch::NotAllowed(names.to_owned());
         assert_eq!(find(Method::GET, "/clusters/", false), not_allowed("POST, OPTIONS"));
-        assert_eq!(find(Method::OPTIONS, "/clusters/", false), Found::Options("POST, OPTIONS".to_owned()));
+        assert_eq!(
+            find(Method::OPTIONS, "/clusters/", false),
+            RouteMatch::Options("POST, OPTIONS".to_owned())
+        );
         assert_eq!(find(Method::PUT, "/clusters/", true), not_allowed("POST, GET, HEAD, OPTIONS"));
-        assert_eq!(find(Method::GET, "/clusters/x", false), Found::Nothing);
+        assert_eq!(find(Method::GET, "/clusters/x", false), RouteMatch::Nothing);
         assert_eq!(
             find(Method::GET, "/clusters/x", true),
-            Found::Handler(Handler::ShowCluster, "x".to_owned())
+            RouteMatch::Handler(Handler::ShowCluster, "x".to_owned())
         );
     }
 }

@@ -6,13 +6,13 @@ use protocol::Trust;
 use serde_json::{Map, Value};
 
 use crate::launch::{Complaint, Request};
-use crate::openstack::{Credentials, Domain, Hidden, Interface, Login, Named};
+use crate::openstack::{Credentials, Domain, Interface, Login, NameOrId, SecretString};
 use crate::value::python;
 
 /// What is asked for, with who asks and who pays.
 ///
 /// No `Debug`: the body holds a password.
-pub(super) struct Body {
+pub(super) struct LaunchBody {
     pub(super) request: Request,
     pub(super) cloud: RequestedCloud,
     /// The account, as text.
@@ -25,7 +25,7 @@ pub(super) struct Body {
 pub(super) struct RequestedCloud {
     pub(super) auth_url: String,
     login: Login,
-    project: Named,
+    project: NameOrId,
 }
 
 impl RequestedCloud {
@@ -56,7 +56,7 @@ const KEYS: [&str; 4] = ["cloud_env", "cluster", "billing_account_id", "middlewa
 ///
 /// # Errors
 /// The shallowest fault.
-pub(super) fn read(body: &Value) -> Result<Body, Complaint> {
+pub(super) fn read(body: &Value) -> Result<LaunchBody, Complaint> {
     let root = object(body, "/")?;
     required(root, &KEYS, "/")?;
     let cluster = object(&root["cluster"], "/cluster")?;
@@ -70,7 +70,7 @@ pub(super) fn read(body: &Value) -> Result<Body, Complaint> {
         Some(value) => object(value, &format!("/cluster/{key}")).cloned(),
     };
     let (answers, selections) = (map("parameters")?, map("selections")?);
-    Ok(Body {
+    Ok(LaunchBody {
         request: Request { name, cluster_type, answers, selections },
         cloud,
         account: match &root["billing_account_id"] {
@@ -94,14 +94,14 @@ fn read_cloud(cloud: &Map<String, Value>) -> Result<RequestedCloud, Complaint> {
     let has = |key: &str| shape.contains(&key);
     let domain = |key: &str| Domain::Name(get(key));
     let user = match has("user_id") {
-        true => Named::Id(get("user_id")),
-        false => Named::Name(get("username"), domain("user_domain_name")),
+        true => NameOrId::Id(get("user_id")),
+        false => NameOrId::Name(get("username"), domain("user_domain_name")),
     };
     let project = match has("project_id") {
-        true => Named::Id(get("project_id")),
-        false => Named::Name(get("project_name"), domain("project_domain_name")),
+        true => NameOrId::Id(get("project_id")),
+        false => NameOrId::Name(get("project_name"), domain("project_domain_name")),
     };
-    let login = Login::Password { user, password: Hidden::new(get("password")) };
+    let login = Login::Password { user, password: SecretString::new(get("password")) };
     Ok(RequestedCloud { auth_url: get("auth_url"), login, project })
 }
 

@@ -20,9 +20,9 @@ pub(super) const PIECE: usize = 8 << 10;
 /// body.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is not whole")]
-pub(crate) struct Cut;
+pub(crate) struct StreamCut;
 
-type Pieces = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Cut>> + Send>>;
+type Pieces = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, StreamCut>> + Send>>;
 
 /// The body of an answer.
 pub(crate) enum AnswerBody {
@@ -40,7 +40,7 @@ impl AnswerBody {
     }
 
     /// What a stream yields, as it comes, or until it is cut.
-    pub(super) fn cut_stream(pieces: impl Stream<Item = Result<Bytes, Cut>> + Send + 'static) -> Self {
+    pub(super) fn cut_stream(pieces: impl Stream<Item = Result<Bytes, StreamCut>> + Send + 'static) -> Self {
         use futures_util::StreamExt as _;
         Self::Pieces(StreamBody::new(Box::pin(pieces.map(|piece| piece.map(Frame::data)))))
     }
@@ -82,12 +82,12 @@ impl From<&'static [u8]> for AnswerBody {
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = StreamCut;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamCut>>> {
         match self.get_mut() {
             Self::Whole(whole) => {
                 Pin::new(whole).poll_frame(context).map_err(|never: Infallible| match never {})

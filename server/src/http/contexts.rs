@@ -21,7 +21,7 @@ use super::answers::Reply;
 use super::body::{self, JSON, RequestBody};
 use super::refusal::Refusal;
 use crate::secret;
-use crate::service::{Announced, Service};
+use crate::service::{AnnouncedService, Service};
 
 /// Stands where the cluster's secret belongs.
 const SECRET_MARKER: &str = "###CLUSTER_SECRET###";
@@ -99,7 +99,7 @@ pub(super) async fn make(
 }
 
 /// The answer's body.
-fn contexts(wanted: &ContextsRequest, announced: Announced) -> Result<Vec<u8>, Refusal> {
+fn contexts(wanted: &ContextsRequest, announced: AnnouncedService) -> Result<Vec<u8>, Refusal> {
     let invalid = |what: String| Refusal::Contexts(what);
     let pin = Pin::parse(&wanted.pin).map_err(|err| invalid(format!("pin: {err}.")))?;
     let asked = wanted.service_url.as_deref().map(|url| ServiceUrl::parse(url, false));
@@ -276,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn gives_the_fingerprint_of_this_service() {
         let fingerprint = format!("sha256:{}", "ab".repeat(32));
-        let announced = |url: &str| Announced {
+        let announced = |url: &str| AnnouncedService {
             url: Some(ServiceUrl::parse(url, false).unwrap()),
             fingerprint: Some(fingerprint.clone()),
         };

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-use super::{AnswerBody, Cut, routes};
+use super::{AnswerBody, StreamCut, routes};
 use crate::store::NodeClass;
 use crate::testing::Harness;
 
@@ -35,12 +35,12 @@ struct Counted {
 
 impl Body for Counted {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = StreamCut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamCut>>> {
         self.pieces.fetch_add(1, Ordering::Relaxed);
         Pin::new(&mut self.body).poll_frame(context)
     }

@@ -41,7 +41,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode, Version};
 use protocol::Pin;
 
-pub(crate) use answer_body::{AnswerBody, Cut};
+pub(crate) use answer_body::{AnswerBody, StreamCut};
 pub(crate) use body::RequestBody;
 pub(crate) use refusal::Refusal;
 pub(crate) use routes::normalize;
@@ -50,7 +50,7 @@ use crate::metrics::RouteLabel;
 use crate::service::Service;
 use answers::Reply;
 use routes::{Handler, Target};
-use timed_body::{TimedBody, Waited};
+use timed_body::{BodyWait, TimedBody};
 use wait::{PREFER, PREFERENCE_APPLIED, Wait};
 
 /// Answers one request of a client, once it is admitted; `finish` makes of the answer what is sent.
@@ -68,7 +68,7 @@ pub(crate) fn answer<T>(
         }
         let begun = Instant::now();
         let noted = Noted::of(&head.headers);
-        let waited = Waited::default();
+        let waited = BodyWait::default();
         let body = TimedBody::new(body, &waited);
         let path = head.uri.path();
         let normal;

@@ -24,7 +24,7 @@ use protocol::key::{MASTER_IP, MASTER_READY, is_ready_for};
 use protocol::node::is_sealed;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer_body::{AnswerBody, Cut};
+use super::answer_body::{AnswerBody, StreamCut};
 use super::refusal::Refusal;
 use crate::held_requests::HoldPermit;
 use crate::hub::Hub;
@@ -132,13 +132,13 @@ const GONE: &str = "the pairing service knows no context of this token: the clus
 
 impl PendingContext {
     /// What is sent next; `None` when that was all.
-    async fn next(mut self) -> Option<(Result<Bytes, Cut>, Self)> {
+    async fn next(mut self) -> Option<(Result<Bytes, StreamCut>, Self)> {
         if self.over {
             return None;
         }
         let comment = Instant::now() + COMMENT;
         let (sent, over) = loop {
-            let Some(awaited) = self.try_render().await else { break (Err(Cut), true) };
+            let Some(awaited) = self.try_render().await else { break (Err(StreamCut), true) };
             let key = match awaited {
                 RenderState::Rendered(context) => break (Ok(context.into()), true),
                 RenderState::Impossible(why) => break (Ok(failure(&why).into()), true),
@@ -155,13 +155,13 @@ impl PendingContext {
                 break (Ok(failure(&self.too_late(&key)).into()), true);
             }
             // No change is missed: the hub knows of the waiter before the store is asked again.
-            let Ok(mut waiter) = self.hub.wait(&self.pin, &key) else { break (Err(Cut), true) };
+            let Ok(mut waiter) = self.hub.wait(&self.pin, &key) else { break (Err(StreamCut), true) };
             match render(&self.store, &self.pin).await {
                 Ok(RenderState::WaitsFor(still)) if still == key => {}
                 _ => continue,
             }
             match timeout_at(comment.min(deadline), waiter.woken()).await {
-                Ok(Wake::ShuttingDown | Wake::Unreachable) => break (Err(Cut), true),
+                Ok(Wake::ShuttingDown | Wake::Unreachable) => break (Err(StreamCut), true),
                 Ok(_) => {}
                 Err(_) if Instant::now() >= deadline => {}
                 Err(_) => break (Ok(Bytes::from_static(b"# It is not ready yet.\n")), false),
@@ -297,7 +297,7 @@ mod tests {
         while let Some(frame) = body.frame().await {
             match frame {
                 Ok(frame) => text.push_str(str::from_utf8(&frame.into_data().unwrap()).unwrap()),
-                Err(Cut) => return (text, true),
+                Err(StreamCut) => return (text, true),
             }
         }
         (text, false)

@@ -13,9 +13,9 @@ use super::body::RequestBody;
 
 /// The time that was waited, in nanoseconds.
 #[derive(Default)]
-pub(super) struct Waited(AtomicU64);
+pub(super) struct BodyWait(AtomicU64);
 
-impl Waited {
+impl BodyWait {
     /// How long it was.
     pub(super) fn time(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
@@ -25,12 +25,12 @@ impl Waited {
 /// A body that tells.
 pub(super) struct TimedBody<'a, B> {
     body: B,
-    waited: &'a Waited,
+    waited: &'a BodyWait,
     since: Option<Instant>,
 }
 
 impl<'a, B> TimedBody<'a, B> {
-    pub(super) fn new(body: B, waited: &'a Waited) -> Self {
+    pub(super) fn new(body: B, waited: &'a BodyWait) -> Self {
         Self { body, waited, since: None }
     }
 }
@@ -78,7 +78,7 @@ mod tests {
             sleep(Duration::from_secs(10)).await;
             Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{}")))
         });
-        let waited = Waited::default();
+        let waited = BodyWait::default();
         let mut body = TimedBody::new(StreamBody::new(Box::pin(slow)), &waited);
         assert!(body.frame().await.is_some() && body.frame().await.is_none());
         assert_eq!(waited.time().as_secs(), 10);

@@ -25,7 +25,7 @@ const PREFIX: &str = "cernvm_pairing";
 /// All that there is to read; `ready` is what `/readyz` would say.
 pub(crate) fn render(service: &Arc<Service>, certificate: Option<&Certificate>, ready: bool) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Counted {
+    registry.register_collector(Box::new(Collected {
         service: service.clone(),
         certificate: certificate.cloned(),
         ready,
@@ -35,19 +35,19 @@ pub(crate) fn render(service: &Arc<Service>, certificate: Option<&Certificate>, 
     text
 }
 
-struct Counted {
+struct Collected {
     service: Arc<Service>,
     certificate: Option<Certificate>,
     ready: bool,
 }
 
-impl fmt::Debug for Counted {
+impl fmt::Debug for Collected {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.service.metrics.fmt(f)
     }
 }
 
-impl Collector for Counted {
+impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Service { metrics, store, hub, held_requests, connections, budget, .. } = &*self.service;
         let stats = store.stats();

@@ -13,7 +13,7 @@ const REQUESTS_PER_POLL: u32 = 32;
 ///
 /// To read the clock twice for each poll costs a tenth of a plain request, so the time is only taken while there are
 /// several sources to share the processor among.
-pub(crate) struct Meter {
+pub(crate) struct ProcessorMeter {
     created: Instant,
     /// When the poll that runs began, in nanoseconds since `created`; [`NOT_TAKEN`]: its time is not taken.
     polled: AtomicU64,
@@ -27,7 +27,7 @@ pub(crate) struct Meter {
 
 const NOT_TAKEN: u64 = u64::MAX;
 
-impl Meter {
+impl ProcessorMeter {
     pub(crate) fn new() -> Self {
         Self {
             created: Instant::now(),
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn yields_after_a_slice_where_several_share_and_after_some_requests_elsewhere() {
-        let meter = Meter::new();
+        let meter = ProcessorMeter::new();
         // The first request of a connection is looked at: its source may have used too much on another.
         assert!(meter.poll(true, || meter.is_due()));
         meter.set_owes(false);
