@@ -120,6 +120,20 @@ pub struct CloudLimit {
     pub cloud_timeout: Duration,
 }
 
+/// What a command about clusters needs besides the cluster.
+#[derive(Debug, Args)]
+pub struct AccessArgs {
+    /// Where launches are kept.
+    #[command(flatten)]
+    pub data: DataDir,
+    /// The pairing service.
+    #[command(flatten)]
+    pub pairing: PairingArgs,
+    /// The cloud.
+    #[command(flatten)]
+    pub cloud: CloudArgs,
+}
+
 /// What to launch.
 #[derive(Debug, Args)]
 pub struct Launch {
@@ -150,15 +164,9 @@ pub struct Launch {
     /// Where the definitions are.
     #[command(flatten)]
     pub types: TypesDir,
-    /// Where launches are kept.
+    /// Where launches are kept, the pairing service and the cloud.
     #[command(flatten)]
-    pub data: DataDir,
-    /// The pairing service.
-    #[command(flatten)]
-    pub pairing: PairingArgs,
-    /// The cloud.
-    #[command(flatten)]
-    pub cloud: CloudArgs,
+    pub access: AccessArgs,
 }
 
 /// Which clusters to show.
@@ -167,15 +175,9 @@ pub struct List {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// Where launches are kept.
+    /// Where launches are kept, the pairing service and the cloud.
     #[command(flatten)]
-    pub data: DataDir,
-    /// The pairing service.
-    #[command(flatten)]
-    pub pairing: PairingArgs,
-    /// The cloud.
-    #[command(flatten)]
-    pub cloud: CloudArgs,
+    pub access: AccessArgs,
 }
 
 /// Which cluster to show.
@@ -196,15 +198,9 @@ pub struct Delete {
     /// How long it may take until the stack is gone, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     pub timeout: Duration,
-    /// Where launches are kept.
+    /// Where launches are kept, the pairing service and the cloud.
     #[command(flatten)]
-    pub data: DataDir,
-    /// The pairing service.
-    #[command(flatten)]
-    pub pairing: PairingArgs,
-    /// The cloud.
-    #[command(flatten)]
-    pub cloud: CloudArgs,
+    pub access: AccessArgs,
 }
 
 /// How to run the API. Tokens are checked with JWT_SECRET of the environment.

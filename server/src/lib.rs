@@ -46,7 +46,7 @@ mod processor_meter;
 mod progress;
 mod rate_limits;
 pub mod return_times;
-mod secret;
+pub mod secret;
 mod server;
 mod service;
 mod slave_contexts;

@@ -6,7 +6,7 @@ use protocol::Secret;
 ///
 /// # Errors
 /// The system has no randomness to give.
-pub(crate) fn make() -> Result<Secret, getrandom::Error> {
+pub fn make() -> Result<Secret, getrandom::Error> {
     let mut bytes = [0; Secret::BYTES];
     getrandom::fill(&mut bytes)?;
     Ok(Secret::from_bytes(bytes))

@@ -15,9 +15,9 @@ use crate::launch::{Removal, remove};
 /// # Errors
 /// There is no such cluster, or the cloud does not delete it.
 pub fn delete(args: &Delete) -> Result<ExitCode, Error> {
-    let launcher = environment::launcher(Path::new("."), &args.data, &args.pairing)?;
+    let launcher = environment::launcher(Path::new("."), &args.access.data, &args.access.pairing)?;
     let record = find(&launcher, &args.name)?;
-    let mut session = environment::session(&args.cloud)?;
+    let mut session = environment::session(&args.access.cloud)?;
     if record.project_id != session.project_id() {
         let what = format!("the cluster {} was launched in another project", record.name);
         return Err(Error::new(Status::Usage, what, "give that project's credentials"));

@@ -26,12 +26,12 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(300);
 /// It cannot be launched, it failed, or nodes are missing at the end of the time.
 pub fn launch(args: &Launch) -> Result<ExitCode, Error> {
     let began = Instant::now();
-    let launcher = environment::launcher(&args.types.types, &args.data, &args.pairing)?;
+    let launcher = environment::launcher(&args.types.types, &args.access.data, &args.access.pairing)?;
     let found = launcher.catalogue.find(&args.cluster_type);
     let found = found.map_err(|error| Refused::UnknownType(error).to_error())?;
     let request = request(args, &found);
     let found = launcher.check(&request).map_err(|refused| refused.to_error())?;
-    let mut session = environment::session(&args.cloud)?;
+    let mut session = environment::session(&args.access.cloud)?;
     let mut record = begin(&launcher, &found, &request, &mut session)?;
     let view = follow(&launcher, &mut session, &mut record, args, began);
     if view.state == ClusterState::Ready {

@@ -17,7 +17,7 @@ use crate::view::{View, look, row, rows, table};
 /// # Errors
 /// The records cannot be read.
 pub fn list(args: &List) -> Result<ExitCode, Error> {
-    let launcher = environment::launcher(Path::new("."), &args.data, &args.pairing)?;
+    let launcher = environment::launcher(Path::new("."), &args.access.data, &args.access.pairing)?;
     let records = launcher.records.all().map_err(|error| Refused::Records(error).to_error())?;
     let records: Vec<Record> = records.into_iter().filter(|record| !record.abandoned).collect();
     let mut session = if records.is_empty() { None } else { login(args) };
@@ -43,7 +43,7 @@ pub fn list(args: &List) -> Result<ExitCode, Error> {
 /// # Errors
 /// There is no such cluster, or the records cannot be read.
 pub fn show(args: &Show) -> Result<ExitCode, Error> {
-    let launcher = environment::launcher(Path::new("."), &args.list.data, &args.list.pairing)?;
+    let launcher = environment::launcher(Path::new("."), &args.list.access.data, &args.list.access.pairing)?;
     let mut record = find(&launcher, &args.name)?;
     let mut session = login(&args.list);
     let view = see(&launcher, session.as_mut(), &mut record);
@@ -65,7 +65,7 @@ pub(super) fn find(launcher: &Launcher, name: &str) -> Result<Record, Error> {
 
 /// What was seen last is worth showing when the cloud cannot be asked.
 fn login(args: &List) -> Option<Session> {
-    match environment::session(&args.cloud) {
+    match environment::session(&args.access.cloud) {
         Ok(session) => Some(session),
         Err(error) => {
             log::warn!("the cloud is not asked: {error}\n  next: {}", error.next_step());

@@ -77,15 +77,8 @@ impl PairingService {
     /// The service makes no pin.
     pub(super) fn create(&self, sealed: bool) -> Result<(Pin, Option<Secret>), Error> {
         let mut pins = Pins::new(self.url.clone(), &self.trust, self.token.clone())?;
-        let mut bytes = [0; Secret::BYTES];
-        let random = |error: getrandom::Error| Error::refused(error.to_string(), "try again");
-        let secret = match sealed {
-            true => {
-                getrandom::fill(&mut bytes).map_err(random)?;
-                Some(Secret::from_bytes(bytes))
-            }
-            false => None,
-        };
+        let secret = sealed.then(pairing_server::secret::make).transpose();
+        let secret = secret.map_err(|error| Error::refused(error.to_string(), "try again"))?;
         Ok((pins.create()?, secret))
     }
 

@@ -77,7 +77,7 @@ impl ConnectionPool {
 }
 
 /// Scheme, host and port of a URL, and what comes after.
-fn split(url: &str) -> Result<(&str, &str), String> {
+pub(super) fn split(url: &str) -> Result<(&str, &str), String> {
     let scheme = ["http://", "https://"].into_iter().find(|scheme| url.starts_with(scheme));
     let Some(scheme) = scheme else { return Err("it begins with neither http:// nor https://".to_owned()) };
     let end = url[scheme.len()..].find('/').map_or(url.len(), |at| scheme.len() + at);
@@ -98,14 +98,4 @@ pub(super) fn refusal(service: CloudService, answer: &CloudAnswer) -> CloudError
     let known = client::types::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
     let said = said.unwrap_or_else(|| known.unwrap_or("no reason given").to_owned());
     CloudError { title, ..CloudError::new(service, Cause::Status(status), said) }
-}
-
-#[cfg(test)]
-pub(super) fn refusal_of(service: CloudService, status: u16, body: &str) -> CloudError {
-    refusal(service, &CloudAnswer { status, headers: HeaderMap::new(), body: body.into() })
-}
-
-#[cfg(test)]
-pub(super) fn split_url(url: &str) -> Result<(&str, &str), String> {
-    split(url)
 }

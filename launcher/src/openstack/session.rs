@@ -98,9 +98,7 @@ impl Session {
         serde_json::from_slice(&answer.body)
             .map_err(|_| CloudError::nonsense(service, format!("{} without JSON", answer.status)))
     }
-}
 
-impl Session {
     /// Whether something is there: 404 says no.
     pub(super) fn has(&mut self, service: CloudService, path: &str) -> Result<bool, CloudError> {
         match self.empty(service, &Call::get(path)) {

@@ -1,6 +1,8 @@
 use serde_json::json;
 
-use super::calls::{refusal_of, split_url};
+use client::types::HeaderMap;
+
+use super::calls::{CloudAnswer, refusal, split};
 use super::*;
 
 fn of_variables(variables: &[(&str, &str)]) -> Result<Credentials, CredentialsError> {
@@ -98,9 +100,9 @@ fn reads_clouds_yaml_with_secure_yaml_beside_it() {
 
 #[test]
 fn splits_addresses_and_takes_auth_url_with_and_without_its_version() {
-    assert_eq!(split_url("https://h:1/a/b?c"), Ok(("https://h:1", "/a/b?c")));
-    assert_eq!(split_url("http://h"), Ok(("http://h", "")));
-    assert!(split_url("fake").is_err());
+    assert_eq!(split("https://h:1/a/b?c"), Ok(("https://h:1", "/a/b?c")));
+    assert_eq!(split("http://h"), Ok(("http://h", "")));
+    assert!(split("fake").is_err());
     for url in ["http://h:5000", "http://h:5000/", "http://h:5000/v3", "http://h:5000/v3/"] {
         assert_eq!(super::keystone::tokens_url(url), "http://h:5000/v3/auth/tokens");
     }
@@ -120,7 +122,7 @@ fn says_why_a_service_refuses_in_its_own_words() {
         (CloudService::Heat, 503, "<html>", None, "Service Unavailable"),
         (CloudService::Heat, 500, "[1]", None, "Internal Server Error"),
     ] {
-        let error = refusal_of(service, status, body);
+        let error = refusal(service, &CloudAnswer { status, headers: HeaderMap::new(), body: body.into() });
         assert_eq!((error.title.as_deref(), error.said.as_str()), (title, said), "{body}");
         assert_eq!(error.cause, Cause::Status(status));
     }

@@ -110,7 +110,7 @@ pub async fn serve(
     ready(listener.local_addr()?, if acceptor.is_some() { "https" } else { "http" });
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
-    let stop = asked_to_stop()?;
+    let stop = pairing_server::system::asked_to_stop().map_err(io::Error::other)?;
     tokio::pin!(stop);
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let listening = broker.and_then(|broker| notified::begin(&service, broker, stopped.clone()));
@@ -153,18 +153,6 @@ pub async fn serve(
     })
     .await;
     Ok(())
-}
-
-/// Ends with the first SIGTERM or SIGINT.
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => (),
-            _ = int.recv() => (),
-        }
-    })
 }
 
 /// What a connection is read from and written to.

@@ -16,6 +16,7 @@ use protocol::{Pin, Secret};
 use super::agentless;
 use super::connect::Access;
 use crate::error::Error;
+use crate::secret;
 use crate::slave_contexts::SLAVE_CONTEXT;
 
 /// Where to write contexts.
@@ -157,7 +158,7 @@ impl NewCluster {
         let (url, public) = self.urls()?;
         let trust = self.trust()?;
         let templates = self.templates()?;
-        let secret = if self.no_seal { None } else { Some(make_secret()?) };
+        let secret = (!self.no_seal).then(secret::make).transpose().map_err(Error::NoRandomness)?;
         let pin = self.access.service(url.clone())?.create()?;
         let contexts = made_of(&templates, &pin, secret.as_ref(), &public, &trust)?;
         Ok(MadeCluster { pin, secret, url, public, contexts })
@@ -207,11 +208,6 @@ pub(super) fn refuse_existing<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) 
         Some(path) => Err(Error::Exists { path: path.clone() }),
         None => Ok(()),
     }
-}
-
-/// A secret that has never been outside this program.
-fn make_secret() -> Result<Secret, Error> {
-    crate::secret::make().map_err(Error::NoRandomness)
 }
 
 /// The contexts of master and slaves.
