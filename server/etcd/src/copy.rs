@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::{Error, Failure};
-use crate::layout::{ClusterRecord, Layout, TransactionId, encode_head, encode_node};
+use crate::layout::{ClusterRecord, FORMAT, Layout, TransactionId, encode_head, encode_node};
 use crate::load::{LoadError, Pages};
 use crate::members::Members;
 use crate::start::find;
@@ -40,7 +40,7 @@ pub async fn export<E: From<Error>>(
     config: &Config,
     mut take: impl FnMut(WholeCluster) -> Result<(), E>,
 ) -> Result<(), E> {
-    let members = find(config).await?;
+    let members = find(config, FORMAT).await?;
     let layout = Layout::new(&config.prefix);
     let mut pages = Pages::new(&members, &layout);
     loop {
@@ -79,7 +79,7 @@ impl Import {
     /// # Errors
     /// etcd cannot be used, or there are pins.
     pub async fn begin(config: &Config, now: Timestamp) -> Result<Self, Error> {
-        let members = find(config).await?;
+        let members = find(config, FORMAT).await?;
         let layout = Layout::new(&config.prefix);
         let (first, end) = layout.clusters();
         let any = GetOptions::new().with_range(end).with_limit(1).with_keys_only();

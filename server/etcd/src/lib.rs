@@ -3,9 +3,12 @@
 //! A commit is one transaction, which compares what it was evaluated against ([`transaction`](self)); the state changes
 //! only by what the watch delivers, whichever server has written; a read waits until the watch has delivered what etcd
 //! had when the read began. So every server answers as if there were one.
+//!
+//! [`Documents`] are for a program that shares less: values under names, which are read from etcd each time.
 
 mod config;
 mod copy;
+mod documents;
 mod error;
 mod journal;
 mod layout;
@@ -21,6 +24,7 @@ mod watch;
 
 pub use config::{Config, Identity, Tls};
 pub use copy::{Import, export};
+pub use documents::{Document, Documents, Lock, Written};
 pub use error::Error;
 pub use journal::Etcd;
 pub use start::connect;

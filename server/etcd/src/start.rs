@@ -21,18 +21,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// # Errors
 /// See [`Error`].
 pub async fn connect(config: &Config) -> Result<Etcd, Error> {
-    let members = find(config).await?;
+    let members = find(config, FORMAT).await?;
     Ok(Etcd::begin(config, members))
 }
 
-/// Finds the members, and makes sure that the store is one of ours.
-pub(crate) async fn find(config: &Config) -> Result<Arc<Members>, Error> {
+/// Finds the members, and makes sure that what is below the prefix has this format.
+pub(crate) async fn find(config: &Config, format: &'static str) -> Result<Arc<Members>, Error> {
     let members = Arc::new(Members::new(config, Arc::new(Counters::default())));
     let deadline = Instant::now() + config.timeout;
     let mut said = false;
     loop {
         let problems = match check_members(&members).await {
-            Ok(()) => match claim(&members, config).await? {
+            Ok(()) => match claim(&members, config, format).await? {
                 None => return Ok(members),
                 Some(failure) => failure.text().to_owned(),
             },
@@ -95,7 +95,7 @@ async fn check_members(members: &Members) -> Result<(), CheckError> {
 }
 
 /// Makes sure of the format, and writes it where nothing is. Gives what may go away.
-async fn claim(members: &Members, config: &Config) -> Result<Option<Failure>, Error> {
+async fn claim(members: &Members, config: &Config, known: &'static str) -> Result<Option<Failure>, Error> {
     let layout = Layout::new(&config.prefix);
     let deadline = Instant::now() + Duration::from_secs(3);
     let failed = |failure: Failure| match members.start_error(members.current(), &failure) {
@@ -120,18 +120,27 @@ async fn claim(members: &Members, config: &Config) -> Result<Option<Failure>, Er
     });
     match found {
         Some(_) if checked.succeeded() => return Err(Error::Foreign { prefix: config.prefix.clone() }),
-        Some(found) if found.value() == FORMAT.as_bytes() => return Ok(None),
+        Some(found) if found.value() == known.as_bytes() => return Ok(None),
         Some(found) => {
-            let found = String::from_utf8_lossy(found.value()).chars().take(20).collect();
-            return Err(Error::Format { prefix: config.prefix.clone(), found, known: FORMAT });
+            let found: String = String::from_utf8_lossy(found.value()).chars().take(20).collect();
+            let prefix = config.prefix.clone();
+            return Err(match kind(&found) == kind(known) {
+                true => Error::Format { prefix, found, known },
+                false => Error::Foreign { prefix },
+            });
         }
         None => {}
     }
     // If another server is faster, the next check finds its format.
-    let claim = Txn::new().when([free()]).and_then([TxnOp::put(format, FORMAT, None)]);
+    let claim = Txn::new().when([free()]).and_then([TxnOp::put(format, known, None)]);
     match members.txn(deadline, &claim).await {
         Ok(claimed) if claimed.succeeded() => Ok(None),
         Ok(_) => Ok(Some(Failure::Unreachable("another server starts at the same time".to_owned()))),
         Err(failure) => failed(failure),
     }
+}
+
+/// What has a format, without the number of its version.
+fn kind(format: &str) -> &str {
+    format.trim_end_matches(|c: char| c.is_ascii_digit())
 }

@@ -1,6 +1,7 @@
 //! The promises, over a real etcd.
 
 mod copy;
+mod documents;
 mod etcd;
 mod faults;
 
