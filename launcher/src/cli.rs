@@ -1,5 +1,7 @@
 //! The command line.
 
+mod etcd;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use pairing_server::cli::listen_address;
 use protocol::Fingerprint;
 
 use crate::serve::AllowedUrl;
+
+pub use etcd::LaunchesInEtcd;
 
 /// From a request for a cluster of a known type to its nodes, on OpenStack.
 #[derive(Debug, Parser)]
@@ -39,6 +43,8 @@ pub enum Command {
     Delete(Delete),
     /// Run the cluster builder's API.
     Serve(Box<Serve>),
+    /// Make a key with which launches are sealed in etcd.
+    Keygen(Keygen),
 }
 
 /// Where the definitions are.
@@ -63,7 +69,7 @@ pub struct Types {
 /// Where launches are kept.
 #[derive(Debug, Args)]
 pub struct DataDir {
-    /// Folder for what is known of launches, with their pins and secrets.
+    /// Folder for what is known of launches, with their pins and secrets, if that is not in etcd.
     #[arg(
         long,
         value_name = "DIR",
@@ -71,6 +77,20 @@ pub struct DataDir {
         env = "CERNVM_LAUNCHER_DATA_DIR"
     )]
     pub data_dir: PathBuf,
+    /// The etcd cluster that has them, if one does.
+    #[command(flatten)]
+    pub etcd: LaunchesInEtcd,
+    /// File with the key that seals launches in etcd, the same for every launcher; `keygen` makes one.
+    #[arg(long, value_name = "FILE", requires = "etcd", env = "CERNVM_LAUNCHER_LAUNCHES_KEY_FILE")]
+    #[arg(help_heading = LaunchesInEtcd::HEADING)]
+    pub launches_key_file: Option<PathBuf>,
+}
+
+/// Where the key goes.
+#[derive(Debug, Args)]
+pub struct Keygen {
+    /// File to write, for its owner alone. One that is there is left as it is.
+    pub file: PathBuf,
 }
 
 /// The pairing service.

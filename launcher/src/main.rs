@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Show(args) => commands::show(args),
         Command::Delete(args) => commands::delete(args),
         Command::Serve(args) => commands::serve(args),
+        Command::Keygen(args) => commands::keygen(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error}\n  next: {}", error.next_step());

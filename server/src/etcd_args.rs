@@ -15,7 +15,7 @@ use crate::store::Limits;
 /// Which etcd cluster holds the store.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub(crate) struct EtcdArgs {
+pub struct EtcdArgs {
     /// Client URLs of the members of an etcd cluster that holds the store. Any number of servers may share it.
     #[arg(long, value_name = "URL", value_delimiter = ',', env = "CERNVM_PAIRING_ETCD", value_parser = url)]
     #[arg(help_heading = "Storage")]
@@ -55,7 +55,7 @@ impl EtcdArgs {
     ///
     /// # Errors
     /// A file cannot be read, or is not what it should be; or the URLs and the files do not go together.
-    pub(crate) fn config(&self) -> Result<Option<pairing_etcd::Config>, Error> {
+    pub fn config(&self) -> Result<Option<pairing_etcd::Config>, Error> {
         let Some(first) = self.etcd.first() else { return Ok(None) };
         let refused = |url: &String, problem: &str| Error::Url {
             flag: "--etcd",

@@ -29,7 +29,7 @@ mod duration;
 pub mod environment;
 pub mod error;
 mod etcd;
-mod etcd_args;
+pub mod etcd_args;
 mod flag_values;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

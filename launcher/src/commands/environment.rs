@@ -6,11 +6,11 @@ use std::path::Path;
 
 use protocol::error::{Error, Status};
 use protocol::url::ServiceUrl;
-use protocol::{Fingerprint, Trust};
+use protocol::{Fingerprint, Secret, Trust};
 
 use crate::catalogue::Catalogue;
 use crate::cli::{CloudArgs, DataDir, PairingArgs, Serve};
-use crate::launch::{Launcher, PairingService, Records, Refused};
+use crate::launch::{Launcher, PairingService, Records, RecordsError, Refused};
 use crate::openstack::{Credentials, Session, authorities, from_environment};
 
 /// A variable of the environment that is text.
@@ -20,8 +20,27 @@ pub(super) fn variable(name: &str) -> Option<String> {
 
 /// What launches, with the types below a folder.
 pub(super) fn launcher(types: &Path, data: &DataDir, pairing: &PairingArgs) -> Result<Launcher, Error> {
-    let records = Records::open(&data.data_dir).map_err(|error| Refused::Records(error).to_error())?;
-    Ok(Launcher { catalogue: Catalogue::new(types.to_owned()), records, pairing: pairing_service(pairing)? })
+    let (catalogue, pairing) = (Catalogue::new(types.to_owned()), pairing_service(pairing)?);
+    Ok(Launcher { catalogue, records: records(data)?, pairing })
+}
+
+fn records(data: &DataDir) -> Result<Records, Error> {
+    let refused = |error: RecordsError| Refused::Records(error).to_error();
+    let config = data.etcd.config();
+    let config =
+        config.map_err(|error| Error::new(Status::Usage, error.to_string(), error.next_step().to_owned()))?;
+    match (config, &data.launches_key_file) {
+        (Some(config), Some(file)) => Records::in_etcd(&config, &key(file)?, file).map_err(refused),
+        _ => Records::in_folder(&data.data_dir).map_err(refused),
+    }
+}
+
+/// The key of a file, as `keygen` writes it.
+fn key(file: &Path) -> Result<Secret, Error> {
+    Secret::parse(&first_line(file)?).map_err(|problem| {
+        let what = format!("{}: the first line is no key: {problem}", file.display());
+        Error::new(Status::Usage, what, "make a key with `cernvm-cluster-launcher keygen FILE`")
+    })
 }
 
 fn pairing_service(args: &PairingArgs) -> Result<Option<PairingService>, Error> {

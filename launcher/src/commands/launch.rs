@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use super::{environment, say};
 use crate::cli::Launch;
 use crate::definition::ClusterType;
-use crate::launch::{Launcher, Record, Refused, Removal, Request, base_name, remove};
+use crate::launch::{Launcher, Record, Refused, Removal, Request, Written, base_name, remove};
 use crate::openstack::Session;
 use crate::quota::Counted;
-use crate::view::{ClusterState, View, look, row, table};
+use crate::view::{ClusterState, View, keep, look, row, table};
 
 /// Time between two looks at a cluster.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ fn begin(
     session: &mut Session,
 ) -> Result<Record, Error> {
     let fail = |refused: Refused| refused.to_error();
-    let _lock = launcher.records.lock().map_err(Refused::Records).map_err(fail)?;
+    let claim = launcher.records.claim(&request.name).map_err(Refused::Records).map_err(fail)?;
     let known = launcher.records.find(&request.name).map_err(Refused::Records).map_err(fail)?;
     let Some(mut record) = known else {
         let stacks = session.stacks().map_err(Refused::Cloud).map_err(fail)?;
@@ -69,10 +69,13 @@ fn begin(
                 "the project has a stack {} already, and nothing is known of its launch here",
                 other.name
             );
-            return Err(Error::refused(what, "give another --name, or the --data-dir of its launch"));
+            return Err(Error::refused(
+                what,
+                "give another --name, or the --data-dir or --etcd of its launch",
+            ));
         }
         eprintln!("asking for a cluster {} of type {}", request.name, found.id);
-        let launched = launcher.launch(found, request, session, None, Counted::All);
+        let launched = launcher.launch(found, request, session, None, Counted::All, Some(&claim));
         let record = launched.map_err(|failed| fail(failed.refused))?;
         eprintln!("Heat has taken the stack {}", record.stack_name);
         return Ok(record);
@@ -103,16 +106,19 @@ fn follow(
     let mut view = View::from_record(record);
     loop {
         let before = view;
+        let had_id = record.stack_id.is_some();
         view = look(launcher, Some(session), record, &before, args.nodes);
         for line in changes(&before, &view) {
             eprintln!("{:>4} s  {line}", began.elapsed().as_secs());
         }
-        if (view.state, &view.detail) != (before.state, &before.detail) {
-            record.note(format!("{}: {}", view.state.as_str(), view.detail));
-            record.last_view = serde_json::to_value(&view).unwrap_or_default();
-            if let Err(error) = launcher.records.save(record) {
-                log::error!("{error}");
+        match keep(&launcher.records, record, &view, had_id) {
+            Ok(Some(Written::Changed)) => {
+                if let Ok(Some(newer)) = launcher.records.of_stack(&record.stack_name) {
+                    *record = newer;
+                }
             }
+            Ok(_) => {}
+            Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
         }
         let is_over = !matches!(view.state, ClusterState::Building | ClusterState::Joining);
         if is_over || began.elapsed() >= args.timeout {

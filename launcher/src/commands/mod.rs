@@ -2,6 +2,7 @@
 
 mod delete;
 mod environment;
+mod keygen;
 mod launch;
 mod list;
 mod notifications;
@@ -9,6 +10,7 @@ mod serve;
 mod types;
 
 pub use delete::delete;
+pub use keygen::keygen;
 pub use launch::launch;
 pub use list::{list, show};
 pub use serve::serve;

@@ -14,10 +14,11 @@ pub use billing::{Billing, Order};
 pub use limits::ProjectLimits;
 pub use not_there::NotThere;
 pub use pairing::{Nodes, PairedNode, PairingService};
-pub use records::{LogLine, Paired, Record, Records, RecordsError};
+pub use records::{Claim, LogLine, Paired, Record, Records, RecordsError, Written};
 pub use refused::{Complaint, Refused};
 pub use remove::{Removal, remove};
 pub use request::{Request, base_name};
 pub use steps::{BillingAccess, Launcher, NotLaunched};
 
 pub(crate) use records::now;
+pub(crate) use refused::of_records;

@@ -116,7 +116,7 @@ impl Refused {
                 one(400, "MiddlewareInsufficientCredits", "Insufficient credits to launch a cluster".into())
             }
             Self::Billing(problem) => one(502, "MiddlewareServiceError", problem.clone()),
-            Self::Records(_) => one(500, "Internal Server Error", "the launch cannot be recorded".to_owned()),
+            Self::Records(error) => vec![of_records(error, "the launch cannot be recorded")],
             Self::Random(_) => one(500, "Internal Server Error", "the system has no randomness".to_owned()),
         }
     }
@@ -170,7 +170,9 @@ impl Refused {
                 Error::new(Status::BadContext, said(), next)
             }
             Self::NoCredits | Self::Billing(_) => Error::new(Status::Refused, said(), "ask the operator"),
-            Self::Records(error) => Error::new(Status::File, error.to_string(), error.next_step()),
+            Self::Records(error) => {
+                Error::new(error.status(), error.to_string(), error.next_step().to_owned())
+            }
             Self::Random(error) => Error::new(Status::File, error.to_string(), "try again"),
         }
     }
@@ -223,6 +225,15 @@ fn of_not_there(missing: &NotThere) -> Complaint {
         Some(pointer) => complaint.at(pointer),
         None => complaint,
     }
+}
+
+/// What is known of launches cannot be used: what that means for the caller. The reason is for the log alone.
+pub(crate) fn of_records(error: &RecordsError, otherwise: &str) -> Complaint {
+    if error.may_pass() {
+        let detail = "The launches are kept in etcd, which cannot be reached now. Ask again in some seconds.";
+        return Complaint::new(503, "Service Unavailable", detail);
+    }
+    Complaint::new(500, "Internal Server Error", otherwise)
 }
 
 /// A cloud's error as the original says it: the status and the title of the service, or of the connection.

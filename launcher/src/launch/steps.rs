@@ -7,7 +7,7 @@ use super::billing::Billing;
 use super::limits::ProjectLimits;
 use super::not_there::not_there;
 use super::pairing::PairingService;
-use super::records::{Paired, Record, Records, now};
+use super::records::{Claim, Paired, Record, Records, now};
 use super::refused::Refused;
 use super::request::Request;
 use crate::catalogue::Catalogue;
@@ -73,7 +73,7 @@ impl Launcher {
     }
 
     /// Launches a cluster: gives its record when Heat has taken the stack. What is not `counted` and exceeds the project's
-    /// limits all the same is noted in the record.
+    /// limits all the same is noted in the record. With a claim, nothing is made once another launcher has that.
     ///
     /// # Errors
     /// What was made is taken back. Only where Heat did not answer may a stack come all the same: then the record stays,
@@ -85,6 +85,7 @@ impl Launcher {
         session: &mut Session,
         mut money: BillingAccess<'_>,
         counted: Counted,
+        claim: Option<&Claim>,
     ) -> Result<Record, NotLaunched> {
         let left = ProjectLimits::read(session).map_err(Refused::Cloud)?;
         let stack = self.try_out(found, request, counted, session, &left)?;
@@ -93,7 +94,7 @@ impl Launcher {
         let exceeded = left.exceeded(&stack, counted);
         let exceeded = exceeded.map_or(Ok(()), |words| Err(Refused::Limits(words).into()));
         let doubt = left.exceeded(&stack, Counted::All);
-        let result = exceeded.and_then(|()| self.make(found, request, session, doubt));
+        let result = exceeded.and_then(|()| self.make(found, request, session, doubt, claim));
         if let (Some(billing), Some(order)) = (money, &order) {
             match &result {
                 Ok(record) => billing.tag(order, record),
@@ -109,9 +110,10 @@ impl Launcher {
         request: &Request,
         session: &mut Session,
         doubt: Option<String>,
+        claim: Option<&Claim>,
     ) -> Result<Record, NotLaunched> {
         let paired = self.pair(&found.pairing())?;
-        let begun = self.begin(found, request, session, paired.as_ref());
+        let begun = self.begin(found, request, session, paired.as_ref(), claim);
         let made = begun.map_err(NotLaunched::from).and_then(|mut record| {
             if let Some(words) = doubt {
                 log::warn!("{} may not fit into its project: {words}", record.stack_name);
@@ -120,15 +122,19 @@ impl Launcher {
             match self.create(found, request, session, &mut record) {
                 Ok(()) => Ok(record),
                 Err(refused) if may_come(&refused) => {
-                    record.note(refused.to_error().to_string());
+                    let words = refused.to_error().to_string();
                     // The record stays, with the pin in it.
-                    self.records.save(&record).map_err(Refused::Records)?;
+                    self.keep(&mut record, |record| record.note(words.as_str()));
                     Err(NotLaunched { refused, record: Some(Box::new(record)) })
                 }
-                Err(refused) => {
-                    self.records.remove(&record).map_err(Refused::Records)?;
-                    Err(refused.into())
-                }
+                Err(refused) => match self.records.remove(&record) {
+                    Ok(()) => Err(refused.into()),
+                    // A record that stays keeps its pin: the launch can be gone on with.
+                    Err(error) => {
+                        log::error!("{error}\n  next: {}", error.next_step());
+                        Err(NotLaunched { refused, record: Some(Box::new(record)) })
+                    }
+                },
             }
         });
         if let (Err(NotLaunched { record: None, .. }), Some(paired)) = (&made, &paired) {
@@ -149,20 +155,32 @@ impl Launcher {
         session: &mut Session,
         record: &mut Record,
     ) -> Result<(), Refused> {
-        let stacks = session.stacks().map_err(Refused::Cloud)?;
-        match stacks.into_iter().find(|stack| stack.name == record.stack_name) {
-            Some(stack) => {
-                record.stack_id = Some(stack.id);
-                record.note("found the stack that an earlier launch asked for");
-                self.records.save(record).map_err(Refused::Records)
-            }
-            None => {
-                let left = ProjectLimits::read(session).map_err(Refused::Cloud)?;
-                let stack = self.try_out(found, request, Counted::All, session, &left)?;
-                left.exceeded(&stack, Counted::All).map_or(Ok(()), |words| Err(Refused::Limits(words)))?;
-                self.create(found, request, session, record)
-            }
+        if self.take(session, record)? {
+            return Ok(());
         }
+        let left = ProjectLimits::read(session).map_err(Refused::Cloud)?;
+        let stack = self.try_out(found, request, Counted::All, session, &left)?;
+        left.exceeded(&stack, Counted::All).map_or(Ok(()), |words| Err(Refused::Limits(words)))?;
+        match self.create(found, request, session, record) {
+            // Heat takes a name once: whoever asked meanwhile asked for this launch.
+            Err(Refused::Cloud(error)) if error.cause == Cause::Status(409) => {
+                if self.take(session, record)? { Ok(()) } else { Err(Refused::Cloud(error)) }
+            }
+            done => done,
+        }
+    }
+
+    /// Takes the stack of a launch if it is there.
+    fn take(&self, session: &mut Session, record: &mut Record) -> Result<bool, Refused> {
+        let stacks = session.stacks().map_err(Refused::Cloud)?;
+        let Some(stack) = stacks.into_iter().find(|stack| stack.name == record.stack_name) else {
+            return Ok(false);
+        };
+        self.keep(record, |record| {
+            record.stack_id = Some(stack.id.clone());
+            record.note("found the stack that an earlier launch asked for");
+        });
+        Ok(true)
     }
 
     /// What the stack of a request would be, with a pin that is none.
@@ -209,6 +227,7 @@ impl Launcher {
         request: &Request,
         session: &Session,
         paired: Option<&Paired>,
+        claim: Option<&Claim>,
     ) -> Result<Record, Refused> {
         let mut record = Record {
             name: request.name.clone(),
@@ -222,9 +241,10 @@ impl Launcher {
             abandoned: false,
             last_view: Value::Null,
             log: Vec::new(),
+            revision: 0,
         };
         record.note("asks Heat for the stack");
-        self.records.save(&record).map_err(Refused::Records)?;
+        self.records.create(&mut record, claim).map_err(Refused::Records)?;
         Ok(record)
     }
 
@@ -248,9 +268,23 @@ impl Launcher {
             }
             Refused::Cloud(error)
         })?;
-        record.note(format!("Heat has taken the stack {}", record.stack_name));
-        record.stack_id = Some(id);
-        self.records.save(record).map_err(Refused::Records)
+        self.keep(record, |record| {
+            record.note(format!("Heat has taken the stack {}", record.stack_name));
+            record.stack_id = Some(id.clone());
+        });
+        Ok(())
+    }
+
+    /// Keeps what has become of a launch. One that was deleted meanwhile comes back, since its stack does. A failure is
+    /// logged: the launch has been kept with its pin and the name of its stack, by which the next look finds that.
+    fn keep(&self, record: &mut Record, change: impl Fn(&mut Record)) {
+        let kept = self
+            .records
+            .update(record, change)
+            .and_then(|is_there| if is_there { Ok(()) } else { self.records.create(record, None) });
+        if let Err(error) = kept {
+            log::error!("{error}\n  next: {}", error.next_step());
+        }
     }
 
     /// What pairing fills into parameters.

@@ -11,7 +11,9 @@ use super::allowed::is_allowed;
 use super::answers::{self, Answer};
 use super::shape::{self, LaunchBody};
 use super::{Service, followed};
-use crate::launch::{Billing, Complaint, NotLaunched, Record, RecordsError, Refused, Removal, remove};
+use crate::launch::{
+    Billing, Complaint, NotLaunched, Record, RecordsError, Refused, Removal, of_records, remove,
+};
 use crate::openstack::{Session, one_line};
 use crate::quota::Counted;
 use crate::token;
@@ -89,7 +91,7 @@ fn make(service: &Arc<Service>, body: LaunchBody) -> Result<Record, Refused> {
         .map_err(Refused::Cloud)?;
     // What the original does not count it does not refuse, and its clients count on the 201.
     let counted = Counted::AsOriginal;
-    match config.launcher.launch(&found, &body.request, &mut session, billing.as_mut(), counted) {
+    match config.launcher.launch(&found, &body.request, &mut session, billing.as_mut(), counted, None) {
         Ok(record) => {
             followed::follow(service, record.clone(), Some(session));
             Ok(record)
@@ -105,9 +107,8 @@ fn make(service: &Arc<Service>, body: LaunchBody) -> Result<Record, Refused> {
 
 /// The caller is told that there is no cluster: should its stack come all the same, it is deleted.
 fn abandon(service: &Arc<Service>, mut record: Record, session: Session) {
-    record.abandoned = true;
-    match service.config.launcher.records.save(&record) {
-        Ok(()) => followed::follow(service, record, Some(session)),
+    match service.config.launcher.records.update(&mut record, |record| record.abandoned = true) {
+        Ok(_) => followed::follow(service, record, Some(session)),
         Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
     }
 }
@@ -200,5 +201,5 @@ fn find(service: &Service, authorization: Option<&str>, id: &str) -> Result<Reco
 
 fn unreadable(error: &RecordsError) -> Complaint {
     log::error!("{error}\n  next: {}", error.next_step());
-    Complaint::new(500, "Internal Server Error", "What is known of launches cannot be read.")
+    of_records(error, "What is known of launches cannot be read.")
 }

@@ -4,6 +4,7 @@
 //! with credentials of the launcher's own, if it has some for the same project; the nodes are asked in any case.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use super::Service;
-use crate::launch::{Record, Removal, remove};
+use crate::launch::{Record, RecordsError, Removal, Written, remove};
 use crate::notifications::{Subject, Wake};
 use crate::openstack::Session;
-use crate::view::{ClusterState, View, look};
+use crate::view::{ClusterState, View, keep, look};
 
 /// Shortest time between two looks at a cluster, however many notifications come.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
@@ -28,7 +29,11 @@ const REAP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is followed, by the names of the stacks.
 #[derive(Default)]
-pub(super) struct Followed(Mutex<HashMap<String, Arc<FollowedCluster>>>);
+pub(super) struct Followed {
+    clusters: Mutex<HashMap<String, Arc<FollowedCluster>>>,
+    /// Whether the records cannot be read.
+    unreadable: AtomicBool,
+}
 
 /// A cluster.
 pub(super) struct FollowedCluster {
@@ -66,10 +71,15 @@ impl Followed {
         }
     }
 
+    /// Whether the records could be read when that was tried last.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.unreadable.load(Ordering::Relaxed)
+    }
+
     /// How many clusters are in each state.
     pub(super) fn states(&self) -> HashMap<ClusterState, usize> {
         let mut states = HashMap::new();
-        for entry in lock(&self.0).values() {
+        for entry in lock(&self.clusters).values() {
             *states.entry(lock(&entry.view).state).or_default() += 1;
         }
         states
@@ -77,7 +87,7 @@ impl Followed {
 
     /// Has the clusters looked at that a notification is about. Says how many these are.
     pub(super) fn wake(&self, wake: &Wake<'_>) -> usize {
-        let entries = lock(&self.0);
+        let entries = lock(&self.clusters);
         let woken: Vec<_> = match wake {
             Wake::All => entries.values().collect(),
             Wake::About(event) => {
@@ -109,11 +119,11 @@ impl Followed {
 
     /// Stops to follow.
     pub(super) fn forget(&self, record: &Record) {
-        lock(&self.0).remove(&record.stack_name);
+        lock(&self.clusters).remove(&record.stack_name);
     }
 
     fn entry(&self, stack_name: &str) -> Option<Arc<FollowedCluster>> {
-        lock(&self.0).get(stack_name).cloned()
+        lock(&self.clusters).get(stack_name).cloned()
     }
 }
 
@@ -123,7 +133,9 @@ pub(super) fn with_session<T>(
     record: &Record,
     act: impl FnOnce(&mut Session) -> T,
 ) -> Option<T> {
-    let entry = service.followed.entry(&record.stack_name)?;
+    let Some(entry) = service.followed.entry(&record.stack_name) else {
+        return own(service, record).as_mut().map(act);
+    };
     let mut session = lock(&entry.session);
     if session.is_none() {
         *session = own(service, record);
@@ -131,26 +143,68 @@ pub(super) fn with_session<T>(
     session.as_mut().map(act)
 }
 
-/// Follows the clusters that earlier runs have launched.
-pub(super) fn resume(service: &Arc<Service>) {
-    match service.config.launcher.records.all() {
-        Ok(records) => {
-            let is_there = |record: &Record| View::from_record(record).state != ClusterState::Gone;
-            records.into_iter().filter(is_there).for_each(|record| follow(service, record, None));
+/// Follows the clusters of all records: those of earlier runs, of commands and of other launchers. Again and again, for as
+/// long as the service is there; gives back when they were read first, or could not be read.
+pub(super) async fn discover(service: &Arc<Service>) {
+    let interval = service.config.poll_interval;
+    discover_once(service).await;
+    let service = Arc::downgrade(service);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(interval).await;
+            let Some(service) = service.upgrade() else { return };
+            discover_once(&service).await;
         }
-        Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
+    });
+}
+
+async fn discover_once(service: &Arc<Service>) {
+    let worker = Arc::clone(service);
+    let Ok(read) = spawn_blocking(move || read_all(&worker)).await else { return };
+    let was_unreadable = service.followed.unreadable.swap(read.is_err(), Ordering::Relaxed);
+    match read {
+        Err(error) if !was_unreadable => log::error!("{error}\n  next: {}", error.next_step()),
+        Ok(()) if was_unreadable => log::info!("the launches can be read again"),
+        _ => {}
     }
 }
 
-/// Follows a cluster until it is gone.
-pub(super) fn follow(service: &Arc<Service>, record: Record, session: Option<Session>) {
-    let entry = Arc::new(FollowedCluster {
-        session: Mutex::new(session),
-        view: Mutex::new(View::from_record(&record)),
-        project_id: record.project_id.clone(),
-        woken: Notify::new(),
+fn read_all(service: &Arc<Service>) -> Result<(), RecordsError> {
+    let records = service.config.launcher.records.all()?;
+    lock(&service.followed.clusters).retain(|name, entry| {
+        let is_gone = lock(&entry.view).state == ClusterState::Gone;
+        !is_gone || records.iter().any(|record| record.stack_name == *name)
     });
-    lock(&service.followed.0).insert(record.stack_name.clone(), Arc::clone(&entry));
+    for record in records {
+        let is_there = View::from_record(&record).state != ClusterState::Gone;
+        if is_there && service.followed.entry(&record.stack_name).is_none() {
+            follow(service, record, None);
+        }
+    }
+    Ok(())
+}
+
+/// Follows a cluster until it is gone. One that is followed already gets the session.
+pub(super) fn follow(service: &Arc<Service>, record: Record, session: Option<Session>) {
+    let entry = {
+        let mut clusters = lock(&service.followed.clusters);
+        if let Some(entry) = clusters.get(&record.stack_name).cloned() {
+            drop(clusters);
+            if session.is_some() {
+                *lock(&entry.session) = session;
+                entry.woken.notify_one();
+            }
+            return;
+        }
+        let entry = Arc::new(FollowedCluster {
+            session: Mutex::new(session),
+            view: Mutex::new(View::from_record(&record)),
+            project_id: record.project_id.clone(),
+            woken: Notify::new(),
+        });
+        clusters.insert(record.stack_name.clone(), entry.clone());
+        entry
+    };
     let interval = service.config.poll_interval;
     let service = Arc::downgrade(service);
     Handle::current().spawn(async move {
@@ -183,11 +237,18 @@ enum Next {
 fn look_again(service: &Service, stack_name: &str) -> Next {
     let Some(entry) = service.followed.entry(stack_name) else { return Next::Stop };
     let launcher = &service.config.launcher;
-    let Ok(Some(mut record)) = launcher.records.of_stack(stack_name) else {
-        lock(&service.followed.0).remove(stack_name);
-        return Next::Stop;
+    let mut record = match launcher.records.of_stack(stack_name) {
+        Ok(Some(record)) => record,
+        Ok(None) => {
+            lock(&service.followed.clusters).remove(stack_name);
+            return Next::Stop;
+        }
+        // That is logged where all of them are read.
+        Err(_) => return Next::Look,
     };
-    let before = lock(&entry.view).clone();
+    let shown = lock(&entry.view).clone();
+    // Another launcher may have seen more: it may have credentials that are not here.
+    let before = shown.clone().newer(View::from_record(&record));
     let had_id = record.stack_id.is_some();
     let view = {
         let mut session = lock(&entry.session);
@@ -196,18 +257,16 @@ fn look_again(service: &Service, stack_name: &str) -> Next {
         }
         look(launcher, session.as_mut(), &mut record, &before, None)
     };
-    let changed = (view.state, &view.detail) != (before.state, &before.detail);
-    if changed {
-        record.note(format!("{}: {}", view.state.as_str(), view.detail));
-        log::info!("{stack_name} is {}: {}", view.state.as_str(), view.detail);
+    let mut is_there = true;
+    match keep(&launcher.records, &mut record, &view, had_id) {
+        Ok(Some(Written::Changed)) => return Next::Look,
+        // A cluster that was deleted meanwhile must not get a record again.
+        Ok(Some(Written::Gone)) => is_there = false,
+        Ok(_) => {}
+        Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
     }
-    // A cluster that was deleted meanwhile has no record any more, and must not get one again.
-    let is_there = matches!(launcher.records.of_stack(stack_name), Ok(Some(_)));
-    if (changed || had_id != record.stack_id.is_some()) && is_there {
-        record.last_view = serde_json::to_value(&view).unwrap_or_default();
-        if let Err(error) = launcher.records.save(&record) {
-            log::error!("{error}\n  next: {}", error.next_step());
-        }
+    if (view.state, &view.detail) != (shown.state, &shown.detail) {
+        log::info!("{stack_name} is {}: {}", view.state.as_str(), view.detail);
     }
     // After the record, so that who sees a state finds it in the log.
     *lock(&entry.view) = view.clone();
@@ -221,7 +280,10 @@ fn look_again(service: &Service, stack_name: &str) -> Next {
         return Next::Stop;
     }
     match (is_there, &view.trouble) {
-        (false, _) => Next::Stop,
+        (false, _) => {
+            service.followed.forget(&record);
+            Next::Stop
+        }
         (true, None) => Next::Look,
         (true, Some(_)) => Next::LookLater,
     }

@@ -57,6 +57,9 @@ pub(super) fn show(service: &Service) -> Answer {
         let count = states.get(&state).copied().unwrap_or_default();
         let _ = writeln!(text, "cluster_launcher_clusters{{state=\"{}\"}} {count}", state.as_str());
     }
+    text += "# HELP cluster_launcher_launches_readable Whether what is known of launches could be read.\n\
+             # TYPE cluster_launcher_launches_readable gauge\n";
+    let _ = writeln!(text, "cluster_launcher_launches_readable {}", u8::from(service.followed.is_readable()));
     if let Some(notified) = &service.notified {
         notified.show(&mut text);
     }

@@ -106,7 +106,7 @@ pub async fn serve(
         notified: broker.as_ref().map(Notified::new),
         metrics: Metrics::default(),
     });
-    followed::resume(&service);
+    followed::discover(&service).await;
     ready(listener.local_addr()?, if acceptor.is_some() { "https" } else { "http" });
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();

@@ -1,11 +1,13 @@
 //! What a cluster looks like: Heat's stack, Nova's servers and the nodes' own reports, joined.
 
+mod keep;
 mod look;
 mod state;
 mod table;
 
 use serde::{Deserialize, Serialize};
 
+pub use keep::keep;
 pub use look::look;
 pub use state::{ClusterState, assess};
 pub use table::{row, rows, table};
@@ -43,6 +45,12 @@ impl View {
     #[must_use]
     pub fn from_record(record: &Record) -> Self {
         serde_json::from_value(record.last_view.clone()).unwrap_or_default()
+    }
+
+    /// That of both for which the cloud was asked later.
+    #[must_use]
+    pub fn newer(self, other: Self) -> Self {
+        if other.cloud_seen > self.cloud_seen { other } else { self }
     }
 }
 
