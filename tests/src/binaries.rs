@@ -32,7 +32,10 @@ pub fn agent() -> PathBuf {
 /// When it has not been built, or not since its source changed.
 #[must_use]
 pub fn launcher() -> PathBuf {
-    find("cernvm-cluster-launcher", &["launcher/src", "client/src", "context/src", "protocol/src"])
+    find(
+        "cernvm-cluster-launcher",
+        &["launcher/src", "server/etcd/src", "client/src", "context/src", "protocol/src"],
+    )
 }
 
 /// The agent as it is shipped, linked statically.

@@ -379,14 +379,15 @@ impl Member {
         self.url.clone()
     }
 
-    /// Runs etcdctl against it.
+    /// Runs etcdctl against it; what it prints.
     ///
     /// # Panics
     /// When that fails.
-    pub fn etcdctl(&self, arguments: &[&str]) {
+    pub fn etcdctl(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("etcdctl");
         command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url]).args(arguments).stdin(Stdio::null());
         let output = command.output().expect("etcd-client is installed");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }

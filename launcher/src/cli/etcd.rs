@@ -35,17 +35,27 @@ impl LaunchesInEtcd {
 
 /// The flags of the pairing server with other words, variables and a prefix of their own.
 fn about_launches(command: Command) -> Command {
-    let own = |command: Command, (flag, variable): (&'static str, &'static str)| {
-        command.mut_arg(flag, |arg| arg.env(variable).help_heading(LaunchesInEtcd::HEADING))
+    let variable = |flag: &str| {
+        let found = LaunchesInEtcd::VARIABLES.into_iter().find(|(known, _)| *known == flag);
+        found.map(|(_, variable)| variable)
     };
-    let command = LaunchesInEtcd::VARIABLES.into_iter().fold(command, own);
-    let urls = "Client URLs of the members of an etcd cluster that holds the launches. Any number of launchers may share it";
-    let prefix = "What the keys of launches begin with in etcd";
-    let timeout = "How long to try to reach etcd at the start: a number with s, m, h or d";
-    command
-        .mut_arg("etcd", |arg| arg.help(urls).requires("launches_key_file"))
-        .mut_arg("etcd_prefix", |arg| arg.help(prefix).default_value(LaunchesInEtcd::PREFIX))
-        .mut_arg("etcd_timeout", |arg| arg.help(timeout))
+    command.mut_args(|arg| {
+        let flag = arg.get_id().to_string();
+        let Some(variable) = variable(&flag) else { return arg };
+        let arg = arg.env(variable).help_heading(LaunchesInEtcd::HEADING);
+        match flag.as_str() {
+            "etcd" => arg.requires("launches_key_file").help(
+                "Client URLs of the members of an etcd cluster that holds the launches. Any number of launchers may share it",
+            ),
+            "etcd_prefix" => arg
+                .default_value(LaunchesInEtcd::PREFIX)
+                .help("What the keys of launches begin with in etcd"),
+            "etcd_timeout" => {
+                arg.help("How long to try to reach etcd at the start: a number with s, m, h or d")
+            }
+            _ => arg,
+        }
+    })
 }
 
 impl Args for LaunchesInEtcd {

@@ -229,7 +229,7 @@ fn of_not_there(missing: &NotThere) -> Complaint {
 
 /// What is known of launches cannot be used: what that means for the caller. The reason is for the log alone.
 pub(crate) fn of_records(error: &RecordsError, otherwise: &str) -> Complaint {
-    if error.may_pass() {
+    if error.is_in_doubt() {
         let detail = "The launches are kept in etcd, which cannot be reached now. Ask again in some seconds.";
         return Complaint::new(503, "Service Unavailable", detail);
     }

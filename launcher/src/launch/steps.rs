@@ -36,7 +36,7 @@ pub struct Launcher {
 pub struct NotLaunched {
     /// Why.
     pub refused: Refused,
-    /// Its record, where Heat did not answer and the stack may come all the same.
+    /// Its record, where Heat or etcd did not answer and the stack or the record may come all the same.
     pub record: Option<Box<Record>>,
 }
 
@@ -87,6 +87,7 @@ impl Launcher {
         counted: Counted,
         claim: Option<&Claim>,
     ) -> Result<Record, NotLaunched> {
+        self.records.check().map_err(Refused::Records)?;
         let left = ProjectLimits::read(session).map_err(Refused::Cloud)?;
         let stack = self.try_out(found, request, counted, session, &left)?;
         let order = money.as_mut().map(|billing| billing.order()).transpose()?;
@@ -114,7 +115,7 @@ impl Launcher {
     ) -> Result<Record, NotLaunched> {
         let paired = self.pair(&found.pairing())?;
         let begun = self.begin(found, request, session, paired.as_ref(), claim);
-        let made = begun.map_err(NotLaunched::from).and_then(|mut record| {
+        let made = begun.and_then(|mut record| {
             if let Some(words) = doubt {
                 log::warn!("{} may not fit into its project: {words}", record.stack_name);
                 record.note(format!("the stack may fail, for the project's limits: {words}"));
@@ -228,7 +229,7 @@ impl Launcher {
         session: &Session,
         paired: Option<&Paired>,
         claim: Option<&Claim>,
-    ) -> Result<Record, Refused> {
+    ) -> Result<Record, NotLaunched> {
         let mut record = Record {
             name: request.name.clone(),
             stack_name: request.stack_name().map_err(Refused::Random)?,
@@ -244,8 +245,13 @@ impl Launcher {
             revision: 0,
         };
         record.note("asks Heat for the stack");
-        self.records.create(&mut record, claim).map_err(Refused::Records)?;
-        Ok(record)
+        match self.records.create(&mut record, claim) {
+            Ok(()) => Ok(record),
+            Err(error) => {
+                let record = error.is_in_doubt().then(|| Box::new(record));
+                Err(NotLaunched { refused: Refused::Records(error), record })
+            }
+        }
     }
 
     /// Asks Heat for the stack of a record, and keeps its id.

@@ -98,18 +98,10 @@ fn make(service: &Arc<Service>, body: LaunchBody) -> Result<Record, Refused> {
         }
         Err(NotLaunched { refused, record }) => {
             if let Some(record) = record {
-                abandon(service, *record, session);
+                followed::abandon(service, *record, session);
             }
             Err(refused)
         }
-    }
-}
-
-/// The caller is told that there is no cluster: should its stack come all the same, it is deleted.
-fn abandon(service: &Arc<Service>, mut record: Record, session: Session) {
-    match service.config.launcher.records.update(&mut record, |record| record.abandoned = true) {
-        Ok(_) => followed::follow(service, record, Some(session)),
-        Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
     }
 }
 

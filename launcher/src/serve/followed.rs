@@ -33,6 +33,8 @@ pub(super) struct Followed {
     clusters: Mutex<HashMap<String, Arc<FollowedCluster>>>,
     /// Whether the records cannot be read.
     unreadable: AtomicBool,
+    /// Launches that were answered with an error, and whose records do not say so yet.
+    doubted: Mutex<Vec<(Record, Session)>>,
 }
 
 /// A cluster.
@@ -170,6 +172,9 @@ async fn discover_once(service: &Arc<Service>) {
 }
 
 fn read_all(service: &Arc<Service>) -> Result<(), RecordsError> {
+    service.config.launcher.records.check()?;
+    let doubted = std::mem::take(&mut *lock(&service.followed.doubted));
+    doubted.into_iter().for_each(|(record, session)| abandon(service, record, session));
     let records = service.config.launcher.records.all()?;
     lock(&service.followed.clusters).retain(|name, entry| {
         let is_gone = lock(&entry.view).state == ClusterState::Gone;
@@ -182,6 +187,20 @@ fn read_all(service: &Arc<Service>) -> Result<(), RecordsError> {
         }
     }
     Ok(())
+}
+
+/// The caller is told that there is no cluster: should its stack or its record come all the same, it is deleted.
+pub(super) fn abandon(service: &Arc<Service>, mut record: Record, session: Session) {
+    match service.config.launcher.records.update(&mut record, |record| record.abandoned = true) {
+        Ok(true) => follow(service, record, Some(session)),
+        Ok(false) if record.is_older_than(MAY_COME) => {
+            if let Some(paired) = &record.paired {
+                service.config.launcher.forget(paired);
+            }
+        }
+        // What was sent to etcd may be written yet: the next reading of the records sees to it.
+        _ => lock(&service.followed.doubted).push((record, session)),
+    }
 }
 
 /// Follows a cluster until it is gone. One that is followed already gets the session.

@@ -19,6 +19,7 @@ mod page;
 mod pairing;
 mod replay;
 mod servers;
+mod shared;
 mod shipped;
 mod things;
 mod types;

@@ -98,6 +98,10 @@ impl Etcd {
 }
 
 impl Place for Etcd {
+    fn check(&self) -> Result<(), RecordsError> {
+        self.runtime.run(self.documents.get(KEY)).map(drop)
+    }
+
     fn all(&self) -> Result<Vec<Record>, RecordsError> {
         let found = self.runtime.run(self.documents.beginning(FOLDER))?;
         Ok(found.iter().filter_map(|document| self.read(document)).collect())

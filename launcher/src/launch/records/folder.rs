@@ -47,6 +47,10 @@ impl Folder {
 }
 
 impl Place for Folder {
+    fn check(&self) -> Result<(), RecordsError> {
+        fs::metadata(&self.0).map(drop).map_err(failed("read", &self.0))
+    }
+
     fn all(&self) -> Result<Vec<Record>, RecordsError> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.0).map_err(failed("read", &self.0))? {

@@ -81,10 +81,10 @@ impl RecordsError {
         }
     }
 
-    /// Whether it is likely to work later.
+    /// Whether there was no answer: what was to be written may come all the same.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
-        matches!(self.status(), Status::Unreachable | Status::TimedOut)
+    pub fn is_in_doubt(&self) -> bool {
+        self.status() == Status::Unreachable
     }
 }
 
@@ -102,6 +102,9 @@ pub enum Written {
 
 /// Where records are.
 trait Place: Send + Sync {
+    /// Makes sure that the place answers.
+    fn check(&self) -> Result<(), RecordsError>;
+
     /// All of them, in any order. One that cannot be read is named in the log, and left alone.
     fn all(&self) -> Result<Vec<Record>, RecordsError>;
 
@@ -144,6 +147,14 @@ impl Records {
     /// The claim cannot be had.
     pub fn claim(&self, name: &str) -> Result<Claim, RecordsError> {
         self.0.claim(name)
+    }
+
+    /// Makes sure that a record could be kept now.
+    ///
+    /// # Errors
+    /// It could not.
+    pub fn check(&self) -> Result<(), RecordsError> {
+        self.0.check()
     }
 
     /// All of them, the oldest first. One that cannot be read is named in the log, and left alone.
