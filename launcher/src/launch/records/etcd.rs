@@ -7,7 +7,6 @@
 //! | `launches/STACK` | a record, sealed, so that neither etcd nor its backups have pins and secrets |
 //! | `locks/NAME` | held, with a lease, while a launch of this name is begun |
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use client::seal::Seal;
@@ -41,7 +40,7 @@ struct Calls(Option<Runtime>);
 impl Calls {
     fn run<T>(&self, call: impl Future<Output = Result<T, EtcdError>>) -> Result<T, RecordsError> {
         let runtime = self.0.as_ref().expect("it is there until it is dropped");
-        runtime.block_on(call).map_err(|error| RecordsError::Etcd(error.into()))
+        runtime.block_on(call).map_err(RecordsError::Etcd)
     }
 }
 
@@ -64,8 +63,7 @@ impl Etcd {
             .thread_name("launches")
             .enable_all()
             .build();
-        let system = |error: io::Error| RecordsError::Etcd(pairing_server::Error::System(error));
-        let runtime = Calls(Some(built.map_err(system)?));
+        let runtime = Calls(Some(built.map_err(RecordsError::System)?));
         let scope = Pin::parse(SEALED_FOR).expect("it has letters only");
         let seal = Seal::new(key, &scope);
         let documents = runtime.run(Documents::open(config, FORMAT))?;

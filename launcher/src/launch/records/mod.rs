@@ -13,6 +13,7 @@ mod suite;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pairing_etcd::Error as EtcdError;
 use protocol::Secret;
 use protocol::error::Status;
 
@@ -38,7 +39,10 @@ pub enum RecordsError {
     },
     /// etcd cannot be used.
     #[error("the launches in etcd cannot be used: {0}")]
-    Etcd(pairing_server::Error),
+    Etcd(pairing_etcd::Error),
+    /// The system does not give what speaking to etcd takes.
+    #[error("cannot speak to etcd: {0}")]
+    System(io::Error),
     /// The launches in etcd are sealed with another key.
     #[error("the launches in etcd below {prefix} are sealed with another key than that in {}", file.display())]
     WrongKey {
@@ -55,10 +59,11 @@ pub enum RecordsError {
 impl RecordsError {
     /// What to do next.
     #[must_use]
-    pub fn next_step(&self) -> &str {
+    pub fn next_step(&self) -> &'static str {
         match self {
             Self::File { .. } => "check the folder of --data-dir: that it may be written, and has room",
-            Self::Etcd(error) => error.next_step(),
+            Self::Etcd(error) => of_etcd(error).1,
+            Self::System(_) => "look at the limits of this process (ulimit -a)",
             Self::WrongKey { .. } => "give the key of the other launchers with --launches-key-file",
             Self::Changed(_) => "run `launch` again, which goes on with it",
         }
@@ -67,15 +72,9 @@ impl RecordsError {
     /// The exit status of a command.
     #[must_use]
     pub fn status(&self) -> Status {
-        use pairing_etcd::Error as Etcd;
         match self {
-            Self::Etcd(pairing_server::Error::Etcd(error)) => match error {
-                Etcd::Unreachable { .. } => Status::Unreachable,
-                Etcd::Access { .. } | Etcd::Tls { .. } => Status::Refused,
-                Etcd::Foreign { .. } | Etcd::Format { .. } | Etcd::TwoClusters { .. } => Status::Usage,
-                Etcd::Damaged { .. } | Etcd::NotEmpty { .. } | Etcd::Store(_) => Status::File,
-            },
-            Self::File { .. } | Self::Etcd(_) => Status::File,
+            Self::Etcd(error) => of_etcd(error).0,
+            Self::File { .. } | Self::System(_) => Status::File,
             Self::WrongKey { .. } => Status::Refused,
             Self::Changed(_) => Status::TimedOut,
         }
@@ -85,6 +84,32 @@ impl RecordsError {
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.status() == Status::Unreachable
+    }
+}
+
+/// The exit status and the next step of a failure of etcd.
+fn of_etcd(error: &EtcdError) -> (Status, &'static str) {
+    match error {
+        EtcdError::Unreachable { .. } => (
+            Status::Unreachable,
+            "look whether a majority of etcd runs, and at the URLs; --etcd-timeout makes the start wait longer",
+        ),
+        EtcdError::Access { .. } => (
+            Status::Refused,
+            "look at --etcd-user and --etcd-password-file, and at the role of that user: it takes readwrite on the prefix",
+        ),
+        EtcdError::Tls { .. } => (
+            Status::Refused,
+            "give the authority that signed etcd's certificates with --etcd-ca, and --etcd-cert and --etcd-key if etcd asks for them",
+        ),
+        EtcdError::Foreign { .. } => (Status::Usage, "give a prefix of its own with --etcd-prefix"),
+        EtcdError::Format { .. } => {
+            (Status::Usage, "run the release that wrote it, or give another prefix with --etcd-prefix")
+        }
+        EtcdError::TwoClusters { .. } => (Status::Usage, "give --etcd the URLs of one cluster"),
+        EtcdError::Damaged { .. } | EtcdError::NotEmpty { .. } | EtcdError::Store(_) => {
+            (Status::File, "look at etcd's log, then try again")
+        }
     }
 }
 
