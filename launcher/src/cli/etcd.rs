@@ -89,7 +89,7 @@ mod tests {
     fn list(flags: &[&str]) -> Result<Option<pairing_etcd::Config>, String> {
         let line = ["launcher", "list"].iter().chain(flags);
         match Cli::try_parse_from(line).map_err(|error| error.to_string())?.command {
-            Chosen::List(list) => list.data.etcd.config().map_err(|error| error.to_string()),
+            Chosen::List(list) => list.access.data.etcd.config().map_err(|error| error.to_string()),
             _ => panic!("another command"),
         }
     }
