@@ -1,7 +1,7 @@
 //! The files of `cvm_cluster_follow`: a pristine copy of each, with its placeholders, and a hash of what was last written.
 //!
 //! A file is rendered anew from the pristine copy only if it is as the agent has written it, or still has its
-//! placeholders. One that someone has edited is left alone, and named.
+//! placeholders. One that was edited is left alone, and named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ impl<'a> Followed<'a> {
         keys.into_iter().filter(|key| key != MASTER_IP).collect()
     }
 
-    /// Renders each file with these values; whether one has changed. A file that someone has edited is left alone, and so
+    /// Renders each file with these values; whether one has changed. A file that was edited is left alone, and so
     /// is one for which a value is missing or does not fit.
     ///
     /// # Errors
