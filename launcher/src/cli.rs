@@ -284,6 +284,10 @@ pub struct OwnPairingArgs {
     #[arg(long, env = "CERNVM_LAUNCHER_PAIRING_TLS_SELF_SIGNED", requires = "pairing_listen")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub pairing_tls_self_signed: bool,
+    /// Address and port on which Prometheus may read its /metrics. Every client that reaches it can read it.
+    #[arg(long, value_name = "ADDR", env = "CERNVM_LAUNCHER_PAIRING_METRICS_LISTEN")]
+    #[arg(value_parser = listen_address, requires = "pairing_listen")]
+    pub pairing_metrics_listen: Option<SocketAddr>,
 }
 
 /// The cloud's notifications.

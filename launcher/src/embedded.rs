@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -35,6 +35,7 @@ const PIN_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// A pairing service that runs.
 pub struct Embedded {
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     trust: Trust,
     token: String,
     stop: oneshot::Sender<()>,
@@ -43,11 +44,16 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts one on this address, with its data below this directory. With `secured` it speaks TLS, with a key that is made
-    /// if there is none.
+    /// if there is none. `metrics` is where its metrics may be read, if they may.
     ///
     /// # Errors
-    /// Its folder or the address cannot be used.
-    pub async fn start(data_dir: &Path, address: SocketAddr, secured: bool) -> Result<Self, Error> {
+    /// Its folder or an address cannot be used.
+    pub async fn start(
+        data_dir: &Path,
+        address: SocketAddr,
+        secured: bool,
+        metrics: Option<SocketAddr>,
+    ) -> Result<Self, Error> {
         let dir = data_dir.join(FOLDER);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|error| Error::cannot_write(&dir, error))?;
@@ -64,11 +70,14 @@ impl Embedded {
             ..Config::default()
         };
         let config = Config { connections: system::connections(config.connections), ..config };
-        let listener = listen::bind(address).map_err(|error| unusable(&error))?;
-        let address =
-            listener.local_addr().map_err(pairing_server::Error::System).map_err(|error| unusable(&error))?;
+        let (listener, address) = bind(address)?;
+        let metrics = metrics.map(bind).transpose()?;
         let described = config.to_string();
-        let server = Server::new(config).await.map_err(|error| unusable(&error))?;
+        let mut server = Server::new(config).await.map_err(|error| unusable(&error))?;
+        let (metrics_listener, metrics) = metrics.unzip();
+        if let Some(listener) = metrics_listener {
+            server = server.with_metrics(listener);
+        }
         log::info!("pairing service {}, {described}", protocol::VERSION);
         let fingerprint = server.certificate().and_then(|certificate| certificate.fingerprint());
         let trust = match fingerprint.map(|text| text.parse::<Fingerprint>()) {
@@ -79,7 +88,13 @@ impl Embedded {
         let serving = tokio::spawn(server.serve(vec![listener], async {
             let _ = stopped.await;
         }));
-        Ok(Self { address, trust, token: token.reveal(), stop, serving })
+        Ok(Self { address, metrics, trust, token: token.reveal(), stop, serving })
+    }
+
+    /// Where its metrics are, if they may be read.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Its address from this machine.
@@ -108,6 +123,17 @@ impl Embedded {
             trust: self.trust.clone(),
             token: Some(self.token.clone()),
         })
+    }
+
+    /// Waits until it ends though nobody has asked it to, and says why. It cannot be stopped after that.
+    pub async fn ended(&mut self) -> Error {
+        let why = match (&mut self.serving).await {
+            Ok(Ok(())) => "without a reason".to_owned(),
+            Ok(Err(error)) => format!("{error}; {}", error.next_step()),
+            Err(error) => error.to_string(),
+        };
+        let next = "start the launcher again, as its unit does by itself; the log has more";
+        Error::new(Status::File, format!("the pairing service has ended: {why}"), next)
     }
 
     /// Ends it in good order.
@@ -139,9 +165,17 @@ fn keep_token(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = listen::bind(address).map_err(|error| unusable(&error))?;
+    let bound = listener.local_addr().map_err(pairing_server::Error::System);
+    bound.map(|bound| (listener, bound)).map_err(|error| unusable(&error))
+}
+
 fn unusable(error: &pairing_server::Error) -> Error {
     let next = match error {
-        pairing_server::Error::Listen { .. } => "stop what listens there, or give another --pairing-listen",
+        pairing_server::Error::Listen { .. } => {
+            "stop what listens there, or give another --pairing-listen or --pairing-metrics-listen"
+        }
         other => other.next_step(),
     }
     .to_owned();
@@ -164,5 +198,17 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), first);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         CreateToken::read(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn says_when_it_has_ended_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let mut embedded = Embedded::start(dir.path(), any, false, None).await.unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(1), embedded.ended()).await;
+        assert!(early.is_err(), "it has not ended");
+        embedded.serving.abort();
+        let said = embedded.ended().await.to_string();
+        assert!(said.contains("the pairing service has ended: "), "{said}");
     }
 }

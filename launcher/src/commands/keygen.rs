@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use protocol::Secret;
+use pairing_server::secret;
 use protocol::error::Error;
 
 use crate::cli::Keygen;
@@ -21,10 +21,9 @@ pub fn keygen(args: &Keygen) -> Result<ExitCode, Error> {
 }
 
 fn write(path: &Path) -> io::Result<()> {
-    let mut bytes = [0; Secret::BYTES];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let key = secret::make().map_err(io::Error::other)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{}", Secret::from_bytes(bytes).reveal())?;
+    writeln!(file, "{}", key.reveal())?;
     file.sync_all()?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()

@@ -36,7 +36,7 @@ pub fn serve(args: &Serve) -> Result<ExitCode, Error> {
     }
     let mut launcher = environment::launcher(&args.types.types, &args.data, &args.pairing)?;
     let runtime = Runtime::new().map_err(|error| unusable(args, &error))?;
-    let embedded = embedded(args, &runtime, &mut launcher)?;
+    let mut embedded = embedded(args, &runtime, &mut launcher)?;
     let config = Config {
         launcher,
         key,
@@ -49,9 +49,17 @@ pub fn serve(args: &Serve) -> Result<ExitCode, Error> {
         notifications: notifications::broker(&args.notifications)?,
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
     };
-    let served = runtime.block_on(run(config, args.listen, |address, scheme| {
-        say(&format!("listening on {scheme}://{address}"));
-    }));
+    let ready = |address, scheme| say(&format!("listening on {scheme}://{address}"));
+    let pairing_ended = async {
+        match &mut embedded {
+            Some(embedded) => embedded.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let served = runtime.block_on(run(config, args.listen, ready, pairing_ended));
+    if let Ok(Some(error)) = served {
+        return Err(error);
+    }
     // After the API: a launch that ends now makes its pin yet.
     if let Some(embedded) = embedded {
         runtime.block_on(embedded.stop());
@@ -65,7 +73,11 @@ fn embedded(args: &Serve, runtime: &Runtime, launcher: &mut Launcher) -> Result<
     let Some(address) = args.own_pairing.pairing_listen else { return Ok(None) };
     let node_url = environment::own_node_url(args)?;
     let secured = args.own_pairing.pairing_tls_self_signed;
-    let embedded = runtime.block_on(Embedded::start(&args.data.data_dir, address, secured))?;
+    let metrics = args.own_pairing.pairing_metrics_listen;
+    let embedded = runtime.block_on(Embedded::start(&args.data.data_dir, address, secured, metrics))?;
+    if let Some(address) = embedded.metrics() {
+        say(&format!("pairing metrics on http://{address}/metrics"));
+    }
     say(&format!("pairing on {}, for machines at {node_url}", embedded.url()?));
     launcher.pairing = Some(embedded.service(&node_url)?);
     Ok(Some(embedded))

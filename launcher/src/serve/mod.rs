@@ -87,15 +87,17 @@ pub(crate) struct Service {
     metrics: Metrics,
 }
 
-/// Serves until asked to stop; then lets requests end.
+/// Serves until asked to stop, or until something ends that it cannot work without; then lets requests end. Gives what has
+/// ended, if that was it.
 ///
 /// # Errors
 /// The address or the certificate cannot be used.
-pub async fn serve(
+pub async fn serve<T>(
     mut config: Config,
     address: SocketAddr,
     ready: impl FnOnce(SocketAddr, &'static str),
-) -> io::Result<()> {
+    needed: impl Future<Output = T>,
+) -> io::Result<Option<T>> {
     let acceptor =
         config.tls.as_ref().map(|(certificate, key)| tls::acceptor(certificate, key)).transpose()?;
     let listener = TcpListener::bind(address).await?;
@@ -110,14 +112,20 @@ pub async fn serve(
     ready(listener.local_addr()?, if acceptor.is_some() { "https" } else { "http" });
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
-    let stop = pairing_server::system::asked_to_stop().map_err(io::Error::other)?;
+    let asked = pairing_server::system::asked_to_stop().map_err(io::Error::other)?;
+    let stop = async {
+        tokio::select! {
+            () = asked => None,
+            ended = needed => Some(ended),
+        }
+    };
     tokio::pin!(stop);
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let listening = broker.and_then(|broker| notified::begin(&service, broker, stopped.clone()));
-    loop {
+    let ended = loop {
         let permit = tokio::select! {
             permit = Arc::clone(&room).acquire_owned() => permit.map_err(io::Error::other)?,
-            () = &mut stop => break,
+            ended = &mut stop => break ended,
         };
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -128,7 +136,7 @@ pub async fn serve(
                     continue;
                 }
             },
-            () = &mut stop => break,
+            ended = &mut stop => break ended,
         };
         let (service, acceptor, stopped) = (Arc::clone(&service), acceptor.clone(), stopped.clone());
         connections.spawn(async move {
@@ -142,7 +150,7 @@ pub async fn serve(
             }
         });
         while connections.try_join_next().is_some() {}
-    }
+    };
     drop(listener);
     let _ = stopping.send(true);
     let _ = timeout(STOP_LIMIT, async {
@@ -152,7 +160,7 @@ pub async fn serve(
         while connections.join_next().await.is_some() {}
     })
     .await;
-    Ok(())
+    Ok(ended)
 }
 
 /// What a connection is read from and written to.
@@ -244,4 +252,36 @@ async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Answer {
 fn counted(service: &Service, handler: Handler, answer: Answer) -> Answer {
     service.metrics.count(handler, answer.status().as_u16());
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Catalogue;
+    use crate::launch::Records;
+
+    #[tokio::test]
+    async fn ends_with_what_it_cannot_work_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            launcher: Launcher {
+                catalogue: Catalogue::new(dir.path().to_owned()),
+                records: Records::in_folder(dir.path()).unwrap(),
+                pairing: None,
+            },
+            key: None,
+            auth_urls: Vec::new(),
+            middleware_urls: Vec::new(),
+            trust: Trust::WebPki,
+            cloud_limit: Duration::from_secs(1),
+            own: None,
+            poll_interval: Duration::from_secs(1),
+            notifications: None,
+            tls: None,
+        };
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let ready = |_, _| end.send("it is over").unwrap();
+        let served = serve(config, "127.0.0.1:0".parse().unwrap(), ready, ended).await;
+        assert_eq!(served.unwrap(), Some(Ok("it is over")));
+    }
 }

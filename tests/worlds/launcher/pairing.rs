@@ -33,7 +33,9 @@ fn start(home: &Home, cloud: &Cloud, address: SocketAddr, scheme: &str, more: &[
 #[test]
 fn a_cluster_joins_with_nothing_but_the_launcher() {
     let (cloud, home, address) = (Cloud::start(Manners::default()), Home::new(), address());
-    let mut api = start(&home, &cloud, address, "http", &[]);
+    let mut api = start(&home, &cloud, address, "http", &["--pairing-metrics-listen", "127.0.0.1:0"]);
+    let metrics = api.process.line_after("pairing metrics on http://");
+    let metrics: SocketAddr = metrics.trim_end_matches("/metrics").parse().expect("it is an address");
     let launched = api.ask("POST", "/clusters/", Some(&request(&cloud)));
     assert_eq!(launched.status, 201, "{}", launched.text());
     let made = stack(&cloud);
@@ -41,6 +43,8 @@ fn a_cluster_joins_with_nothing_but_the_launcher() {
     boot(&made);
     until("it is ready", || (api.show("lab")["state"] == "ready").then_some(()));
     assert_eq!(api.show("lab")["detail"], "3 of 3 nodes are ready");
+    let metrics = Request::new("GET", "/metrics").send(metrics).expect("it answers").text();
+    assert!(metrics.contains("\ncernvm_pairing_pins 1\n"), "{metrics}");
 
     // The launcher alone makes pins.
     let foreign = Request::new("POST", "/api/v1/clusters").send(address).expect("it answers");
