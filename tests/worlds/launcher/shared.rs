@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use worlds::etcd::{Member, is_installed};
 use worlds::http::Request;
-use worlds::mock_server::MockServer;
+use worlds::mock_server::{MockServer, Reply};
 use worlds::process::Process;
 use worlds::relay::forward;
 use worlds::service::Service;
@@ -182,6 +182,33 @@ fn a_request_whose_launcher_is_killed_before_heat_answers_is_another_s() {
 }
 
 #[test]
+fn what_comes_of_a_request_that_was_answered_with_an_error_is_deleted_by_another() {
+    let Some(site) = Site::new(Manners { create: Some(Create::Silent), ..Manners::default() }) else {
+        return;
+    };
+    let flags = site.flags(true);
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let mut one = Api::serve(&site.homes[0], &site.cloud, &[&flags[..], &["--cloud-timeout", "3"]].concat());
+    let answer = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| one.ask("POST", "/clusters/", Some(&request(&site.cloud))));
+        until("the stack is asked for", || (site.cloud.created() == 1).then_some(()));
+        // Heat fails from now on, so that the first cannot delete it.
+        site.cloud.behave(|manners| manners.heat = Some(Reply::status(503)));
+        asked.join().expect("it answers")
+    });
+    assert_eq!((answer.status, &answer.json()["errors"][0]["title"]), (502, &json!("ConnectTimeout")));
+    one.process.kill();
+    site.cloud.behave(|manners| manners.heat = None);
+    let made = stack(&site.cloud);
+    let mut other = site.serve(1);
+    until("the stack is gone", || site.cloud.stacks().is_empty().then_some(()));
+    until("the record is gone", || (!site.kept().contains(&made.name)).then_some(()));
+    let pin = format!("/api/v1/clusters/{}", filled(&made, "pairing-pin"));
+    assert_eq!(site.service.api().get(&pin).status, 404, "the pin is left");
+    other.stop();
+}
+
+#[test]
 fn a_command_goes_on_with_the_launch_of_one_that_was_killed_elsewhere() {
     let Some(site) = Site::new(Manners { create: Some(Create::Silent), ..Manners::default() }) else {
         return;
@@ -273,6 +300,38 @@ fn a_launch_that_etcd_has_not_confirmed_is_no_cluster_even_if_it_was_written() {
     let list = api.ask("GET", "/clusters/", None).json();
     assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
     api.stop();
+}
+
+#[test]
+fn an_etcd_with_users_takes_one_that_has_the_prefix_alone() {
+    let Some(site) = Site::new(Manners::default()) else { return };
+    for command in [
+        &["role", "add", "root"][..],
+        &["user", "add", "root:root"],
+        &["user", "grant-role", "root", "root"],
+        &["role", "add", "launcher"],
+        &["role", "grant-permission", "launcher", "readwrite", "--prefix", "/cernvm-launches/"],
+        &["user", "add", "launcher:right"],
+        &["user", "grant-role", "launcher", "launcher"],
+        &["auth", "enable"],
+    ] {
+        let _ = site.etcd.etcdctl(command);
+    }
+    site.run(0, &["list"]).expect(77, "refuses a server without a user's name");
+    let file = site.homes[0].path().join("password").display().to_string();
+    let user = ["--etcd-user", "launcher", "--etcd-password-file", &file];
+    std::fs::write(&file, "wrong\n").expect("it can be written");
+    site.run(0, &[&["list"], &user[..]].concat()).expect(77, "refuses the user launcher");
+    std::fs::write(&file, "right\n").expect("it can be written");
+    let (url, flags) = (site.pairing.url(), site.flags(false));
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let more = [&flags[..], &user[..], &["--timeout", "0"]].concat();
+    site.homes[0].run(&site.cloud, &launch("lab", &url, &more)).expect(75, "the cluster lab is not ready");
+    // The lock was given back: this does not wait for its end.
+    let again = site.homes[1].run(&site.cloud, &launch("lab", &url, &more));
+    again.expect(75, "going on with the cluster lab");
+    assert!(!again.stderr.contains("has the lock"), "{}", again.stderr);
+    site.run(1, &[&["delete", "lab"], &user[..]].concat()).expect(0, "nothing is left");
 }
 
 #[test]
