@@ -15,38 +15,33 @@ use crate::store::Limits;
 /// Which etcd cluster holds the store.
 #[derive(Debug, Args)]
 #[group(skip)]
+#[command(next_help_heading = "Storage")]
 pub struct EtcdArgs {
     /// Client URLs of the members of an etcd cluster that holds the store. Any number of servers may share it.
     #[arg(long, value_name = "URL", value_delimiter = ',', env = "CERNVM_PAIRING_ETCD", value_parser = url)]
-    #[arg(help_heading = "Storage")]
     etcd: Vec<String>,
     /// Who signs etcd's certificates, in PEM. With https URLs.
     #[arg(long, value_name = "FILE", env = "CERNVM_PAIRING_ETCD_CA")]
-    #[arg(help_heading = "Storage")]
     etcd_ca: Option<PathBuf>,
     /// Certificate that is shown to etcd, in PEM.
     #[arg(long, value_name = "FILE", requires = "etcd_key", env = "CERNVM_PAIRING_ETCD_CERT")]
-    #[arg(help_heading = "Storage")]
     etcd_cert: Option<PathBuf>,
     /// Its private key, in PEM.
     #[arg(long, value_name = "FILE", requires = "etcd_cert", env = "CERNVM_PAIRING_ETCD_KEY")]
-    #[arg(help_heading = "Storage")]
     etcd_key: Option<PathBuf>,
     /// User of etcd.
     #[arg(long, value_name = "NAME", requires = "etcd_password_file", env = "CERNVM_PAIRING_ETCD_USER")]
-    #[arg(help_heading = "Storage")]
     etcd_user: Option<String>,
     /// File whose first line is the user's password.
     #[arg(long, value_name = "FILE", requires = "etcd_user", env = "CERNVM_PAIRING_ETCD_PASSWORD_FILE")]
-    #[arg(help_heading = "Storage")]
     etcd_password_file: Option<PathBuf>,
     /// What the keys of the store begin with in etcd.
     #[arg(long, value_name = "PREFIX", default_value = "/cernvm-pairing/", value_parser = prefix)]
-    #[arg(env = "CERNVM_PAIRING_ETCD_PREFIX", help_heading = "Storage")]
+    #[arg(env = "CERNVM_PAIRING_ETCD_PREFIX")]
     etcd_prefix: String,
     /// How long to try to reach etcd, and to load the store, at the start: a number with s, m, h or d.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
-    #[arg(env = "CERNVM_PAIRING_ETCD_TIMEOUT", help_heading = "Storage")]
+    #[arg(env = "CERNVM_PAIRING_ETCD_TIMEOUT")]
     etcd_timeout: Duration,
 }
 

@@ -22,14 +22,13 @@ const NOTABLE_OPENING: Duration = Duration::from_secs(1);
 /// Where to keep clusters.
 #[derive(Debug, Args)]
 #[group(skip)]
+#[command(next_help_heading = "Storage")]
 pub(crate) struct StorageArgs {
     /// Directory for the store's file, and for the key of --tls-self-signed.
     #[arg(long, value_name = "DIR", default_value = "cernvm-pairing-data", env = "CERNVM_PAIRING_DATA_DIR")]
-    #[arg(help_heading = "Storage")]
     pub(crate) data_dir: PathBuf,
     /// Keep everything in memory, and forget it at the end.
     #[arg(long, env = "CERNVM_PAIRING_IN_MEMORY", value_parser = switch, conflicts_with = "etcd")]
-    #[arg(help_heading = "Storage")]
     pub(crate) in_memory: bool,
 
     #[command(flatten)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use client::types::HeaderMap;
 use client::types::header::DATE;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -20,16 +21,19 @@ const ALL_AFTER: Duration = Duration::from_secs(7);
 /// What has changed for so long before the last answer is asked for again: the clocks of a cloud's hosts differ.
 const OVERLAP: Duration = Duration::from_secs(60);
 
-/// A server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A server, as Nova tells it and as a view keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
+    /// Its id; empty before Heat has said it.
+    pub id: String,
     /// Its name.
     pub name: String,
-    /// `ACTIVE`, `BUILD`, `ERROR`, `DELETED`, …
+    /// `ACTIVE`, `BUILD`, `ERROR`, `DELETED`, …; empty before Nova has said it.
     pub status: String,
     /// Its addresses.
     pub addresses: Vec<String>,
     /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
@@ -116,12 +120,13 @@ fn server(value: &Value) -> Option<(String, Server)> {
     let entries = networks.into_iter().flat_map(|networks| networks.values()).filter_map(Value::as_array);
     let addresses = entries.flatten().filter_map(|entry| entry["addr"].as_str()).map(str::to_owned);
     let server = Server {
+        id: value["id"].as_str()?.to_owned(),
         name: one_line(value["name"].as_str().unwrap_or_default()),
         status: value["status"].as_str()?.to_owned(),
         addresses: addresses.collect(),
         fault: value["fault"]["message"].as_str().map(one_line),
     };
-    Some((value["id"].as_str()?.to_owned(), server))
+    Some((server.id.clone(), server))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A look at a cluster: the cloud and the pairing service are asked, and what cannot be asked stays as it was seen last.
 
-use super::{Machine, NodeView, StackView, View, assess};
+use super::{NodeView, StackView, View, assess};
 use crate::launch::{Launcher, Nodes, Record, now};
-use crate::openstack::{CloudError, Session, StackStatus};
+use crate::openstack::{CloudError, Server, Session, StackStatus};
 
 /// What Heat calls a server.
 const SERVER: &str = "OS::Nova::Server";
@@ -80,10 +80,10 @@ fn look_at_cloud(session: &mut Session, record: &mut Record, view: &mut View) ->
         view.servers = servers
             .map(|resource| {
                 let known = view.servers.iter().find(|server| server.id == resource.physical_id);
-                known.filter(|server| !server.id.is_empty()).cloned().unwrap_or_else(|| Machine {
+                known.filter(|server| !server.id.is_empty()).cloned().unwrap_or_else(|| Server {
                     id: resource.physical_id,
                     name: resource.name,
-                    ..Machine::default()
+                    ..Server::default()
                 })
             })
             .collect();
@@ -92,16 +92,11 @@ fn look_at_cloud(session: &mut Session, record: &mut Record, view: &mut View) ->
     }
     view.stack = Some(shown);
     if view.servers.iter().any(|server| !server.id.is_empty()) {
-        let servers = session.servers()?;
-        for machine in view.servers.iter_mut().filter(|machine| !machine.id.is_empty()) {
-            match servers.get(&machine.id) {
-                Some(server) => {
-                    machine.name.clone_from(&server.name);
-                    machine.status.clone_from(&server.status);
-                    machine.addresses.clone_from(&server.addresses);
-                    machine.fault.clone_from(&server.fault);
-                }
-                None if !machine.status.is_empty() => "DELETED".clone_into(&mut machine.status),
+        let known = session.servers()?;
+        for server in view.servers.iter_mut().filter(|server| !server.id.is_empty()) {
+            match known.get(&server.id) {
+                Some(known) => server.clone_from(known),
+                None if !server.status.is_empty() => "DELETED".clone_into(&mut server.status),
                 None => {}
             }
         }

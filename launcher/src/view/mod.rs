@@ -13,6 +13,7 @@ pub use state::{ClusterState, assess};
 pub use table::{row, rows, table};
 
 use crate::launch::Record;
+use crate::openstack::Server;
 
 /// A cluster as it was seen last.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,7 @@ pub struct View {
     pub stack: Option<StackView>,
     /// Its servers.
     #[serde(default)]
-    pub servers: Vec<Machine>,
+    pub servers: Vec<Server>,
     /// Its nodes.
     #[serde(default)]
     pub nodes: Vec<NodeView>,
@@ -64,22 +65,6 @@ pub struct StackView {
     /// What of it failed, each with Heat's words.
     #[serde(default)]
     pub failed: Vec<String>,
-}
-
-/// A server.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// `ACTIVE`, `BUILD`, …; empty before Nova has said it.
-    pub status: String,
-    /// Its addresses.
-    pub addresses: Vec<String>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
 }
 
 /// A node.

@@ -115,15 +115,16 @@ fn shown<'a>(name: &'a str, id: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Machine, NodeView, StackView};
+    use super::super::{NodeView, StackView};
     use super::*;
+    use crate::openstack::Server;
 
     fn view(status: &str, servers: &[&str], nodes: &[(&str, &str)]) -> View {
         View {
             stack: Some(StackView { status: status.into(), reason: "why".into(), failed: Vec::new() }),
             servers: servers
                 .iter()
-                .map(|status| Machine { name: "s".into(), status: (*status).into(), ..Machine::default() })
+                .map(|status| Server { name: "s".into(), status: (*status).into(), ..Server::default() })
                 .collect(),
             nodes: nodes
                 .iter()
