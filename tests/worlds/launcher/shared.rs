@@ -155,6 +155,32 @@ fn what_one_launches_another_shows_and_ends_when_the_first_is_killed() {
 }
 
 #[test]
+fn one_without_credentials_shows_what_another_has_seen() {
+    let Some(site) = Site::new(Manners::default()) else { return };
+    let flags = site.flags(true);
+    let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--poll-interval", "1"];
+    args.extend(flags.iter().map(String::as_str));
+    let mut process = site.homes[1].start_with(&site.cloud, &args, &[("OS_AUTH_URL", "")]);
+    let address = process.line_after("listening on http://").parse().expect("it is an address");
+    let (mut one, mut other) = (site.serve(0), Api { process, address });
+    assert_eq!(one.ask("POST", "/clusters/", Some(&request(&site.cloud))).status, 201);
+    let made = stack(&site.cloud);
+    until("it joins", || (state(&other) == "joining").then_some(()));
+    let seen = other.show("lab");
+    assert_eq!(
+        (&seen["id"], &seen["stack"]["status"]),
+        (&json!(made.id), &json!("CREATE_COMPLETE")),
+        "{seen}"
+    );
+    assert_eq!(seen["trouble"], "the launcher has no credentials for this project");
+    boot(&made);
+    until("it is ready", || (state(&other) == "ready").then_some(()));
+    assert_eq!(other.ask("DELETE", "/clusters/lab", None).status, 409);
+    one.stop();
+    other.stop();
+}
+
+#[test]
 fn a_request_whose_launcher_is_killed_before_heat_answers_is_another_s() {
     let Some(site) = Site::new(Manners { create: Some(Create::Silent), ..Manners::default() }) else {
         return;
