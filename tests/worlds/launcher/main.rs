@@ -21,6 +21,7 @@ mod replay;
 mod servers;
 mod shared;
 mod shipped;
+mod site;
 mod things;
 mod types;
 mod view;

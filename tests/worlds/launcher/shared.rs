@@ -1,103 +1,18 @@
 //! Launchers that keep their launches in one etcd: what one begins all show, and any of them ends.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use worlds::etcd::{Member, is_installed};
 use worlds::http::Request;
-use worlds::mock_server::{MockServer, Reply};
-use worlds::process::Process;
-use worlds::relay::forward;
-use worlds::service::Service;
+use worlds::mock_server::Reply;
 use worlds::wait::until;
 
 use crate::api::{Api, request};
-use crate::cloud::{Cloud, Create, Manners};
+use crate::cloud::{Create, Manners};
 use crate::cluster::{boot, filled, stack};
-use crate::home::{Done, Home, finish, launch};
-
-/// Two launchers' homes, an etcd, a cloud and a pairing service.
-struct Site {
-    etcd: Arc<Member>,
-    cloud: Cloud,
-    service: Service,
-    /// Stands before the service, and counts.
-    pairing: MockServer,
-    /// Whether etcd stops as soon as a pin is made.
-    stops: Arc<AtomicBool>,
-    homes: [Home; 2],
-}
-
-impl Site {
-    /// `None` where there is no etcd.
-    fn new(manners: Manners) -> Option<Self> {
-        if !is_installed() {
-            return None;
-        }
-        let service = Service::start();
-        let api = service.api();
-        let (etcd, stops) = (Arc::new(Member::start(&[])), Arc::new(AtomicBool::new(false)));
-        let (stopped, stop) = (Arc::clone(&etcd), Arc::clone(&stops));
-        let pairing = MockServer::start(move |seen, _| {
-            if seen.method == "POST" && stop.load(Ordering::Relaxed) {
-                stopped.signal(Signal::SIGSTOP);
-            }
-            forward(api, seen.clone())
-        });
-        let (cloud, homes) = (Cloud::start(manners), [Home::new(), Home::new()]);
-        let site = Self { etcd, cloud, service, pairing, stops, homes };
-        let key = site.key();
-        site.homes[0].run(&site.cloud, &["keygen", &key]).expect(0, "");
-        Some(site)
-    }
-
-    fn key(&self) -> String {
-        self.homes[0].path().join("launches.key").display().to_string()
-    }
-
-    fn flags(&self, pairing: bool) -> Vec<String> {
-        let mut flags =
-            vec!["--etcd".to_owned(), self.etcd.url(), "--launches-key-file".to_owned(), self.key()];
-        if pairing {
-            flags.extend(["--pairing-url".to_owned(), self.pairing.url()]);
-        }
-        flags
-    }
-
-    fn serve(&self, home: usize) -> Api {
-        let flags = self.flags(true);
-        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-        Api::serve(&self.homes[home], &self.cloud, &[&flags[..], &["--poll-interval", "1"]].concat())
-    }
-
-    fn run(&self, home: usize, args: &[&str]) -> Done {
-        let flags = self.flags(true);
-        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-        self.homes[home].run(&self.cloud, &[args, &flags[..]].concat())
-    }
-
-    fn launch(&self, home: usize) -> Process {
-        let (url, flags) = (self.pairing.url(), self.flags(false));
-        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-        self.homes[home].start(&self.cloud, &launch("lab", &url, &flags))
-    }
-
-    /// All that etcd has.
-    fn kept(&self) -> String {
-        self.etcd.etcdctl(&["get", "--prefix", ""])
-    }
-
-    fn pins_made(&self) -> usize {
-        self.pairing.lines().iter().filter(|line| *line == "POST /api/v1/clusters").count()
-    }
-
-    /// No launcher has kept anything on its own machine.
-    fn nothing_is_on_a_disk(&self) {
-        assert!(self.homes.iter().all(|home| !home.path().join("data").exists()), "there is a folder");
-    }
-}
+use crate::home::{finish, launch};
+use crate::site::Site;
 
 fn state(api: &Api) -> Value {
     api.ask("GET", "/clusters/lab", None).json()["state"].clone()
@@ -254,7 +169,13 @@ fn a_command_goes_on_with_the_launch_of_one_that_was_killed_elsewhere() {
 #[test]
 fn of_two_launches_of_one_name_at_once_one_asks_and_the_other_goes_on() {
     let Some(site) = Site::new(Manners::default()) else { return };
-    let running = [site.launch(0), site.launch(1)];
+    site.holds.store(true, Ordering::Relaxed);
+    let first = site.launch(0);
+    until("it asks for a pin", || (site.pins_made() == 1).then_some(()));
+    let second = site.launch(1);
+    until("the second waits", || second.stderr().contains("has the lock lab").then_some(()));
+    site.holds.store(false, Ordering::Relaxed);
+    let running = [first, second];
     for process in &running {
         until("it follows", || process.stderr().contains("stack: CREATE_COMPLETE").then_some(()));
     }
