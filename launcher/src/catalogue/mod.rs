@@ -9,7 +9,7 @@ mod read;
 pub(crate) mod tests;
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,28 +37,8 @@ pub struct Catalogue {
 pub struct Listing {
     /// The valid ones, by `order`, then by `id`.
     pub types: Vec<ClusterType>,
-    /// What is wrong with the others, by `id`; of one type there may be several.
-    pub broken: Vec<Broken>,
-}
-
-/// Something that makes a definition invalid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    /// The name of the type's folder.
-    pub id: String,
-    /// The file that is wrong.
-    pub file: PathBuf,
-    /// The line, counted from 1, where there is one.
-    pub line: Option<u64>,
-    /// What is wrong, and what is wanted.
-    pub problem: String,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, problem, .. } = self.clone();
-        Problem { file, line, problem }.fmt(f)
-    }
+    /// What is wrong with the others, by `id`.
+    pub broken: BTreeMap<String, Vec<Problem>>,
 }
 
 /// Why there is no such type. Both look alike to a client, as with the original.
@@ -73,7 +53,7 @@ pub enum FindError {
         /// The id.
         id: String,
         /// What is wrong with the definition.
-        broken: Vec<Broken>,
+        broken: Vec<Problem>,
     },
 }
 
@@ -100,12 +80,11 @@ impl Catalogue {
             let Ok(id) = entry?.file_name().into_string() else { continue };
             match self.find(&id) {
                 Ok(found) => listing.types.push(found),
-                Err(FindError::Broken { mut broken, .. }) => listing.broken.append(&mut broken),
+                Err(FindError::Broken { id, broken }) => drop(listing.broken.insert(id, broken)),
                 Err(FindError::Unknown(_)) => {}
             }
         }
         listing.types.sort_by(|a, b| by_order(a, b).then_with(|| a.id.cmp(&b.id)));
-        listing.broken.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(listing)
     }
 
@@ -119,15 +98,7 @@ impl Catalogue {
         if !is_id(id) || fs::metadata(folder.join(FILE)).is_err() {
             return Err(FindError::Unknown(id.to_owned()));
         }
-        read::read(id, &folder).map_err(|problems| {
-            let broken = problems.into_iter().map(|Problem { file, line, problem }| Broken {
-                id: id.to_owned(),
-                file,
-                line,
-                problem,
-            });
-            FindError::Broken { id: id.to_owned(), broken: broken.collect() }
-        })
+        read::read(id, &folder).map_err(|broken| FindError::Broken { id: id.to_owned(), broken })
     }
 
     /// The folder of the types that are offered.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::Listing;
+use crate::review::Problem;
 
 /// A listing for a person: one line a type, then what is wrong, with file and line.
 #[must_use]
@@ -20,7 +21,7 @@ pub fn text(listing: &Listing) -> String {
     for warning in listing.types.iter().flat_map(|found| &found.warnings) {
         let _ = writeln!(text, "warning: {warning}");
     }
-    for broken in &listing.broken {
+    for broken in listing.broken.values().flatten() {
         let _ = writeln!(text, "broken: {}", broken);
     }
     text.truncate(text.trim_end().len());
@@ -36,16 +37,10 @@ pub fn to_json(listing: &Listing) -> Value {
         public["kind"] = found.kind.name().into();
         public
     });
-    let warnings = listing.types.iter().flat_map(|found| {
-        let of = |w: &crate::review::Problem| {
-            json!({ "id": found.id, "file": w.file, "line": w.line, "problem": w.problem })
-        };
-        found.warnings.iter().map(of).collect::<Vec<_>>()
-    });
-    let broken = listing
-        .broken
-        .iter()
-        .map(|b| json!({ "id": b.id, "file": b.file, "line": b.line, "problem": b.problem }));
+    let of =
+        |id: &str, w: &Problem| json!({ "id": id, "file": w.file, "line": w.line, "problem": w.problem });
+    let warnings = listing.types.iter().flat_map(|found| found.warnings.iter().map(|w| of(&found.id, w)));
+    let broken = listing.broken.iter().flat_map(|(id, found)| found.iter().map(|w| of(id, w)));
     json!({
         "types": types.collect::<Value>(),
         "warnings": warnings.collect::<Value>(),

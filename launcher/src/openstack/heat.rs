@@ -141,9 +141,9 @@ impl Session {
     pub fn delete_stack(&mut self, name: &str, id: &str) -> Result<(), CloudError> {
         let path = format!("stacks/{name}/{id}");
         let call = Call { method: Method::DELETE, path: &path, body: None, version: None };
-        match self.empty(CloudService::Heat, &call) {
+        match self.ask(CloudService::Heat, &call) {
             Err(error) if error.is_not_found() => Ok(()),
-            result => result,
+            result => result.map(drop),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::calls::{Call, refusal};
+use super::calls::Call;
 use super::error::{CloudError, CloudService, one_line};
 use super::nova::{MAX_PAGES, has_next};
 use super::session::Session;
@@ -91,10 +91,7 @@ impl Session {
             query.extend(since.map(|since| format!("changes-since={since}")));
             query.extend(servers.last().map(|(last, _)| format!("marker={last}")));
             let path = format!("servers/detail?{}", query.join("&"));
-            let answer = self.call(CloudService::Nova, &Call::get(path.trim_end_matches('?')))?;
-            if !(200..300).contains(&answer.status) {
-                return Err(refusal(CloudService::Nova, &answer));
-            }
+            let answer = self.ask(CloudService::Nova, &Call::get(path.trim_end_matches('?')))?;
             if page == 0 {
                 told = date(&answer.headers);
             }

@@ -52,7 +52,7 @@ impl Session {
     }
 
     /// Asks a service, and gives whatever it answers but a 401: then it logs in again, once.
-    pub(super) fn call(&mut self, service: CloudService, call: &Call<'_>) -> Result<CloudAnswer, CloudError> {
+    fn call(&mut self, service: CloudService, call: &Call<'_>) -> Result<CloudAnswer, CloudError> {
         let fresh = if self.token.ends <= SystemTime::now() + BEFORE_END {
             self.token = log_in(&self.credentials, &mut self.connections)?;
             true
@@ -89,29 +89,26 @@ impl Session {
         self.connections.send(service, &self.credentials, &call.method, &url, &headers, call.body)
     }
 
-    /// Asks a service for JSON; every status but 2xx is an error, in the service's own words.
-    pub(super) fn json(&mut self, service: CloudService, call: &Call<'_>) -> Result<Value, CloudError> {
+    /// Asks a service; every status but 2xx is an error, in the service's own words.
+    pub(super) fn ask(&mut self, service: CloudService, call: &Call<'_>) -> Result<CloudAnswer, CloudError> {
         let answer = self.call(service, call)?;
-        if !(200..300).contains(&answer.status) {
-            return Err(refusal(service, &answer));
-        }
+        if (200..300).contains(&answer.status) { Ok(answer) } else { Err(refusal(service, &answer)) }
+    }
+
+    /// Asks a service for JSON.
+    pub(super) fn json(&mut self, service: CloudService, call: &Call<'_>) -> Result<Value, CloudError> {
+        let answer = self.ask(service, call)?;
         serde_json::from_slice(&answer.body)
             .map_err(|_| CloudError::nonsense(service, format!("{} without JSON", answer.status)))
     }
 
     /// Whether something is there: 404 says no.
     pub(super) fn has(&mut self, service: CloudService, path: &str) -> Result<bool, CloudError> {
-        match self.empty(service, &Call::get(path)) {
-            Ok(()) => Ok(true),
+        match self.ask(service, &Call::get(path)) {
+            Ok(_) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Asks a service for something without an answer to read.
-    pub(super) fn empty(&mut self, service: CloudService, call: &Call<'_>) -> Result<(), CloudError> {
-        let answer = self.call(service, call)?;
-        if (200..300).contains(&answer.status) { Ok(()) } else { Err(refusal(service, &answer)) }
     }
 }
 

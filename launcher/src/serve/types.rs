@@ -8,7 +8,8 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 use super::answers::{self, Answer};
-use crate::catalogue::{Broken, Catalogue, FindError};
+use crate::catalogue::{Catalogue, FindError};
+use crate::review::Problem;
 
 /// All types.
 pub(super) fn list(catalogue: &Catalogue, headers: &HeaderMap) -> Answer {
@@ -19,7 +20,7 @@ pub(super) fn list(catalogue: &Catalogue, headers: &HeaderMap) -> Answer {
             return answers::refuse(500, "Internal Server Error", "The cluster types cannot be read.");
         }
     };
-    warn(&listing.broken);
+    warn(listing.broken.values().flatten());
     let newest = listing.types.iter().map(|found| found.last_modified).max();
     let types: Value = listing.types.iter().map(|found| found.public()).collect();
     conditional(&types, newest, headers)
@@ -38,7 +39,7 @@ pub(super) fn show(catalogue: &Catalogue, id: &str, headers: &HeaderMap) -> Answ
     }
 }
 
-fn warn(broken: &[Broken]) {
+fn warn<'a>(broken: impl IntoIterator<Item = &'a Problem>) {
     for broken in broken {
         log::warn!("a cluster type is left out: {broken}");
     }
