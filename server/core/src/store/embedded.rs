@@ -1,10 +1,10 @@
 //! The embedded journal: a redb database in a file of the data directory, and a log beside it.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 
 use super::changes::Changes;
 use super::file;
@@ -131,8 +131,11 @@ impl Files {
     }
 }
 
+/// Device and inode of a file, without its times: a file system with multigrain timestamps (Linux 6.13) notes that they
+/// were asked for, and gives the next write a time of its own, which a sync may have to wait for.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+    let found = statx(CWD, path, AtFlags::empty(), StatxFlags::INO)?;
+    Ok((makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
 }
 
 /// It blocks; the writer's thread is there for that.

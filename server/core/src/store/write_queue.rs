@@ -1,12 +1,13 @@
 //! The way to the writer: a bounded queue, in which a write waits no longer than a client would.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::block_on::block_on;
@@ -28,7 +29,9 @@ const SLOW: Duration = Duration::from_secs(1);
 /// The way to the writer. Dropping it has everything that is queued answered, and waits for that.
 pub(super) struct WriteQueue {
     /// `None` only while it is dropped.
-    requests: Option<mpsc::UnboundedSender<Request>>,
+    requests: Option<mpsc::UnboundedSender<Vec<Request>>>,
+    /// What is sent to the writer next, together.
+    gathered: Mutex<Vec<Request>>,
     /// Bytes of the operations that wait, and how many they may be.
     queued: Arc<AtomicUsize>,
     queued_max: usize,
@@ -58,7 +61,8 @@ impl WriteQueue {
             .spawn(move || block_on(writer.run(queue)))
             .map_err(|err| Refused::Failed(format!("no thread for the store: {err}")))?;
         let runtime = Handle::try_current().ok();
-        Ok(Self { requests: Some(requests), queued, queued_max, health, runtime, writer: Some(writer) })
+        let (requests, gathered) = (Some(requests), Mutex::default());
+        Ok(Self { requests, gathered, queued, queued_max, health, runtime, writer: Some(writer) })
     }
 
     /// Has an operation done.
@@ -75,7 +79,7 @@ impl WriteQueue {
             return Err(Refused::OutOfMemory);
         }
         let (asker, answer) = oneshot::channel();
-        self.send(Request::Write(operation, asker))?;
+        self.send(Request::Write(operation, asker)).await;
         let answer = match &self.runtime {
             None => answer.await,
             Some(runtime) => {
@@ -95,7 +99,7 @@ impl WriteQueue {
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Refused> {
         self.health.runs_less_than(LONGEST)?;
         let (asker, answer) = oneshot::channel();
-        self.send(Request::Snapshot(asker))?;
+        self.send(Request::Snapshot(asker)).await;
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -110,9 +114,30 @@ impl WriteQueue {
         self.health.runs_less_than(SLOW).map_or_else(|slow| Some(Err(slow)), |()| self.health.recent())
     }
 
-    fn send(&self, request: Request) -> Result<(), Refused> {
-        let requests = self.requests.as_ref().expect("it is there until the queue is dropped");
-        requests.send(request).map_err(|_| ended())
+    /// Sends a request, together with those that come in the same turn of the runtime: what has reached the sockets by now
+    /// can share the commit, and would wait for the next one if the first were sent at once.
+    async fn send(&self, request: Request) {
+        let is_first = {
+            let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            gathered.push(request);
+            gathered.len() == 1
+        };
+        if is_first {
+            // The others rely on this one, also when its client goes away here.
+            let _sends = SendOnDrop(self);
+            yield_now().await;
+        }
+    }
+}
+
+/// Sends what was gathered.
+struct SendOnDrop<'a>(&'a WriteQueue);
+
+impl Drop for SendOnDrop<'_> {
+    fn drop(&mut self) {
+        let gathered = std::mem::take(&mut *self.0.gathered.lock().unwrap_or_else(PoisonError::into_inner));
+        // Where the writer has ended, each asker notices that no answer comes.
+        let _ = self.0.requests.as_ref().map(|requests| requests.send(gathered));
     }
 }
 
@@ -189,7 +214,8 @@ mod tests {
             tokio::select! {
                 biased;
                 done = write.as_mut() => panic!("{done:?}"),
-                () = std::future::ready(()) => {}
+                // The turn in which it is gathered.
+                () = yield_now() => {}
             }
             self.begun.recv().unwrap();
             write
@@ -245,7 +271,7 @@ mod tests {
                 tokio::select! {
                     biased;
                     done = write.as_mut() => break done,
-                    () = std::future::ready(()) => waiting.push(write),
+                    () = yield_now() => waiting.push(write),
                 }
             };
             assert!(matches!(refused, Err(Refused::OutOfMemory)), "{refused:?}");

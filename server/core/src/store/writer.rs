@@ -22,7 +22,7 @@ use super::shared::{Foreign, Shared};
 use super::snapshot::Snapshot;
 use crate::Refused;
 
-/// Most requests that are taken from the queue at a time.
+/// From so many requests on, no more are taken from the queue at a time.
 const TAKEN: usize = 1024;
 
 /// After a commit that failed, the journal is left alone for so long: opening a database anew costs time, and
@@ -56,7 +56,8 @@ pub(super) struct Writer<J> {
 
 /// What comes next.
 enum Next {
-    Requests(usize),
+    /// `None`: the queue is dropped.
+    Requests(Option<Vec<Request>>),
     Foreign(Vec<Foreign>),
 }
 
@@ -66,23 +67,29 @@ impl<J: Journal> Writer<J> {
     }
 
     /// Works until the queue is dropped, and everything in it is answered.
-    pub(super) async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Request>) {
-        let mut requests = Vec::new();
+    pub(super) async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Vec<Request>>) {
         loop {
             let next = tokio::select! {
                 biased;
-                count = queue.recv_many(&mut requests, TAKEN) => Next::Requests(count),
+                requests = queue.recv() => Next::Requests(requests),
                 foreign = self.journal.foreign() => Next::Foreign(foreign),
             };
             match next {
-                Next::Requests(0) => return self.close().await,
-                Next::Requests(_) if J::SHARED => {
-                    while !requests.is_empty() {
-                        let mut group = take_group(&mut requests, J::BATCH, Request::operation);
-                        self.serve(&mut group).await;
+                Next::Requests(None) => return self.close().await,
+                Next::Requests(Some(mut requests)) => {
+                    while requests.len() < TAKEN
+                        && let Ok(more) = queue.try_recv()
+                    {
+                        requests.extend(more);
+                    }
+                    while J::SHARED && !requests.is_empty() {
+                        let group = take_group(&mut requests, J::BATCH, Request::operation);
+                        self.serve(group).await;
+                    }
+                    if !J::SHARED {
+                        self.serve(requests).await;
                     }
                 }
-                Next::Requests(_) => self.serve(&mut requests).await,
                 Next::Foreign(foreign) => self.take_in(foreign, None),
             }
         }
@@ -97,11 +104,11 @@ impl<J: Journal> Writer<J> {
         }
     }
 
-    async fn serve(&mut self, requests: &mut Vec<Request>) {
+    async fn serve(&mut self, requests: Vec<Request>) {
         let (mut writes, mut askers) =
             (Vec::with_capacity(requests.len()), Vec::with_capacity(requests.len()));
         let mut snapshots = Vec::new();
-        for request in requests.drain(..) {
+        for request in requests {
             match request {
                 Request::Write(operation, asker) => {
                     self.queued.fetch_sub(operation.memory(), Ordering::Relaxed);
