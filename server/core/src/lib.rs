@@ -4,6 +4,7 @@
 //! compiler keeps status codes, headers and bodies out of the store and the hub.
 
 pub mod clock;
+pub mod gather;
 pub mod hub;
 mod refused;
 pub mod store;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pairing_core::Refused;
+use pairing_core::gather::gather;
 use pairing_core::store::ReadIndex;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Failure;
@@ -25,8 +25,6 @@ const LONGEST: Duration = Duration::from_millis(3500);
 const ATTEMPT: Duration = Duration::from_secs(1);
 /// How often one is asked for while nothing reads.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Turns of the runtime that gather reads for an index, at most.
-const TURNS: u32 = 8;
 /// Pause after an attempt that failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -104,18 +102,11 @@ impl ReadIndexTask {
         }
     }
 
-    /// Takes what is pending, as long as each turn of the runtime brings more: what has reached the sockets by now can
-    /// share this index, and would wait for the next if the first were sent at once.
+    /// Takes what is pending by the time that no more comes.
     async fn gather(&mut self, waiting: &mut Vec<PendingRead>) {
-        for _ in 0..TURNS {
-            let before = waiting.len();
-            yield_now().await;
-            while let Ok(read) = self.pending.try_recv() {
-                waiting.push(read);
-            }
-            if waiting.len() == before {
-                break;
-            }
+        gather(|| self.pending.len()).await;
+        while let Ok(read) = self.pending.try_recv() {
+            waiting.push(read);
         }
     }
 

@@ -9,14 +9,14 @@ use super::nodes::{ChangedNodes, Node, NumberedNode};
 use super::pins::PinKey;
 use super::record::Record;
 use super::shared::Shared;
-use super::state::{Entry, Id, NumberedKey, WriterState};
+use super::state::{ByPin, Entry, Id, NumberedKey, WriterState};
 use crate::clock::Timestamp;
 
 /// What a batch has changed.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// What each cluster that the batch looked at has become; `None`: there is none.
-    pub(super) clusters: HashMap<PinKey, Option<Entry>>,
+    pub(super) clusters: ByPin<Option<Entry>>,
     /// What it has changed of nodes.
     pub(super) nodes: ChangedNodes,
     /// What each record has become; `None`: it is deleted. Sorted, since neighbours are cheaper to write.

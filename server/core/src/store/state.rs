@@ -98,7 +98,8 @@ pub(super) enum Lookup<T> {
 /// them does so is held up by a fraction of a millisecond, also with millions of pins.
 const SHARDS: usize = 256;
 
-type ByPin<T> = HashMap<PinKey, T, BuildHasherDefault<PinHasher>>;
+/// By pins that the service chose, or of which there are few.
+pub(super) type ByPin<T> = HashMap<PinKey, T, BuildHasherDefault<PinHasher>>;
 
 /// Some of the clusters, and the nodes of those that have any.
 #[derive(Default)]
@@ -107,10 +108,10 @@ struct Shard {
     nodes: ByPin<Nodes>,
 }
 
-/// Spreads pins. They are random, and only the service chooses those in the map, so it takes no more than to
+/// Spreads pins. They are random, and only the service chooses those in the state, so it takes no more than to
 /// bring their bytes together.
 #[derive(Default)]
-struct PinHasher(u64);
+pub(super) struct PinHasher(u64);
 
 impl Hasher for PinHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -247,9 +248,6 @@ impl State {
     /// it.
     pub(super) fn publish(&self, writer: &mut WriterState, pin: PinKey, entry: Option<Entry>) {
         let expiry = entry.as_ref().map(Entry::expiry);
-        if let Some(expiry) = expiry {
-            writer.expiring.insert(expiry, pin);
-        }
         let keys = |entry: &Option<Entry>| entry.as_ref().map_or(0, |entry| entry.keys.len());
         let memory = |entry: &Option<Entry>| entry.as_ref().map_or(0, Entry::memory);
         let (more_pins, more_keys, more_memory) =
@@ -272,8 +270,10 @@ impl State {
             self.nodes.fetch_sub(nodes.size().counts.total(), Ordering::Relaxed);
             self.memory.fetch_sub(nodes.size().memory(), Ordering::Relaxed);
         }
-        if let Some(before) = before.map(|before| before.expiry()).filter(|before| Some(*before) != expiry) {
-            writer.expiring.remove(&before);
+        let before = before.map(|before| before.expiry());
+        if before != expiry {
+            before.map(|before| writer.expiring.remove(&before));
+            expiry.map(|expiry| writer.expiring.insert(expiry, pin));
         }
     }
 

@@ -1,13 +1,12 @@
 //! The way to the writer: a bounded queue, in which a write waits no longer than a client would.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::block_on::block_on;
@@ -18,6 +17,7 @@ use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::writer::{Request, Writer};
 use crate::Refused;
+use crate::gather::gather;
 
 /// How long a write waits for the journal. The agents give a request 15 s, so they get an answer in words. While a commit
 /// has been running for as long, the disk or etcd hangs, and writes are refused at once.
@@ -28,17 +28,22 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// The way to the writer. Dropping it has everything that is queued answered, and waits for that.
 pub(super) struct WriteQueue {
-    /// `None` only while it is dropped.
-    requests: Option<mpsc::UnboundedSender<Vec<Request>>>,
-    /// What is sent to the writer next, together.
-    gathered: Mutex<Vec<Request>>,
+    gathered: Arc<Mutex<Gathered>>,
     /// Bytes of the operations that wait, and how many they may be.
     queued: Arc<AtomicUsize>,
     queued_max: usize,
     health: Health,
-    /// Whose timer ends the wait of a write; `None`, in tests: a write waits for as long as the journal takes.
+    /// Whose timer ends the wait of a write, and whose turns gather writes; `None`, in tests: a write waits for as long as the
+    /// journal takes, and goes to the writer by itself.
     runtime: Option<Handle>,
     writer: Option<JoinHandle<()>>,
+}
+
+/// What is sent to the writer next, together.
+struct Gathered {
+    requests: Vec<Request>,
+    /// `None` once the queue is dropped.
+    writer: Option<mpsc::UnboundedSender<Vec<Request>>>,
 }
 
 impl WriteQueue {
@@ -61,8 +66,8 @@ impl WriteQueue {
             .spawn(move || block_on(writer.run(queue)))
             .map_err(|err| Refused::Failed(format!("no thread for the store: {err}")))?;
         let runtime = Handle::try_current().ok();
-        let (requests, gathered) = (Some(requests), Mutex::default());
-        Ok(Self { requests, gathered, queued, queued_max, health, runtime, writer: Some(writer) })
+        let gathered = Arc::new(Mutex::new(Gathered { requests: Vec::new(), writer: Some(requests) }));
+        Ok(Self { gathered, queued, queued_max, health, runtime, writer: Some(writer) })
     }
 
     /// Has an operation done.
@@ -79,7 +84,7 @@ impl WriteQueue {
             return Err(Refused::OutOfMemory);
         }
         let (asker, answer) = oneshot::channel();
-        self.send(Request::Write(operation, asker)).await;
+        self.send(Request::Write(operation, asker));
         let answer = match &self.runtime {
             None => answer.await,
             Some(runtime) => {
@@ -99,7 +104,7 @@ impl WriteQueue {
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Refused> {
         self.health.runs_less_than(LONGEST)?;
         let (asker, answer) = oneshot::channel();
-        self.send(Request::Snapshot(asker)).await;
+        self.send(Request::Snapshot(asker));
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
@@ -114,36 +119,42 @@ impl WriteQueue {
         self.health.runs_less_than(SLOW).map_or_else(|slow| Some(Err(slow)), |()| self.health.recent())
     }
 
-    /// Sends a request, together with those that come in the same turn of the runtime: what has reached the sockets by now
-    /// can share the commit, and would wait for the next one if the first were sent at once.
-    async fn send(&self, request: Request) {
-        let is_first = {
-            let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-            gathered.push(request);
-            gathered.len() == 1
-        };
-        if is_first {
-            // The others rely on this one, also when its client goes away here.
-            let _sends = SendOnDrop(self);
-            yield_now().await;
+    /// Sends a request, together with those that come before [`gather`] ends. If the writer has ended, no answer comes.
+    fn send(&self, request: Request) {
+        let mut gathered = lock(&self.gathered);
+        gathered.requests.push(request);
+        match &self.runtime {
+            None => gathered.send(),
+            Some(runtime) if gathered.requests.len() == 1 => {
+                let gathered = self.gathered.clone();
+                runtime.spawn(async move {
+                    gather(|| lock(&gathered).requests.len()).await;
+                    lock(&gathered).send();
+                });
+            }
+            Some(_) => {}
         }
     }
 }
 
-/// Sends what was gathered.
-struct SendOnDrop<'a>(&'a WriteQueue);
-
-impl Drop for SendOnDrop<'_> {
-    fn drop(&mut self) {
-        let gathered = std::mem::take(&mut *self.0.gathered.lock().unwrap_or_else(PoisonError::into_inner));
-        // Where the writer has ended, each asker notices that no answer comes.
-        let _ = self.0.requests.as_ref().map(|requests| requests.send(gathered));
+impl Gathered {
+    fn send(&mut self) {
+        let requests = std::mem::take(&mut self.requests);
+        // Where the writer has ended, they are dropped, which tells their askers.
+        let _ = self.writer.as_ref().map(|writer| writer.send(requests));
     }
+}
+
+fn lock(gathered: &Mutex<Gathered>) -> MutexGuard<'_, Gathered> {
+    gathered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for WriteQueue {
     fn drop(&mut self) {
-        self.requests = None;
+        let mut gathered = lock(&self.gathered);
+        gathered.send();
+        gathered.writer = None;
+        drop(gathered);
         if let Some(writer) = self.writer.take() {
             // If it panicked, those that waited for it have been told.
             let _ = writer.join();
@@ -159,6 +170,7 @@ fn ended() -> Refused {
 mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
+    use tokio::task::yield_now;
     use tokio::time::{Instant, advance};
 
     use super::*;
@@ -207,19 +219,22 @@ mod tests {
             let queue = WriteQueue::start(shared, journal, Duration::ZERO).unwrap();
             Self { queue, begun, end }
         }
+    }
 
-        /// Begins a write, which the journal is at from now on.
-        async fn hang(&self) -> impl Future<Output = Result<Outcome, Refused>> + '_ {
-            let mut write = Box::pin(self.queue.write(Operation::CreateCluster));
+    /// Begins a write, which the journal is at from now on. The clock stands still as long as there is something to do.
+    async fn hang<'a>(
+        queue: &'a WriteQueue,
+        begun: &Receiver<()>,
+    ) -> impl Future<Output = Result<Outcome, Refused>> + use<'a> {
+        let mut write = Box::pin(queue.write(Operation::CreateCluster));
+        while begun.try_recv().is_err() {
             tokio::select! {
                 biased;
                 done = write.as_mut() => panic!("{done:?}"),
-                // The turn in which it is gathered.
                 () = yield_now() => {}
             }
-            self.begun.recv().unwrap();
-            write
         }
+        write
     }
 
     fn is_unreachable<T>(answer: &Result<T, Refused>) -> bool {
@@ -228,9 +243,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refuses_writes_in_time_while_the_journal_hangs_and_goes_on_after() {
-        let fixture = Fixture::new(usize::MAX);
-        let queue = &fixture.queue;
-        let first = fixture.hang().await;
+        let Fixture { queue, begun, end } = Fixture::new(usize::MAX);
+        let first = hang(&queue, &begun).await;
         let asked = Instant::now();
         // Neither what is under way nor what waits behind it waits for ever.
         let (first, second) = tokio::join!(first, queue.write(Operation::CreateCluster));
@@ -246,38 +260,38 @@ mod tests {
         assert!(queue.recent().is_some_and(|ready| is_unreachable(&ready)));
         assert_eq!(asked.elapsed(), Duration::ZERO);
         // What was begun is done once the disk answers; of what waited without an asker nothing is.
-        fixture.end.send(()).unwrap();
+        end.send(()).unwrap();
         while queue.bytes() > 0 || queue.recent().is_some() {
             std::thread::yield_now();
         }
         // A clock that stands still would go on to the end of the wait at once.
         tokio::time::resume();
-        let third = fixture.hang().await;
-        fixture.end.send(()).unwrap();
+        let third = hang(&queue, &begun).await;
+        end.send(()).unwrap();
         let Ok(Outcome::Cluster(third)) = third.await else { panic!("it is refused") };
         assert!(PinKey::of(&third.pin).is_some());
-        assert!(fixture.begun.try_recv().is_err());
+        assert!(begun.try_recv().is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn bounds_what_waits_also_of_what_deletes() {
         let most = 10 * Operation::CreateCluster.memory();
-        let fixture = Fixture::new(most);
-        let first = fixture.hang().await;
+        let Fixture { queue, begun, end } = Fixture::new(most);
+        let first = hang(&queue, &begun).await;
         let mut waiting = Vec::new();
         for operation in [Operation::CreateCluster, Operation::Sweep] {
             let refused = loop {
-                let mut write = Box::pin(fixture.queue.write(operation.clone()));
+                let mut write = Box::pin(queue.write(operation.clone()));
                 tokio::select! {
                     biased;
                     done = write.as_mut() => break done,
-                    () = yield_now() => waiting.push(write),
+                    () = std::future::ready(()) => waiting.push(write),
                 }
             };
             assert!(matches!(refused, Err(Refused::OutOfMemory)), "{refused:?}");
         }
-        assert_eq!((waiting.len(), fixture.queue.bytes()), (20, 2 * most));
+        assert_eq!((waiting.len(), queue.bytes()), (20, 2 * most));
         drop((first, waiting));
-        fixture.end.send(()).unwrap();
+        end.send(()).unwrap();
     }
 }
