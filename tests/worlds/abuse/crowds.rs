@@ -9,7 +9,9 @@ use worlds::service::Service;
 use worlds::wait::until;
 
 use crate::honest::Honest;
+use crate::limits::Counted;
 use crate::raw::{Raw, statuses};
+use crate::stalled::memory;
 
 /// Slaves that wait, behind one address.
 const WAITING: usize = 2000;
@@ -17,6 +19,9 @@ const WAITING: usize = 2000;
 const DEAD: usize = 500;
 /// Connections that send a byte now and then.
 const SLOW: usize = 5000;
+
+/// Most memory of the service for one who waits, in KiB. An allocator that touches buffers before they are used makes it 12.
+const WAITER_KIB: usize = 10;
 
 /// Raises the limit of open files as far as it goes: by default it is too low for a crowd on many machines.
 fn many_files() {
@@ -60,6 +65,25 @@ fn serves_every_slave_behind_an_address_where_others_ask_for_a_dead_pin() {
     };
     assert_eq!(count(waiting, 200), WAITING);
     assert_eq!(count(dead, 404), DEAD);
+}
+
+#[test]
+fn a_slave_that_waits_takes_little_memory() {
+    many_files();
+    let counted = Counted::with(&[]);
+    let pin = counted.api().new_pin();
+    let path = key_path(&pin, "master_ready");
+    let mut waiting = Vec::new();
+    let mut with = |crowd: usize| {
+        let more = crowd - waiting.len();
+        waiting.extend((0..more).map(|_| get(counted.service.address(), &path, "Prefer: wait=50\r\n")));
+        until("they are held", || (counted.waiters() == Some(crowd)).then_some(()));
+        memory(&counted.service)
+    };
+    // What the first ones take is there for all.
+    let (few, many) = (with(WAITING / 4), with(WAITING));
+    let more = WAITING - WAITING / 4;
+    assert!(many - few <= more * WAITER_KIB, "{more} waiters take {} KiB", many - few);
 }
 
 #[test]

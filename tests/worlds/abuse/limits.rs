@@ -12,20 +12,20 @@ use worlds::wait::until;
 use crate::raw::{Raw, statuses};
 
 /// A service whose counters can be read.
-struct Counted {
-    service: Service,
+pub(crate) struct Counted {
+    pub(crate) service: Service,
     metrics: Api,
 }
 
 impl Counted {
-    fn with(options: &[&str]) -> Self {
+    pub(crate) fn with(options: &[&str]) -> Self {
         let mut service = Service::with(&[&["--metrics-listen", "127.0.0.1:0"], options].concat());
         let metrics = service.line_after("metrics on http://");
         let address = metrics.trim_end_matches("/metrics").parse().expect("an address");
         Self { metrics: Api(address), service }
     }
 
-    fn api(&self) -> Api {
+    pub(crate) fn api(&self) -> Api {
         self.service.api()
     }
 
@@ -38,7 +38,7 @@ impl Counted {
     }
 
     /// How many wait and watch now.
-    fn waiters(&self) -> Option<usize> {
+    pub(crate) fn waiters(&self) -> Option<usize> {
         let text = self.metrics.get("/metrics").text();
         text.lines().find_map(|line| line.strip_prefix("cernvm_pairing_waiters ")?.parse().ok())
     }

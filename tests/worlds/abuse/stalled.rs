@@ -53,7 +53,7 @@ impl Watcher {
 }
 
 /// Resident memory, in KiB.
-fn memory(service: &Service) -> usize {
+pub(crate) fn memory(service: &Service) -> usize {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("the service runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
