@@ -125,7 +125,7 @@ impl Embedded {
         })
     }
 
-    /// Waits until it ends though nobody has asked it to, and says why. It cannot be stopped after that.
+    /// Waits until it ends though it was not asked to, and says why. It cannot be stopped after that.
     pub async fn ended(&mut self) -> Error {
         let why = match (&mut self.serving).await {
             Ok(Ok(())) => "without a reason".to_owned(),

@@ -163,7 +163,7 @@ impl Launcher {
         let stack = self.try_out(found, request, Counted::All, session, &left)?;
         left.exceeded(&stack, Counted::All).map_or(Ok(()), |words| Err(Refused::Limits(words)))?;
         match self.create(found, request, session, record) {
-            // Heat takes a name once: whoever asked meanwhile asked for this launch.
+            // Heat takes a name once: another program that asked meanwhile asked for this launch.
             Err(Refused::Cloud(error)) if error.cause == Cause::Status(409) => {
                 if self.take(session, record)? { Ok(()) } else { Err(Refused::Cloud(error)) }
             }

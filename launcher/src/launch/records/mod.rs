@@ -142,7 +142,7 @@ trait Place: Send + Sync {
     /// Removes that of a stack. One that is not there is no error.
     fn remove(&self, stack_name: &str) -> Result<(), RecordsError>;
 
-    /// Waits until nobody else begins a launch of this name, and keeps others from it.
+    /// Waits until no other program begins a launch of this name, and keeps others from it.
     fn claim(&self, name: &str) -> Result<Claim, RecordsError>;
 }
 

@@ -1,8 +1,8 @@
 //! The writer: it takes all the operations that wait as one batch, has the journal make the batch durable, publishes
 //! it, and answers.
 //!
-//! There is no timer: a write that comes alone is committed at once, and what comes while a commit runs is the next
-//! batch. The writer has a thread of its own, since a journal may block it for as long as a disk takes.
+//! There is no timer: a write that comes alone waits a turn of the runtime for others (`gather`), and what comes while a
+//! commit runs is the next batch. The writer has a thread of its own, since a journal may block it for as long as a disk takes.
 //! A task that committed its own write would save little: the way to the thread and back, with the evaluation, costs 6 µs
 //! beside the sync. And while the disk hung, it could not be answered in time.
 
