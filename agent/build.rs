@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=unwind-tables.ld");
+    println!("cargo:rerun-if-changed=smaller.ld");
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
     if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("musl") || !is_agent_profile() {
         return;
@@ -17,7 +17,7 @@ fn main() {
         // It keeps one of functions that are the same: 14 KB less.
         println!("cargo:rustc-link-arg-bins=--icf=all");
     }
-    let script = format!("{}/unwind-tables.ld", env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let script = format!("{}/smaller.ld", env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     for words in [
         // A static program relocates itself; these are the same relocations in a thirtieth of the room.
         ["-z", "pack-relative-relocs"].as_slice(),
