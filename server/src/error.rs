@@ -115,6 +115,15 @@ pub enum Error {
         problem: String,
     },
 
+    /// A certificate or key for etcd that is no use.
+    #[error("{}: {problem}", path.display())]
+    EtcdTls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// A file that holds no token.
     #[error("{}: the first line is not a token", path.display())]
     Token {
@@ -207,11 +216,18 @@ impl Error {
             Self::Tls { .. } => {
                 "give the certificate with its chain and the key that belongs to it, in PEM, or use --tls-self-signed"
             }
+            Self::EtcdTls { .. } => {
+                "give the authority of etcd's certificates with --etcd-ca, and a certificate and the key that belongs to it with \
+                 --etcd-cert and --etcd-key, in PEM"
+            }
             Self::Token { .. } => {
                 "write 16 or more visible ASCII characters into it, as `openssl rand -hex 16` makes them"
             }
             Self::Password { .. } => "write the password of etcd's user into its first line",
             Self::System(_) => "look at the limits of this process (ulimit -a)",
+            Self::Url { flag: "--etcd", .. } => {
+                "give the URLs of one etcd cluster, all with http:// or all with https:// and --etcd-ca"
+            }
             Self::Url { .. } => "give a URL such as http://192.0.2.7:8000 or https://pairing.example.org",
             Self::Loopback { .. } => {
                 "give the URL by which the VMs reach the service, with --url or --public-url"
@@ -246,7 +262,7 @@ impl Error {
             // EX_IOERR
             Self::Store(_) | Self::File { .. } | Self::Copy(_) => 74,
             // EX_CONFIG
-            Self::Tls { .. } | Self::Token { .. } | Self::Password { .. } => 78,
+            Self::Tls { .. } | Self::EtcdTls { .. } | Self::Token { .. } | Self::Password { .. } => 78,
             Self::Request(error) => error.status().code(),
         }
     }

@@ -45,38 +45,23 @@ pub(crate) async fn open(
     Ok((store, EtcdStatus { counters, cut_off: Some(cut_off) }))
 }
 
-/// The exit status (sysexits.h) and the next step of each failure. There is no catch-all, so a new failure does not
-/// compile without both.
+/// The exit status (sysexits.h) of each failure. There is no catch-all, so a new failure does not compile without one.
 impl From<EtcdError> for Error {
     fn from(err: EtcdError) -> Self {
         const UNAVAILABLE: u8 = 69;
         const IO: u8 = 74;
         const CONFIG: u8 = 78;
-        let (code, next) = match &err {
-            EtcdError::Unreachable { .. } => (
-                UNAVAILABLE,
-                "look whether a majority of etcd runs, and at the URLs; --etcd-timeout makes the start wait longer",
-            ),
-            EtcdError::Access { .. } => (
-                CONFIG,
-                "look at --etcd-user and --etcd-password-file, and at the role of that user: it takes readwrite on the prefix",
-            ),
-            EtcdError::Tls { .. } => (
-                CONFIG,
-                "give the authority that signed etcd's certificates with --etcd-ca, and --etcd-cert and --etcd-key if etcd asks for them",
-            ),
-            EtcdError::Foreign { .. } => (CONFIG, "give a prefix of its own with --etcd-prefix"),
-            EtcdError::Format { .. } => {
-                (CONFIG, "run the release that wrote it, or give another prefix with --etcd-prefix")
-            }
-            EtcdError::TwoClusters { .. } => (CONFIG, "give --etcd the URLs of one cluster"),
-            EtcdError::Damaged { .. } => {
-                (IO, "restore the store from a backup with `copy`, below another --etcd-prefix")
-            }
-            EtcdError::NotEmpty { .. } => (CONFIG, "give a prefix where nothing is with --etcd-prefix"),
-            EtcdError::Store(_) => (IO, "look at etcd's log, then try again"),
+        let code = match &err {
+            EtcdError::Unreachable { .. } => UNAVAILABLE,
+            EtcdError::Access { .. }
+            | EtcdError::Tls { .. }
+            | EtcdError::Foreign { .. }
+            | EtcdError::Format { .. }
+            | EtcdError::TwoClusters { .. }
+            | EtcdError::NotEmpty { .. } => CONFIG,
+            EtcdError::Damaged { .. } | EtcdError::Store(_) => IO,
         };
-        Self::RemoteStore { problem: err.to_string(), next, code }
+        Self::RemoteStore { problem: err.to_string(), next: err.next_step(), code }
     }
 }
 

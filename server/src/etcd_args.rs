@@ -11,6 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::duration;
 use crate::error::Error;
 use crate::store::Limits;
+use crate::tls;
 
 /// Which etcd cluster holds the store.
 #[derive(Debug, Args)]
@@ -91,9 +92,14 @@ impl EtcdArgs {
 
     fn identity(&self) -> Result<Option<pairing_etcd::Identity>, Error> {
         let (Some(certificate), Some(key)) = (&self.etcd_cert, &self.etcd_key) else { return Ok(None) };
-        let certificate =
-            pem(certificate, |pem| CertificateDer::pem_slice_iter(pem).any(|found| found.is_ok()))?;
-        Ok(Some((certificate, pem(key, |pem| PrivateKeyDer::from_pem_slice(pem).is_ok())?)))
+        let chain = pem(certificate, |pem| CertificateDer::pem_slice_iter(pem).any(|found| found.is_ok()))?;
+        let private = pem(key, |pem| PrivateKeyDer::from_pem_slice(pem).is_ok())?;
+        if tls::belong_together(&chain, &private) {
+            Ok(Some((chain, private)))
+        } else {
+            let problem = format!("it is not the key of the certificate in {}", certificate.display());
+            Err(Error::EtcdTls { path: key.clone(), problem })
+        }
     }
 }
 
@@ -106,8 +112,8 @@ fn pem(path: &Path, is_right: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Error> 
     if is_right(&pem) {
         Ok(pem)
     } else {
-        Err(Error::Tls {
-            place: path.display().to_string(),
+        Err(Error::EtcdTls {
+            path: path.to_owned(),
             problem: "it is not the PEM that it should be".to_owned(),
         })
     }

@@ -186,6 +186,15 @@ fn load(source: &Tls, if_missing: IfMissing) -> Result<Loaded, Error> {
     Ok(Loaded { certified: Arc::new(certified.map_err(|err| unusable(place, &err))?), expires, identity })
 }
 
+/// Whether a private key is that of the first certificate, both in PEM.
+pub(crate) fn belong_together(chain: &[u8], private: &[u8]) -> bool {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+    match (chain, PrivateKeyDer::from_pem_slice(private)) {
+        (Ok(chain), Ok(private)) => CertifiedKey::from_der(chain, private, &crypto()).is_ok(),
+        _ => false,
+    }
+}
+
 /// The end of a certificate's validity, and the hash of its public key.
 fn read_certificate(
     certificate: &CertificateDer<'_>,

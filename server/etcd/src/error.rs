@@ -75,6 +75,34 @@ pub enum Error {
     Store(#[from] Refused),
 }
 
+impl Error {
+    /// What to do about it. There is no catch-all, so a new failure does not compile without.
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            // Without a certificate that it asks for, etcd closes the connection, as it does at the wrong scheme.
+            Self::Unreachable { .. } => {
+                "look whether a majority of etcd runs, at the URLs (host, port, http or https), and whether etcd asks for \
+                 --etcd-cert; --etcd-timeout makes the start wait longer"
+            }
+            Self::Access { .. } => {
+                "look at --etcd-user and --etcd-password-file, and at the role of that user: it takes readwrite on the prefix"
+            }
+            Self::Tls { .. } => {
+                "give the authority that signed etcd's certificates with --etcd-ca, and --etcd-cert and --etcd-key if etcd asks for them"
+            }
+            Self::Foreign { .. } => "give a prefix of its own with --etcd-prefix",
+            Self::Format { .. } => "run the release that wrote it, or give another prefix with --etcd-prefix",
+            Self::TwoClusters { .. } => "give --etcd the URLs of one cluster",
+            Self::Damaged { .. } => {
+                "restore the store from a backup with `copy`, below another --etcd-prefix"
+            }
+            Self::NotEmpty { .. } => "give a prefix where nothing is with --etcd-prefix",
+            Self::Store(_) => "look at etcd's log, then try again",
+        }
+    }
+}
+
 /// What to make of an answer of etcd's that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {

@@ -182,7 +182,7 @@ impl Members {
         match failure {
             Failure::Access(problem) => {
                 let who = member.user.as_ref().map_or_else(
-                    || "a server without a user's name".to_owned(),
+                    || "a client without a user's name".to_owned(),
                     |user| format!("the user {user}"),
                 );
                 Some(Error::Access { url, who, problem: problem.clone() })

@@ -65,7 +65,7 @@ fn says_what_keeps_it_from_using_etcd() {
     fs::write(&password, "wrong\n").expect("it can be written");
     let file = password.to_str().expect("it is UTF-8");
     refused(&[&user[..], &[file]].concat(), 78, "refuses the user root: authentication failed");
-    refused(&["--etcd", &one.url()], 78, "refuses a server without a user's name");
+    refused(&["--etcd", &one.url()], 78, "refuses a client without a user's name");
     fs::write(&password, "secret\n").expect("it can be written");
     let service = Service::with(&[&user[..], &[file]].concat());
     assert!(service.api().value(&service.pin_by_command(), "k").is_none());
