@@ -16,7 +16,7 @@ use crate::serve::AllowedUrl;
 
 pub use etcd::LaunchesInEtcd;
 
-/// From a request for a cluster of a known type to its nodes, on OpenStack.
+/// Launches clusters of known types on OpenStack, and follows them until every node is ready.
 #[derive(Debug, Parser)]
 #[command(version = protocol::VERSION, about, disable_help_subcommand = true)]
 pub struct Cli {
@@ -74,7 +74,8 @@ pub struct DataDir {
         long,
         value_name = "DIR",
         default_value = "cernvm-launcher-data",
-        env = "CERNVM_LAUNCHER_DATA_DIR"
+        env = "CERNVM_LAUNCHER_DATA_DIR",
+        help_heading = LaunchesInEtcd::HEADING
     )]
     pub data_dir: PathBuf,
     /// The etcd cluster that has them, if one does.
@@ -253,15 +254,19 @@ pub struct Serve {
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = interval)]
     #[arg(env = "CERNVM_LAUNCHER_POLL_INTERVAL")]
     pub poll_interval: Duration,
-    /// Where the cloud's notifications come from.
-    #[command(flatten)]
-    pub notifications: NotificationArgs,
     /// Where the definitions are.
     #[command(flatten)]
     pub types: TypesDir,
+    /// Where the cloud's notifications come from.
+    #[command(flatten)]
+    pub notifications: NotificationArgs,
     /// Where launches are kept.
     #[command(flatten)]
     pub data: DataDir,
+    /// Keep launches in memory, and forget them at the end.
+    #[arg(long, env = "CERNVM_LAUNCHER_IN_MEMORY", value_parser = BoolishValueParser::new())]
+    #[arg(conflicts_with_all = ["etcd", "pairing_listen"], help_heading = LaunchesInEtcd::HEADING)]
+    pub in_memory: bool,
     /// The pairing service.
     #[command(flatten)]
     pub pairing: PairingArgs,

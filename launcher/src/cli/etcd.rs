@@ -9,7 +9,7 @@ pub struct LaunchesInEtcd(EtcdArgs);
 
 impl LaunchesInEtcd {
     /// What stands over these flags in the help.
-    pub(super) const HEADING: &str = "Launches in etcd";
+    pub(super) const HEADING: &str = "Launches";
     /// Where launches are if nothing else is said.
     const PREFIX: &str = "/cernvm-launches/";
     /// The flags with their variables.

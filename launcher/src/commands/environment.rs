@@ -20,15 +20,37 @@ pub(super) fn variable(name: &str) -> Option<String> {
 
 /// What launches, with the types below a folder.
 pub(super) fn launcher(types: &Path, data: &DataDir, pairing: &PairingArgs) -> Result<Launcher, Error> {
+    launcher_of(types, pairing, || records(data))
+}
+
+/// That of the API.
+pub(super) fn serving(args: &Serve) -> Result<Launcher, Error> {
+    launcher_of(&args.types.types, &args.pairing, || {
+        if !args.in_memory {
+            return records(&args.data);
+        }
+        log::info!("launches are in memory, and forgotten at the end; their stacks stay in the cloud");
+        Ok(Records::in_memory())
+    })
+}
+
+fn launcher_of(
+    types: &Path,
+    pairing: &PairingArgs,
+    records: impl FnOnce() -> Result<Records, Error>,
+) -> Result<Launcher, Error> {
     let (catalogue, pairing) = (Catalogue::new(types.to_owned()), pairing_service(pairing)?);
-    Ok(Launcher { catalogue, records: records(data)?, pairing })
+    Ok(Launcher { catalogue, records: records()?, pairing })
 }
 
 fn records(data: &DataDir) -> Result<Records, Error> {
     let refused = |error: RecordsError| Refused::Records(error).to_error();
     let config = data.etcd.config();
-    let config =
-        config.map_err(|error| Error::new(Status::Usage, error.to_string(), error.next_step().to_owned()))?;
+    let config = config.map_err(|error| {
+        let is_file = matches!(error, pairing_server::Error::File { .. });
+        let status = if is_file { Status::File } else { Status::Usage };
+        Error::new(status, error.to_string(), error.next_step().to_owned())
+    })?;
     match (config, &data.launches_key_file) {
         (Some(config), Some(file)) => Records::in_etcd(&config, &key(file)?, file).map_err(refused),
         _ => Records::in_folder(&data.data_dir).map_err(refused),

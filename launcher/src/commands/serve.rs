@@ -34,7 +34,7 @@ pub fn serve(args: &Serve) -> Result<ExitCode, Error> {
             "no cloud is allowed: every launch is refused. Next: give Keystone's address with --allow-auth-url"
         );
     }
-    let mut launcher = environment::launcher(&args.types.types, &args.data, &args.pairing)?;
+    let mut launcher = environment::serving(args)?;
     let runtime = Runtime::new().map_err(|error| unusable(args, &error))?;
     let mut embedded = embedded(args, &runtime, &mut launcher)?;
     let config = Config {

@@ -229,11 +229,16 @@ fn of_not_there(missing: &NotThere) -> Complaint {
 
 /// What is known of launches cannot be used: what that means for the caller. The reason is for the log alone.
 pub(crate) fn of_records(error: &RecordsError, otherwise: &str) -> Complaint {
-    if error.is_in_doubt() {
-        let detail = "The launches are kept in etcd, which cannot be reached now. Ask again in some seconds.";
-        return Complaint::new(503, "Service Unavailable", detail);
-    }
-    Complaint::new(500, "Internal Server Error", otherwise)
+    let detail = match error {
+        RecordsError::Etcd(_) if error.is_in_doubt() => {
+            "The launches are kept in etcd, which cannot be reached now. Ask again in some seconds."
+        }
+        RecordsError::Etcd(_) if error.status() == Status::Refused => {
+            "The launches are kept in etcd, which refuses the launcher now. Ask the launcher's operator."
+        }
+        _ => return Complaint::new(500, "Internal Server Error", otherwise),
+    };
+    Complaint::new(503, "Service Unavailable", detail)
 }
 
 /// A cloud's error as the original says it: the status and the title of the service, or of the connection.

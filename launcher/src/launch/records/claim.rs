@@ -4,6 +4,7 @@ use std::fs::File;
 
 use pairing_etcd::{Documents, Lock};
 use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
 
 /// A claim to a name.
 pub struct Claim(Held);
@@ -11,6 +12,7 @@ pub struct Claim(Held);
 enum Held {
     /// The kernel ends the lock with the file.
     File(#[expect(dead_code, reason = "it is held, not used")] File),
+    Memory(#[expect(dead_code, reason = "it is held, not used")] OwnedMutexGuard<()>),
     Etcd {
         lock: Option<Lock>,
         documents: Documents,
@@ -23,6 +25,10 @@ impl Claim {
         Self(Held::File(file))
     }
 
+    pub(super) fn of_memory(guard: OwnedMutexGuard<()>) -> Self {
+        Self(Held::Memory(guard))
+    }
+
     pub(super) fn of_lock(lock: Lock, documents: Documents, runtime: Handle) -> Self {
         Self(Held::Etcd { lock: Some(lock), documents, runtime })
     }
@@ -30,7 +36,7 @@ impl Claim {
     /// The lock in etcd, if it is there.
     pub(super) fn lock(&self) -> Option<&Lock> {
         match &self.0 {
-            Held::File(_) => None,
+            Held::File(_) | Held::Memory(_) => None,
             Held::Etcd { lock, .. } => lock.as_ref(),
         }
     }

@@ -69,13 +69,10 @@ impl Place for Folder {
     fn write(&self, record: &Record, is_new: bool, _claim: Option<&Claim>) -> Result<Written, RecordsError> {
         let _writing = self.lock(WRITING)?;
         let path = self.path(&record.stack_name);
-        match (read(&path)?, is_new) {
-            (None, false) => return Ok(Written::Gone),
-            (Some(_), true) => return Ok(Written::Changed),
-            (Some(there), false) if there.revision != record.revision => return Ok(Written::Changed),
-            _ => {}
-        }
-        let written = Record { revision: record.revision + 1, ..record.clone() };
+        let written = match record.over(read(&path)?.as_ref(), is_new) {
+            Ok(written) => written,
+            Err(refused) => return Ok(refused),
+        };
         let write = || {
             // For its owner alone: tempfile makes files so.
             let mut file = tempfile::NamedTempFile::new_in(&self.0)?;

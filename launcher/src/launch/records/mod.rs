@@ -1,11 +1,12 @@
-//! What is known of launches: a record each, which outlives the program.
+//! What is known of launches: a record each.
 //!
-//! A record is durable before its launch goes on, and is written only over what its writer has read: several launchers may
+//! A record is kept before its launch goes on. It is written only over what its writer has read: several launchers may
 //! have the same records.
 
 mod claim;
 mod etcd;
 mod folder;
+mod memory;
 mod record;
 #[cfg(test)]
 mod suite;
@@ -23,6 +24,7 @@ pub use record::{LogLine, Paired, Record};
 
 use etcd::Etcd;
 use folder::Folder;
+use memory::Memory;
 
 /// Why records cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +64,7 @@ impl RecordsError {
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::File { .. } => "check the folder of --data-dir: that it may be written, and has room",
-            Self::Etcd(error) => of_etcd(error).1,
+            Self::Etcd(error) => error.next_step(),
             Self::System(_) => "look at the limits of this process (ulimit -a)",
             Self::WrongKey { .. } => "give the key of the other launchers with --launches-key-file",
             Self::Changed(_) => "run `launch` again, which goes on with it",
@@ -73,7 +75,7 @@ impl RecordsError {
     #[must_use]
     pub fn status(&self) -> Status {
         match self {
-            Self::Etcd(error) => of_etcd(error).0,
+            Self::Etcd(error) => status_of(error),
             Self::File { .. } | Self::System(_) => Status::File,
             Self::WrongKey { .. } => Status::Refused,
             Self::Changed(_) => Status::TimedOut,
@@ -87,29 +89,13 @@ impl RecordsError {
     }
 }
 
-/// The exit status and the next step of a failure of etcd.
-fn of_etcd(error: &EtcdError) -> (Status, &'static str) {
+/// The exit status of a failure of etcd.
+fn status_of(error: &EtcdError) -> Status {
     match error {
-        EtcdError::Unreachable { .. } => (
-            Status::Unreachable,
-            "look whether a majority of etcd runs, and at the URLs; --etcd-timeout makes the start wait longer",
-        ),
-        EtcdError::Access { .. } => (
-            Status::Refused,
-            "look at --etcd-user and --etcd-password-file, and at the role of that user: it takes readwrite on the prefix",
-        ),
-        EtcdError::Tls { .. } => (
-            Status::Refused,
-            "give the authority that signed etcd's certificates with --etcd-ca, and --etcd-cert and --etcd-key if etcd asks for them",
-        ),
-        EtcdError::Foreign { .. } => (Status::Usage, "give a prefix of its own with --etcd-prefix"),
-        EtcdError::Format { .. } => {
-            (Status::Usage, "run the release that wrote it, or give another prefix with --etcd-prefix")
-        }
-        EtcdError::TwoClusters { .. } => (Status::Usage, "give --etcd the URLs of one cluster"),
-        EtcdError::Damaged { .. } | EtcdError::NotEmpty { .. } | EtcdError::Store(_) => {
-            (Status::File, "look at etcd's log, then try again")
-        }
+        EtcdError::Unreachable { .. } => Status::Unreachable,
+        EtcdError::Access { .. } | EtcdError::Tls { .. } => Status::Refused,
+        EtcdError::Foreign { .. } | EtcdError::Format { .. } | EtcdError::TwoClusters { .. } => Status::Usage,
+        EtcdError::Damaged { .. } | EtcdError::NotEmpty { .. } | EtcdError::Store(_) => Status::File,
     }
 }
 
@@ -117,7 +103,7 @@ fn of_etcd(error: &EtcdError) -> (Status, &'static str) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Written {
-    /// It is durable, with this revision.
+    /// It is kept, with this revision.
     Done(i64),
     /// It is not written: another has changed it since it was read.
     Changed,
@@ -146,7 +132,7 @@ trait Place: Send + Sync {
     fn claim(&self, name: &str) -> Result<Claim, RecordsError>;
 }
 
-/// The records of a folder or of an etcd cluster.
+/// The records of a folder, of an etcd cluster, or of this process.
 pub struct Records(Box<dyn Place>);
 
 impl Records {
@@ -164,6 +150,12 @@ impl Records {
     /// etcd cannot be used, holds other data below the prefix, or launches that are sealed with another key.
     pub fn in_etcd(config: &pairing_etcd::Config, key: &Secret, file: &Path) -> Result<Self, RecordsError> {
         Etcd::open(config, key, file).map(|etcd| Self(Box::new(etcd)))
+    }
+
+    /// Those of this process, which forgets them at its end.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self(Box::<Memory>::default())
     }
 
     /// Keeps other programs from beginning a launch of this name until the claim is dropped: two would make two clusters.

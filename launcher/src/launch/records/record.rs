@@ -8,6 +8,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::Written;
+
 /// Most lines of a launch's log.
 const LOG_MAX: usize = 200;
 
@@ -107,6 +109,16 @@ impl Record {
     pub fn is_older_than(&self, age: Duration) -> bool {
         let created = OffsetDateTime::parse(&self.created, &Rfc3339);
         created.is_ok_and(|created| OffsetDateTime::now_utc() - created > age)
+    }
+
+    /// What is to be written in the place of what is there, where this process alone decides; or why nothing is.
+    pub(super) fn over(&self, there: Option<&Self>, is_new: bool) -> Result<Self, Written> {
+        match (there, is_new) {
+            (None, false) => Err(Written::Gone),
+            (Some(_), true) => Err(Written::Changed),
+            (Some(there), false) if there.revision != self.revision => Err(Written::Changed),
+            _ => Ok(Self { revision: self.revision + 1, ..self.clone() }),
+        }
     }
 
     /// Whether a name means it: the cluster's, its stack's, or the stack's id.

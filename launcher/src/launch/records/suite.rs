@@ -22,6 +22,12 @@ impl Shared for TempDir {
     }
 }
 
+impl Shared for Memory {
+    fn open(&self) -> Records {
+        Records(Box::new(self.clone()))
+    }
+}
+
 /// An etcd of this test's own, which ends with it.
 struct Member {
     child: Child,
@@ -81,6 +87,7 @@ impl Shared for Member {
 
 fn each(promise: impl Fn(&dyn Shared)) {
     promise(&tempfile::tempdir().unwrap());
+    promise(&Memory::default());
     if let Some(member) = Member::start() {
         promise(&member);
     }
