@@ -104,6 +104,7 @@ fn follow(
     began: Instant,
 ) -> View {
     let mut view = View::from_record(record);
+    let mut is_kept = true;
     loop {
         let before = view;
         let had_id = record.stack_id.is_some();
@@ -117,8 +118,18 @@ fn follow(
                     *record = newer;
                 }
             }
+            Ok(Some(Written::Done(_))) => {
+                if !std::mem::replace(&mut is_kept, true) {
+                    log::info!("the launches can be written again");
+                }
+            }
             Ok(_) => {}
-            Err(error) => log::error!("{error}\n  next: {}", error.next_step()),
+            // The next look tries again.
+            Err(error) => {
+                if std::mem::replace(&mut is_kept, false) {
+                    log::error!("{error}\n  next: {}", error.next_step());
+                }
+            }
         }
         let is_over = !matches!(view.state, ClusterState::Building | ClusterState::Joining);
         if is_over || began.elapsed() >= args.timeout {

@@ -5,7 +5,7 @@ use crate::launch::{Record, Records, RecordsError, Written};
 
 /// Keeps a view in the record of its cluster, if the state is another than the record has, or the stack's id is new; `None`:
 /// it is not. Where another launcher has changed the record since it was read, that is newer: it stays, and the next look is
-/// compared with it.
+/// compared with it. A record that cannot be written is left as it was, so that the next look tries again.
 ///
 /// # Errors
 /// The record cannot be written.
@@ -20,11 +20,21 @@ pub fn keep(
     if !is_new && had_id == record.stack_id.is_some() {
         return Ok(None);
     }
+    let before = record.clone();
     if is_new {
         record.note(format!("{}: {}", view.state.as_str(), view.detail));
     }
     record.last_view = serde_json::to_value(view).unwrap_or_default();
-    let written = records.save(record)?;
+    let written = match records.save(record) {
+        Ok(written) => written,
+        Err(error) => {
+            *record = before;
+            if !had_id {
+                record.stack_id = None;
+            }
+            return Err(error);
+        }
+    };
     if is_new && matches!(written, Written::Done(_)) {
         log::debug!("{} is {}: {}", record.stack_name, view.state.as_str(), view.detail);
     }
