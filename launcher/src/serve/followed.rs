@@ -20,6 +20,8 @@ use crate::view::{ClusterState, View, keep, look};
 
 /// Shortest time between two looks at a cluster, however many notifications come.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
+/// Time after which a cluster is looked at again that a notification was about: Heat sends it before it writes down the state.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Longest time between two looks while something cannot be asked: a user who fails to log in too often may be locked out.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a stack may come after Heat gave no answer: Heat's API waits a minute for its engine.
@@ -50,16 +52,17 @@ pub(super) struct FollowedCluster {
 
 impl FollowedCluster {
     /// Waits until it is time for the next look. Only without trouble does a notification bring it forward: a user who fails
-    /// to log in too often may be locked out.
-    async fn rest(&self, pause: Duration, is_troubled: bool) {
+    /// to log in too often may be locked out. `true`: one did.
+    async fn rest(&self, pause: Duration, is_troubled: bool) -> bool {
         if is_troubled {
-            return tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause).await;
+            return false;
         }
         let least = pause.min(SHORTEST_PAUSE);
         tokio::time::sleep(least).await;
         tokio::select! {
-            () = tokio::time::sleep(pause - least) => (),
-            () = self.woken.notified() => (),
+            () = tokio::time::sleep(pause - least) => false,
+            () = self.woken.notified() => true,
         }
     }
 }
@@ -228,6 +231,7 @@ pub(super) fn follow(service: &Arc<Service>, record: Record, session: Option<Ses
     let service = Arc::downgrade(service);
     Handle::current().spawn(async move {
         let mut pause = interval;
+        let mut was_woken = false;
         loop {
             let Some(service) = service.upgrade() else { return };
             let name = record.stack_name.clone();
@@ -236,8 +240,12 @@ pub(super) fn follow(service: &Arc<Service>, record: Record, session: Option<Ses
                 Ok(Next::LookLater) => true,
                 Ok(Next::Stop) | Err(_) => return,
             };
-            pause = if is_troubled { (pause * 2).min(LONGEST_PAUSE.max(interval)) } else { interval };
-            entry.rest(pause, is_troubled).await;
+            pause = match (is_troubled, was_woken) {
+                (true, _) => (pause * 2).min(LONGEST_PAUSE.max(interval)),
+                (false, true) => interval.min(SETTLED),
+                (false, false) => interval,
+            };
+            was_woken = entry.rest(pause, is_troubled).await;
         }
     });
 }
