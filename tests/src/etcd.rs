@@ -145,12 +145,25 @@ impl Cluster {
     /// When one does not come up.
     #[must_use]
     pub fn start(options: &[&str], clocks: [Option<&'static str>; MEMBERS]) -> Self {
+        let mut cluster = Self { clocks, ..Self::of_members(options) };
+        for server in 0..MEMBERS {
+            cluster.start_server(server);
+        }
+        cluster
+    }
+
+    /// Starts the members alone.
+    ///
+    /// # Panics
+    /// When one does not come up.
+    #[must_use]
+    pub fn of_members(options: &[&str]) -> Self {
         let network = Network::new(6);
         let dir = TempDir::with_prefix("etcd-world-").expect("a temporary directory can be made");
         let mut cluster = Self {
             members: (0..MEMBERS).map(|_| None).collect(),
             servers: (0..MEMBERS).map(|_| None).collect(),
-            clocks,
+            clocks: [None; MEMBERS],
             options: options.iter().map(ToString::to_string).collect(),
             network,
             dir,
@@ -158,10 +171,14 @@ impl Cluster {
         for member in 0..MEMBERS {
             cluster.start_member(member);
         }
-        for server in 0..MEMBERS {
-            cluster.start_server(server);
-        }
         cluster
+    }
+
+    /// The URLs of the members, with commas between them.
+    #[must_use]
+    pub fn urls(&self) -> String {
+        let urls: Vec<_> = (0..MEMBERS).map(|member| self.client_url(member)).collect();
+        urls.join(",")
     }
 
     fn client_url(&self, member: usize) -> String {
@@ -191,7 +208,6 @@ impl Cluster {
     /// # Panics
     /// When it does not come up.
     pub fn start_server(&mut self, server: usize) {
-        let urls: Vec<_> = (0..MEMBERS).map(|member| self.client_url(member)).collect();
         let mut command = self.network.command(MEMBERS + server, &binaries::server());
         if let Some(offset) = self.clocks[server] {
             // Not by the program faketime, which stays between the server and its signals. Only the wall clock is another.
@@ -200,7 +216,7 @@ impl Cluster {
                 .envs([("FAKETIME", offset), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
         }
         command.args(["serve", "--listen", &self.server(server).to_string()]);
-        command.args(["--etcd", &urls.join(","), "--max-creations-per-hour", "0"]);
+        command.args(["--etcd", &self.urls(), "--max-creations-per-hour", "0"]);
         command.arg("--data-dir").arg(self.dir.path().join(format!("s{server}")));
         let mut process = Process::start(&format!("server {server}"), &mut command);
         let _ = process.line_after("listening on ");
@@ -306,8 +322,10 @@ pub fn free() -> SocketAddr {
 #[derive(Debug)]
 pub struct Member {
     url: String,
+    client: SocketAddr,
+    peers: String,
     process: Process,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Member {
@@ -350,22 +368,30 @@ impl Member {
     fn at(scheme: &str, client: SocketAddr, snapshot: Option<&Path>, options: &[&str]) -> Self {
         let dir = TempDir::with_prefix("etcd-").expect("a temporary directory can be made");
         let (url, peers) = (format!("{scheme}://{client}"), format!("http://{}", free()));
-        let (data, all) = (dir.path().join("data"), format!("default={peers}"));
-        let cluster = ["--initial-advertise-peer-urls", &peers, "--initial-cluster", &all];
         if let Some(snapshot) = snapshot {
             let mut restore = Command::new("etcdctl");
             restore.env("ETCDCTL_API", "3").args(["snapshot", "restore"]).arg(snapshot);
-            let output = restore.arg("--data-dir").arg(&data).args(cluster).output();
+            let output = restore.args(where_it_is(&dir, &peers)).output();
             let output = output.expect("etcd-client is installed");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        let mut command = Command::new("etcd");
-        command.arg("--data-dir").arg(&data).args(["--log-level", "error"]);
-        command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
-        command.args(["--listen-peer-urls", &peers]).args(cluster).args(options).stdin(Stdio::null());
-        let process = Process::start("etcd", &mut command);
+        let process = run(&dir, &url, &peers, options);
         until("etcd listens", || std::net::TcpStream::connect(client).ok());
-        Self { url, process, _dir: dir }
+        Self { url, client, peers, process, dir }
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, on the data that it has, with these options.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_again(&mut self, options: &[&str]) {
+        self.process = run(&self.dir, &self.url, &self.peers, options);
+        until("etcd listens", || std::net::TcpStream::connect(self.client).ok());
     }
 
     /// Sends it a signal.
@@ -390,4 +416,18 @@ impl Member {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
+}
+
+/// Where a member of one has its data, and what its cluster is.
+fn where_it_is(dir: &TempDir, peers: &str) -> [String; 6] {
+    let data = dir.path().join("data").display().to_string();
+    let (own, all) = (peers.to_owned(), format!("default={peers}"));
+    ["--data-dir", &data, "--initial-advertise-peer-urls", &own, "--initial-cluster", &all].map(str::to_owned)
+}
+
+fn run(dir: &TempDir, url: &str, peers: &str, options: &[&str]) -> Process {
+    let mut command = Command::new("etcd");
+    command.args(where_it_is(dir, peers)).args(["--log-level", "error", "--listen-peer-urls", peers]);
+    command.args(["--listen-client-urls", url, "--advertise-client-urls", url]);
+    Process::start("etcd", command.args(options).stdin(Stdio::null()))
 }

@@ -73,9 +73,15 @@ pub(crate) struct Cloud {
 
 impl Cloud {
     pub(crate) fn start(manners: Manners) -> Self {
+        Self::watched(manners, |_| ())
+    }
+
+    /// One that does something before it answers a request.
+    pub(crate) fn watched(manners: Manners, before: impl Fn(&Seen) + Send + Sync + 'static) -> Self {
         let state = Arc::new(Mutex::new(State { manners, ..State::default() }));
         let shared = Arc::clone(&state);
         let server = MockServer::start(move |seen, _| {
+            before(seen);
             let host = seen.headers.get("host").unwrap_or_default();
             answer(&mut lock(&shared), &format!("http://{host}"), seen)
         });

@@ -3,6 +3,7 @@
 
 mod abandoned;
 mod api;
+mod away;
 mod builder;
 mod cloud;
 mod cluster;
@@ -11,6 +12,8 @@ mod different;
 mod failures;
 mod home;
 mod limits;
+mod members;
+mod memory;
 mod named;
 mod notifications;
 mod notifier;
@@ -18,6 +21,7 @@ mod original;
 mod page;
 mod pairing;
 mod replay;
+mod secured;
 mod servers;
 mod shared;
 mod shipped;

@@ -12,7 +12,7 @@ use crate::api::{Api, request};
 use crate::cloud::{Create, Manners};
 use crate::cluster::{boot, filled, stack};
 use crate::home::{finish, launch};
-use crate::site::Site;
+use crate::site::{Moment, Site};
 
 fn state(api: &Api) -> Value {
     api.ask("GET", "/clusters/lab", None).json()["state"].clone()
@@ -231,9 +231,8 @@ fn an_etcd_that_is_away_is_named_and_used_again_when_it_is_back() {
 fn a_launch_that_etcd_has_not_confirmed_is_no_cluster_even_if_it_was_written() {
     let Some(site) = Site::new(Manners::default()) else { return };
     let mut api = site.serve(0);
-    site.stops.store(true, Ordering::Relaxed);
+    site.at(Moment::Pin);
     assert_eq!(api.ask("POST", "/clusters/", Some(&request(&site.cloud))).status, 503);
-    site.stops.store(false, Ordering::Relaxed);
     assert_eq!((site.cloud.created(), site.pins_made()), (0, 1));
     site.etcd.signal(Signal::SIGCONT);
     until("there is no cluster", || {
@@ -264,7 +263,7 @@ fn an_etcd_with_users_takes_one_that_has_the_prefix_alone() {
     ] {
         let _ = site.etcd.etcdctl(command);
     }
-    site.run(0, &["list"]).expect(77, "refuses a server without a user's name");
+    site.run(0, &["list"]).expect(77, "refuses a client without a user's name");
     let file = site.homes[0].path().join("password").display().to_string();
     let user = ["--etcd-user", "launcher", "--etcd-password-file", &file];
     std::fs::write(&file, "wrong\n").expect("it can be written");
