@@ -120,10 +120,10 @@ fn a_launch_does_not_notice_that_the_leader_is_killed_in_the_middle_of_it() {
         site.run(1, &["show", "lab"]).expect(0, "ready: 3 of 3 nodes are ready");
 
         site.at(Moment::Delete);
-        let members: Vec<_> = (0..MEMBERS).collect();
-        let dead =
-            members.into_iter().find(|member| lock(&site.etcd).etcdctl(*member, &["get", "x"]).is_none());
-        lock(&site.etcd).start_member(dead.expect("one is dead"));
+        let answers = |member: usize| lock(&site.etcd).etcdctl(member, &["get", "x"]).is_some();
+        let dead = (0..MEMBERS).find(|member| !answers(*member)).expect("one is dead");
+        lock(&site.etcd).start_member(dead);
+        until("it is one of three again", || answers(dead).then_some(()));
         site.run(1, &["delete", "lab"]).expect(0, "nothing is left");
         assert!(site.is_past(), "no member was killed");
         site.run(0, &["list"]).expect(0, "no clusters");
