@@ -411,7 +411,8 @@ impl Member {
     /// When that fails.
     pub fn etcdctl(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url]).args(arguments).stdin(Stdio::null());
+        command.env("ETCDCTL_API", "3").args(["--command-timeout", "60s", "--endpoints", &self.url]);
+        command.args(arguments).stdin(Stdio::null());
         let output = command.output().expect("etcd-client is installed");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
