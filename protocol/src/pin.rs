@@ -5,7 +5,15 @@ use std::fmt;
 /// A pin. Its holder can make every slave of the cluster take any address, so it has no
 /// `Debug` or `Display` that shows more than its first four characters; [`Pin::reveal`] gives the whole.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pin(Box<str>);
+pub struct Pin(Characters);
+
+/// The service has one in each request, so those that it makes lie in no memory of their own. The others are behind a
+/// second pointer, which keeps the whole at two words.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Characters {
+    Made([u8; Pin::MADE_LENGTH]),
+    Other(Box<Box<str>>),
+}
 
 /// A text that cannot be a pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,38 +48,56 @@ impl Pin {
         if text.len() > Self::MAX_LENGTH {
             return Err(InvalidPin::TooLong);
         }
-        Ok(Self(text.into()))
+        Ok(Self::parse_made(text).unwrap_or_else(|| Self(Characters::Other(Box::new(text.into())))))
     }
 
     /// Reads a pin as our service makes it: `[a-z0-9]{12}`. The only pins that the service's URLs have.
     #[must_use]
     pub fn parse_made(text: &str) -> Option<Self> {
-        is_made(text.as_bytes()).then(|| Self(text.into()))
+        Self::of_made(text.as_bytes().try_into().ok()?)
+    }
+
+    /// The pin with these characters, if they are `[a-z0-9]`.
+    #[must_use]
+    pub fn of_made(characters: [u8; Self::MADE_LENGTH]) -> Option<Self> {
+        // Every byte is looked at, so that the compiler can look at all of them at once.
+        let made = characters.iter().fold(true, |made, b| made & matches!(b, b'a'..=b'z' | b'0'..=b'9'));
+        made.then_some(Self(Characters::Made(characters)))
+    }
+
+    /// The characters of a pin that our service or the original one could have made.
+    #[must_use]
+    pub fn made(&self) -> Option<&[u8; Self::MADE_LENGTH]> {
+        match &self.0 {
+            Characters::Made(characters) => Some(characters),
+            Characters::Other(_) => None,
+        }
     }
 
     /// Whether our service or the original one could have made this pin.
     #[must_use]
     pub fn looks_made(&self) -> bool {
-        is_made(self.0.as_bytes())
+        self.made().is_some()
     }
 
     /// The pin itself: for requests, the cache and the person who asked for a new one. Never for a log or an error.
+    ///
+    /// # Panics
+    /// Never: its characters are ASCII.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Characters::Made(characters) => str::from_utf8(characters).expect("they are ASCII"),
+            Characters::Other(text) => text,
+        }
     }
-}
-
-fn is_made(text: &[u8]) -> bool {
-    // Every byte is looked at, so that the compiler can look at all of them at once.
-    <&[u8; Pin::MADE_LENGTH]>::try_from(text)
-        .is_ok_and(|text| text.iter().fold(true, |made, b| made & matches!(b, b'a'..=b'z' | b'0'..=b'9')))
 }
 
 /// The masked form, `abcd…`. A pin so short that four characters would be most of it shows none.
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = if self.0.len() >= 8 { &self.0[..4] } else { "" };
+        let text = self.reveal();
+        let shown = if text.len() >= 8 { &text[..4] } else { "" };
         write!(f, "{shown}…")
     }
 }
@@ -116,7 +142,7 @@ mod tests {
     fn knows_a_made_pin_by_its_alphabet() {
         for byte in 0..=u8::MAX {
             let text = [byte; Pin::MADE_LENGTH];
-            assert_eq!(is_made(&text), Pin::ALPHABET.contains(&byte), "{byte}");
+            assert_eq!(Pin::of_made(text).is_some(), Pin::ALPHABET.contains(&byte), "{byte}");
         }
     }
 

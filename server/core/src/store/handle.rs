@@ -315,13 +315,13 @@ impl Store {
     /// Adds a cluster with a pin that is not drawn, to a store in memory: for tests.
     ///
     /// # Panics
-    /// If the pin is not as long as ours.
+    /// If the pin is not like ours.
     #[doc(hidden)]
     pub fn insert(&self, pin: &Pin) {
         let mut writer = self.shared.state.writer();
         let (id, created) = (writer.next_id, self.now());
         writer.next_id += 1;
-        let pin = PinKey::of(pin).expect("it is as long as ours");
+        let pin = PinKey::of(pin).expect("it is like ours");
         let entry =
             Entry { id, created, expires: created.after(self.shared.limits.lifetime), keys: Vec::new() };
         self.shared.state.publish(&mut writer, pin, Some(entry));

@@ -1,25 +1,34 @@
 //! Drawing pins: 12 characters of `[a-z0-9]`, each equally likely, from the kernel's random numbers.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use protocol::Pin;
 
 /// A pin that our service made, as the store keeps it: without a pointer, and to be copied.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PinKey([u8; Pin::MADE_LENGTH]);
 
+/// As two numbers: each request is looked up by it.
+impl Hash for PinKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, last @ ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        state.write_u32(u32::from_le_bytes(last));
+    }
+}
+
 impl PinKey {
-    /// `None` for a pin that is not as long as ours, which no store of ours has.
+    /// `None` for a pin that is not like ours, which no store of ours has.
     #[must_use]
     pub fn of(pin: &Pin) -> Option<Self> {
-        pin.reveal().as_bytes().try_into().ok().map(Self)
+        pin.made().copied().map(Self)
     }
 
     /// Reads the bytes that [`PinKey::bytes`] gave; `None` if they are not a pin of ours.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Pin::MADE_LENGTH]) -> Option<Self> {
-        let text = str::from_utf8(&bytes).ok()?;
-        Pin::parse_made(text).map(|_| Self(bytes))
+        Pin::of_made(bytes).map(|_| Self(bytes))
     }
 
     /// Its characters.
@@ -34,8 +43,7 @@ impl PinKey {
     /// Never: it was made of a pin.
     #[must_use]
     pub fn pin(self) -> Pin {
-        let text = str::from_utf8(&self.0).expect("it was made of a Pin or of the alphabet");
-        Pin::parse(text).expect("it was made of a Pin or of the alphabet")
+        Pin::of_made(self.0).expect("it was made of a Pin or of the alphabet")
     }
 }
 

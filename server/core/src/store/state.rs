@@ -4,7 +4,7 @@
 //! it durable.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -115,13 +115,17 @@ pub(super) struct PinHasher(u64);
 
 impl Hasher for PinHasher {
     fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, word: u64) {
         /// Odd, with ones all over: the golden ratio's digits (Knuth, volume 3, section 6.4).
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0.rotate_left(23) ^ u64::from_le_bytes(word)).wrapping_mul(SPREAD);
-        }
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(SPREAD);
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
     }
 
     fn finish(&self) -> u64 {
@@ -322,10 +326,14 @@ impl State {
     }
 }
 
-/// Pins are random, so their characters spread them well enough.
+/// From bits of the hash that the shard's map does not look at.
 fn shard_of(pin: PinKey) -> usize {
-    pin.bytes().iter().fold(0, |sum: usize, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)))
-        % SHARDS
+    let [.., shard, _] = hash_of(pin).to_le_bytes();
+    usize::from(shard) % SHARDS
+}
+
+fn hash_of(pin: PinKey) -> u64 {
+    BuildHasherDefault::<PinHasher>::default().hash_one(pin)
 }
 
 #[cfg(test)]
@@ -349,13 +357,7 @@ mod tests {
     #[test]
     fn spreads_pins_over_the_places_of_a_map() {
         const PLACES: usize = 1024;
-        let hashes: Vec<u64> = (0..PLACES * 16)
-            .map(|_| {
-                let mut hasher = PinHasher::default();
-                hasher.write(pins::draw().unwrap().bytes());
-                hasher.finish()
-            })
-            .collect();
+        let hashes: Vec<u64> = (0..PLACES * 16).map(|_| hash_of(pins::draw().unwrap())).collect();
         for place in [|hash: u64| hash % 1024, |hash: u64| hash >> 54] {
             let mut filled = [0; PLACES];
             for &hash in &hashes {
