@@ -20,13 +20,13 @@ const PIECE: usize = 16 << 10;
 /// The body of an answer.
 pub(crate) struct ActivityBody {
     body: AnswerBody,
-    /// What is left of a long body, or of a long event.
-    rest: Bytes,
-    /// `None` for a short answer, which is all that most are.
-    long: Option<Long>,
+    /// `None` for a short answer, which is all that most are. Boxed: every connection has room for a body.
+    long: Option<Box<Long>>,
 }
 
 struct Long {
+    /// What is left of the body, or of an event.
+    rest: Bytes,
     connection: Arc<ConnectionPermit>,
     budget: Arc<MemoryBudget>,
     client: IpAddr,
@@ -61,37 +61,35 @@ impl ActivityBody {
             }
         };
         let streams = size.is_none();
-        let long = (streams || permit.is_some()).then(|| Long {
-            connection: connection.clone(),
-            budget: budget.clone(),
-            client,
-            streams,
-            permit,
+        let long = (streams || permit.is_some()).then(|| {
+            let (connection, budget) = (connection.clone(), budget.clone());
+            Box::new(Long { rest: Bytes::new(), connection, budget, client, streams, permit })
         });
-        Ok(Self { body, rest: Bytes::new(), long })
+        Ok(Self { body, long })
     }
 
     /// A short body that counts for nothing.
     pub(crate) fn short(body: AnswerBody) -> Self {
-        Self { body, rest: Bytes::new(), long: None }
+        Self { body, long: None }
     }
 
     /// Whether it is a stream of events without end.
     pub(crate) fn streams(&self) -> bool {
         self.long.as_ref().is_some_and(|long| long.streams)
     }
+}
 
-    fn piece(&mut self) -> Bytes {
+impl Long {
+    /// The next piece of the rest; `is_last` says that the body has no more.
+    fn piece(&mut self, is_last: bool) -> Bytes {
         // An event is one chunk, as naive readers of lines expect.
-        let whole = self.long.as_ref().is_none_or(|long| long.streams);
-        let piece = self.rest.split_to(if whole { self.rest.len() } else { self.rest.len().min(PIECE) });
-        if let Some(Long { connection, permit, .. }) = &mut self.long {
-            if let Some(permit) = permit.as_mut().filter(|_| !whole) {
-                permit.shrink_to(self.rest.len());
-            }
-            if self.rest.is_empty() && self.body.is_end_stream() {
-                connection.await_client();
-            }
+        let bytes = if self.streams { self.rest.len() } else { self.rest.len().min(PIECE) };
+        let piece = self.rest.split_to(bytes);
+        if let Some(permit) = self.permit.as_mut().filter(|_| !self.streams) {
+            permit.shrink_to(self.rest.len());
+        }
+        if self.rest.is_empty() && is_last {
+            self.connection.await_client();
         }
         piece
     }
@@ -105,22 +103,20 @@ impl Body for ActivityBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamCut>>> {
-        let this = &mut *self;
-        if !this.rest.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(this.piece()))));
+        let Self { body, long } = &mut *self;
+        let Some(long) = long else { return Pin::new(body).poll_frame(context) };
+        if !long.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(long.piece(body.is_end_stream())))));
         }
-        let streams = this.streams();
-        if streams && let Some(long) = &mut this.long {
+        if long.streams {
             // The client has read what there was.
             long.connection.await_transfer(0);
             long.permit = None;
         }
-        let polled = Pin::new(&mut this.body).poll_frame(context);
-        let Some(long) = &mut this.long else { return polled };
-        match polled {
+        match Pin::new(&mut *body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(bytes) => {
-                    if streams && bytes.len() > SMALL {
+                    if long.streams && bytes.len() > SMALL {
                         match long.budget.acquire(Purpose::Answers, Some(long.client), bytes.len()) {
                             Ok(permit) => long.permit = Some(permit),
                             // The client comes back and begins with the state.
@@ -128,8 +124,8 @@ impl Body for ActivityBody {
                         }
                         long.connection.await_transfer(bytes.len() as u64);
                     }
-                    this.rest = bytes;
-                    Poll::Ready(Some(Ok(Frame::data(this.piece()))))
+                    long.rest = bytes;
+                    Poll::Ready(Some(Ok(Frame::data(long.piece(body.is_end_stream())))))
                 }
                 Err(other) => Poll::Ready(Some(Ok(other))),
             },
@@ -138,13 +134,13 @@ impl Body for ActivityBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.long.as_ref().is_none_or(|long| long.rest.is_empty()) && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let rest = self.rest.len() as u64;
+        let Some(long) = &self.long else { return self.body.size_hint() };
         match self.body.size_hint().exact() {
-            Some(size) => SizeHint::with_exact(size + rest),
+            Some(size) => SizeHint::with_exact(size + long.rest.len() as u64),
             None => SizeHint::default(),
         }
     }
