@@ -1,7 +1,6 @@
 //! The body of a request: reading it within bounds, and decoding the three media types that the API takes into the
 //! two fields that it knows. What the fields may hold is `fields.rs`'s business.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::pin::pin;
@@ -95,6 +94,16 @@ struct Members<'a> {
     value: Option<&'a RawValue>,
 }
 
+/// The name of a member.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Member {
+    Key,
+    Value,
+    #[serde(other)]
+    Other,
+}
+
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(MembersVisitor)
@@ -112,12 +121,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
         let mut members = Members::default();
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(member) = map.next_key()? {
             let value = map.next_value()?;
-            match &*name {
-                "key" => members.key = Some(value),
-                "value" => members.value = Some(value),
-                _ => {}
+            match member {
+                Member::Key => members.key = Some(value),
+                Member::Value => members.value = Some(value),
+                Member::Other => {}
             }
         }
         Ok(members)
@@ -127,12 +136,16 @@ impl<'de> Visitor<'de> for MembersVisitor {
 fn from_json(bytes: &[u8]) -> Result<KeyFields, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|err| Refusal::InvalidJson(err.to_string()))?;
     let invalid = |err: serde_json::Error| Refusal::InvalidJson(err.to_string());
-    let whole: &RawValue = serde_json::from_str(text).map_err(invalid)?;
-    // serde would read an array as the members in their order.
-    if !whole.get().starts_with('{') {
-        return Err(Refusal::NotAnObject(kind(whole)));
-    }
-    let members: Members<'_> = serde_json::from_str(text).map_err(invalid)?;
+    let members: Members<'_> = match serde_json::from_str(text) {
+        Ok(members) => members,
+        Err(err) => {
+            let whole: &RawValue = serde_json::from_str(text).map_err(invalid)?;
+            return Err(match kind(whole) {
+                "object" => invalid(err),
+                other => Refusal::NotAnObject(other),
+            });
+        }
+    };
     let field = |raw: Option<&RawValue>| match raw {
         None => Ok(Field::Missing),
         Some(raw) => match kind(raw) {
