@@ -21,6 +21,7 @@ use super::node_list::NodeList;
 use super::pieces;
 use super::prepared;
 use super::refusal::Refusal;
+use super::wait::{PREFERENCE_APPLIED, Wait};
 use crate::service::Service;
 
 /// What a request that went well has to tell.
@@ -49,17 +50,18 @@ pub(super) enum Reply {
     Options(&'static [Format]),
 }
 
-/// The answer of an API endpoint.
+/// The answer of an API endpoint; `wait` is how long it may have been held.
 pub(super) fn render(
     outcome: Result<Reply, Refusal>,
     format: Format,
     headers: &'static Headers,
+    wait: Option<Wait>,
     service: &Service,
 ) -> Response<AnswerBody> {
     if let Ok(Reply::Key(key)) = &outcome
         && etag::is_tagged(key)
     {
-        return prepared::show(key, format, headers);
+        return prepared::show(key, format, headers, wait);
     }
     let (mut length, mut last_modified, mut etag) = (None, None, None);
     let (status, body, refusal) = match outcome {
@@ -95,6 +97,7 @@ pub(super) fn render(
     if let Some(refusal) = refusal {
         explain(&refusal, service, response.headers_mut());
     }
+    response.headers_mut().extend(wait.map(|wait| (PREFERENCE_APPLIED, wait.granted())));
     response
 }
 

@@ -36,7 +36,7 @@ use std::net::IpAddr;
 use std::pin::Pin as Pinned;
 use tokio::time::Instant;
 
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{ACCEPT, HOST, HeaderValue, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode, Version};
 use protocol::Pin;
@@ -49,9 +49,10 @@ pub(crate) use routes::normalize;
 use crate::metrics::RouteLabel;
 use crate::service::Service;
 use answers::Reply;
+use negotiation::Accept;
 use routes::{Handler, Target};
 use timed_body::{BodyWait, TimedBody};
-use wait::{PREFER, PREFERENCE_APPLIED, Wait};
+use wait::{PREFER, Wait};
 
 /// Answers one request of a client, once it is admitted; `finish` makes of the answer what is sent.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for each argument twice")]
@@ -93,7 +94,9 @@ pub(crate) fn answer<T>(
         let handler = route.handler(&head.method);
         let waits = matches!(handler, Some(Handler::ShowKey | Handler::ListNodes));
         let wait = if waits && noted.prefers { Wait::asked_for(&head) } else { None };
-        let (format, mut outcome) = match negotiation::negotiate(&head.headers, route.formats) {
+        let format = negotiation::negotiate(noted.accept, &head.headers, route.formats);
+        let has_tags = noted.has_tags;
+        let (format, mut outcome) = match format {
             None => (route.formats[0], Err(Refusal::NotAcceptable)),
             Some(format) => (format, perform(service, client, &head, body, handler, &target).await),
         };
@@ -101,6 +104,7 @@ pub(crate) fn answer<T>(
         let mut took = (!matches!(handler, Some(Handler::CreateCluster)))
             .then(|| begun.elapsed().saturating_sub(waited.time()));
         if let Ok(Reply::Key(key)) = &outcome
+            && has_tags
             && handler == Some(Handler::ShowKey)
             && let Some(etag) = etag::known_etag(&head.headers, key)
         {
@@ -120,10 +124,7 @@ pub(crate) fn answer<T>(
         if let Err(refusal) = &outcome {
             service.metrics.refused(refusal.cause());
         }
-        let mut answer = answers::render(outcome, format, headers, service);
-        if let Some(wait) = wait {
-            answer.headers_mut().insert(PREFERENCE_APPLIED, wait.granted());
-        }
+        let answer = answers::render(outcome, format, headers, wait, service);
         service.metrics.answered(label, answer.status(), took);
         finish(answer)
     }
@@ -173,24 +174,32 @@ pub(crate) fn refuse(service: &Service, refusal: &Refusal) -> Response<AnswerBod
 }
 
 /// What there is in a head, found in one pass: most requests have next to nothing.
-#[derive(Default)]
-struct Noted {
+#[derive(Default, Clone, Copy)]
+struct Noted<'a> {
     hosts: u8,
     prefers: bool,
+    has_tags: bool,
+    accept: Accept<'a>,
 }
 
-impl Noted {
-    fn of(headers: &HeaderMap) -> Self {
+impl<'a> Noted<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
         let mut noted = Self::default();
-        for (name, _) in headers {
-            noted.hosts = noted.hosts.saturating_add(u8::from(*name == HOST));
-            noted.prefers |= *name == PREFER;
+        for (name, value) in headers {
+            if *name == HOST {
+                noted.hosts = noted.hosts.saturating_add(1);
+            } else if *name == ACCEPT {
+                noted.accept = noted.accept.and(value);
+            } else {
+                noted.prefers |= *name == PREFER;
+                noted.has_tags |= *name == IF_NONE_MATCH;
+            }
         }
         noted
     }
 
     /// Whether a request has the one `Host` that RFC 9112 section 3.2 wants; HTTP/1.0 knows none.
-    fn names_host(&self, version: Version) -> bool {
+    fn names_host(self, version: Version) -> bool {
         self.hosts == 1 || (self.hosts == 0 && version == Version::HTTP_10)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use hyper::header::{ACCEPT, HeaderMap};
+use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
 
 /// A form that an answer can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,21 +42,42 @@ struct MediaRange<'a> {
     weight: f32,
 }
 
+/// How often `Accept` is there, and what it says.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) enum Accept<'a> {
+    /// It is not there.
+    #[default]
+    Anything,
+    /// It is there once.
+    Once(&'a [u8]),
+    /// It is there several times.
+    Again,
+}
+
+impl<'a> Accept<'a> {
+    /// With one more of this value.
+    pub(super) fn and(self, value: &'a HeaderValue) -> Self {
+        match self {
+            Self::Anything => Self::Once(value.as_bytes()),
+            Self::Once(_) | Self::Again => Self::Again,
+        }
+    }
+}
+
 /// How well a form is liked: its weight, from 0 for not at all to 1, then how precisely it was named.
 type Preference = (f32, u8);
 
 /// The form to answer in; `None` when the client takes none of those that are offered.
-pub(super) fn negotiate(headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
+pub(super) fn negotiate(accept: Accept<'_>, headers: &HeaderMap, offered: &[Format]) -> Option<Format> {
     // What nearly every client sends; the rules below have the same result.
-    let mut accepted = headers.iter().filter(|(name, _)| **name == ACCEPT).map(|(_, value)| value.as_bytes());
-    match (accepted.next(), accepted.next()) {
-        (None | Some(b"*/*"), None) => return offered.first().copied(),
-        (Some(one), None) => {
+    match accept {
+        Accept::Anything | Accept::Once(b"*/*") => return offered.first().copied(),
+        Accept::Once(one) => {
             if let Some(format) = offered.iter().find(|format| format.media_type().2.as_bytes() == one) {
                 return Some(*format);
             }
         }
-        _ => {}
+        Accept::Again => {}
     }
     let mut best: Option<(Preference, Format)> = None;
     for &format in offered {
@@ -128,8 +149,6 @@ fn weight(text: &[u8]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
 
     const KEY: &[Format] = &[Format::Text, Format::Json];
@@ -139,7 +158,8 @@ mod tests {
         for value in accept {
             headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
         }
-        assert_eq!(negotiate(&headers, offered), expected, "{accept:?}");
+        let noted = headers.values().fold(Accept::default(), Accept::and);
+        assert_eq!(negotiate(noted, &headers, offered), expected, "{accept:?}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::bodies::key_bytes;
 use super::etag::etag;
 use super::headers::{Headers, http_date};
 use super::negotiation::Format;
+use super::wait::{PREFERENCE_APPLIED, Wait};
 
 /// How many answers a thread keeps.
 const KEPT: usize = 16;
@@ -30,34 +31,51 @@ struct Prepared {
     format: Format,
     /// Those of its endpoint, which are in `headers` too.
     of_endpoint: &'static Headers,
+    wait: Option<Wait>,
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// The answer that shows a key.
-pub(super) fn show(key: &Arc<Key>, format: Format, of_endpoint: &'static Headers) -> Response<AnswerBody> {
-    let place = Arc::as_ptr(key).addr() / size_of::<Key>() % KEPT;
+/// The answer that shows a key; `wait` is how long it may have been held.
+pub(super) fn show(
+    key: &Arc<Key>,
+    format: Format,
+    of_endpoint: &'static Headers,
+    wait: Option<Wait>,
+) -> Response<AnswerBody> {
+    // Those who wait and those who do not ask for a key at one time.
+    let place = (Arc::as_ptr(key).addr() / size_of::<Key>() + usize::from(wait.is_some())) % KEPT;
     PREPARED.with_borrow_mut(|kept| {
         let prepared = match &mut kept[place] {
-            Some(prepared) if prepared.shows(key, format, of_endpoint) => prepared,
-            other => other.insert(Prepared::new(key.clone(), format, of_endpoint)),
+            Some(prepared) if prepared.shows(key, format, of_endpoint, wait) => prepared,
+            other => other.insert(Prepared::new(key.clone(), format, of_endpoint, wait)),
         };
         prepared.answer()
     })
 }
 
 impl Prepared {
-    fn new(key: Arc<Key>, format: Format, of_endpoint: &'static Headers) -> Self {
+    fn new(key: Arc<Key>, format: Format, of_endpoint: &'static Headers, wait: Option<Wait>) -> Self {
         let body = key_bytes(&key, format).into();
         let mut headers = HeaderMap::new();
         headers.extend(http_date(key.modified).map(|date| (LAST_MODIFIED, date)));
         headers.extend(etag(&key).map(|etag| (ETAG, etag)));
         headers.extend(of_endpoint.with_body(format).clone());
-        Self { key, format, of_endpoint, headers, body }
+        headers.extend(wait.map(|wait| (PREFERENCE_APPLIED, wait.granted())));
+        Self { key, format, of_endpoint, wait, headers, body }
     }
 
-    fn shows(&self, key: &Arc<Key>, format: Format, of_endpoint: &'static Headers) -> bool {
-        Arc::ptr_eq(&self.key, key) && self.format == format && std::ptr::eq(self.of_endpoint, of_endpoint)
+    fn shows(
+        &self,
+        key: &Arc<Key>,
+        format: Format,
+        of_endpoint: &'static Headers,
+        wait: Option<Wait>,
+    ) -> bool {
+        Arc::ptr_eq(&self.key, key)
+            && self.format == format
+            && std::ptr::eq(self.of_endpoint, of_endpoint)
+            && self.wait == wait
     }
 
     fn answer(&self) -> Response<AnswerBody> {
