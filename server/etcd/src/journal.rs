@@ -1,7 +1,6 @@
 //! The journal: the store's side of an etcd cluster.
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use pairing_core::store::snapshot::Snapshot;
 use pairing_core::store::{BatchLimits, Changes, CommitError, Foreign, Journal, PinKey, ReadIndex};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
 use crate::error::Failure;
@@ -122,21 +121,6 @@ impl Etcd {
         self.cut_off.clone()
     }
 
-    /// Waits on this thread, which is none of the runtime's.
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        let _runtime = self.runtime.enter();
-        tokio::time::sleep_until(deadline)
-    }
-
-    /// Runs a request in the runtime, since the store's thread is none of it.
-    async fn run_request<T: Send + 'static>(
-        &self,
-        request: impl Future<Output = Result<T, Failure>> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let answer = self.runtime.spawn(request).await;
-        answer.unwrap_or_else(|err| Err(Failure::Final(format!("a request to etcd broke off: {err}"))))
-    }
-
     /// Takes note of a delivery, and keeps what the store has to take in.
     fn apply(&mut self, delivery: Delivery) {
         let foreign: Vec<Foreign> = match delivery {
@@ -178,7 +162,7 @@ impl Etcd {
 
     /// Waits until a revision was delivered, or the deadline has come. Says whether it was.
     pub(crate) async fn deliver(&mut self, revision: i64, deadline: Instant) -> bool {
-        let mut late = std::pin::pin!(self.sleep_until(deadline));
+        let mut late = std::pin::pin!(sleep_until(deadline));
         while self.delivered < revision {
             tokio::select! {
                 biased;
@@ -205,8 +189,8 @@ impl Etcd {
         {
             return Ok(lease);
         }
-        let (members, lasts) = (self.members.clone(), self.lifetime + LEASE_MARGIN + LEASE_SHARED);
-        let lease = self.run_request(async move { members.lease(deadline, lasts).await }).await?;
+        let lasts = self.lifetime + LEASE_MARGIN + LEASE_SHARED;
+        let lease = self.members.lease(deadline, lasts).await?;
         self.lease = Some((Instant::now(), lease));
         Ok(lease)
     }
@@ -225,9 +209,8 @@ impl Etcd {
             .map_err(|err| CommitError::Undone(Refused::Failed(format!("no random numbers: {err}"))))?;
         let txn = transaction(&self.layout, &self.versions, changes, &id, lease);
         self.pending = Some((id, false));
-        let members = self.members.clone();
         // It may be sent more than once, when an answer is lost. It happens once, since it changes what it compares.
-        let answer = self.run_request(async move { members.txn(deadline, &txn).await }).await;
+        let answer = self.members.txn(deadline, &txn).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(Failure::LeaseGone) => {
@@ -285,6 +268,10 @@ impl Journal for Etcd {
     /// operations each may write a cluster and a key; those that make clusters may each remove an expired one, and a
     /// sweep 16.
     const BATCH: BatchLimits = BatchLimits { operations: 40, bytes: 1 << 20, swept: 16, removed: 16 };
+
+    fn runtime(&self) -> Option<Handle> {
+        Some(self.runtime.clone())
+    }
 
     async fn commit(&mut self, changes: &Changes) -> Result<Vec<Foreign>, CommitError> {
         let committed = self.try_commit(changes).await;

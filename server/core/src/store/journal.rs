@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::changes::Changes;
 use super::shared::Foreign;
 use super::snapshot::Snapshot;
@@ -21,6 +23,11 @@ pub trait Journal: Send + 'static {
     const SHARED: bool = false;
     /// What bounds a batch.
     const BATCH: BatchLimits = BatchLimits::LARGE;
+
+    /// Where the writer runs as a task, of a journal that never blocks; `None`: it has a thread of its own.
+    fn runtime(&self) -> Option<Handle> {
+        None
+    }
 
     /// Makes changes durable, all or none. Without changes it is a commit all the same, which shows that a write would
     /// go through.

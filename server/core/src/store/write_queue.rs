@@ -26,7 +26,8 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// While a commit has been running for so long, the store is not ready.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// The way to the writer. Dropping it has everything that is queued answered, and waits for that.
+/// The way to the writer. Dropping it has everything that is queued answered; where the writer has a thread, it waits for
+/// that.
 pub(super) struct WriteQueue {
     gathered: Arc<Mutex<Gathered>>,
     /// Bytes of the operations that wait, and how many they may be.
@@ -36,6 +37,7 @@ pub(super) struct WriteQueue {
     /// Whose timer ends the wait of a write, and whose turns gather writes; `None`, in tests: a write waits for as long as the
     /// journal takes, and goes to the writer by itself.
     runtime: Option<Handle>,
+    /// `None`: it is a task.
     writer: Option<JoinHandle<()>>,
 }
 
@@ -60,14 +62,22 @@ impl WriteQueue {
         let (requests, queue) = mpsc::unbounded_channel();
         let health = Health::new(pause);
         let (queued, queued_max) = (Arc::new(AtomicUsize::new(0)), shared.limits.queued_bytes);
-        let writer = Writer::new(shared, journal, health.clone(), queued.clone());
-        let writer = std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || block_on(writer.run(queue)))
-            .map_err(|err| Refused::Failed(format!("no thread for the store: {err}")))?;
+        let task_of = journal.runtime();
+        let work = Writer::new(shared, journal, health.clone(), queued.clone()).run(queue);
+        let writer = match task_of {
+            Some(runtime) => {
+                runtime.spawn(work);
+                None
+            }
+            None => {
+                let thread = std::thread::Builder::new().name("store".to_owned());
+                let thread = thread.spawn(move || block_on(work));
+                Some(thread.map_err(|err| Refused::Failed(format!("no thread for the store: {err}")))?)
+            }
+        };
         let runtime = Handle::try_current().ok();
         let gathered = Arc::new(Mutex::new(Gathered { requests: Vec::new(), writer: Some(requests) }));
-        Ok(Self { gathered, queued, queued_max, health, runtime, writer: Some(writer) })
+        Ok(Self { gathered, queued, queued_max, health, runtime, writer })
     }
 
     /// Has an operation done.
@@ -163,7 +173,7 @@ impl Drop for WriteQueue {
 }
 
 fn ended() -> Refused {
-    Refused::Failed("the thread that writes has ended: restart the service".to_owned())
+    Refused::Failed("what writes has ended: restart the service".to_owned())
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //! it, and answers.
 //!
 //! There is no timer: a write that comes alone waits a turn of the runtime for others (`gather`), and what comes while a
-//! commit runs is the next batch. The writer has a thread of its own, since a journal may block it for as long as a disk takes.
+//! commit runs is the next batch. The writer of a journal that blocks for as long as a disk takes has a thread of its own.
 //! A task that committed its own write would save little: the way to the thread and back, with the evaluation, costs 6 µs
-//! beside the sync. And while the disk hung, it could not be answered in time.
+//! beside the sync. And while the disk hung, it could not be answered in time. A journal that never blocks has its writer in the
+//! runtime.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +45,7 @@ impl Request {
     }
 }
 
-/// What the thread has.
+/// What the loop has.
 pub(super) struct Writer<J> {
     shared: Arc<Shared>,
     journal: J,
