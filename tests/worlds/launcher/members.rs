@@ -103,7 +103,7 @@ fn launches_go_on_when_a_member_is_killed_and_then_another() {
 }
 
 #[test]
-fn a_launch_does_not_notice_that_the_leader_is_killed_in_the_middle_of_it() {
+fn one_stack_comes_of_a_launch_in_whose_middle_the_leader_is_killed() {
     if !can_be_built() {
         return;
     }
