@@ -25,7 +25,7 @@ use crate::clock::{Clock, SteadyClock, Timestamp};
 use access::unexpected;
 
 /// Clusters and their keys. The promises are at the head of [the module](super). Dropping it answers what is queued
-/// and closes the journal; it blocks for that long.
+/// and closes the journal; it blocks for that long unless the journal names a [runtime](Journal::runtime).
 pub struct Store {
     shared: Arc<Shared>,
     /// `None`: there is no journal, and a write is durable at once.
