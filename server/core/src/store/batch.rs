@@ -58,7 +58,7 @@ impl<'a> Batch<'a> {
 
     /// Shows readers what the batch has changed, and tells the observer.
     pub(super) fn publish(mut self) {
-        self.changes.publish(self.shared, &mut self.writer);
+        self.shared.publish(self.changes, &mut self.writer);
     }
 
     /// Gives up the right to write, and keeps what the batch would change.

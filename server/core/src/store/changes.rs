@@ -8,8 +8,7 @@ use super::Change;
 use super::nodes::{ChangedNodes, Node, NumberedNode};
 use super::pins::PinKey;
 use super::record::Record;
-use super::shared::Shared;
-use super::state::{ByPin, Entry, Id, NumberedKey, WriterState};
+use super::state::{ByPin, Entry, Id, NumberedKey};
 use crate::clock::Timestamp;
 
 /// What a batch has changed.
@@ -114,29 +113,6 @@ impl Changes {
     #[must_use]
     pub fn mark(&self) -> Option<Timestamp> {
         self.mark
-    }
-
-    /// Shows readers what the batch has changed, and then tells the observer.
-    pub(super) fn publish(self, shared: &Shared, writer: &mut WriterState) {
-        writer.next_id = self.next_id;
-        for (pin, entry) in self.clusters {
-            shared.state.publish(writer, pin, entry);
-        }
-        for (pin, changes) in self.nodes {
-            for (id, node) in changes.set {
-                shared.state.publish_node(writer, pin, &id, node);
-            }
-        }
-        if let Some(mark) = self.mark {
-            shared.move_mark(mark);
-        }
-        if let Some(left) = self.unloaded {
-            writer.unloaded.truncate(left);
-        }
-        shared.wake_sweeper(writer);
-        for (pin, event) in &self.events {
-            shared.observer.changed(pin, event);
-        }
     }
 }
 

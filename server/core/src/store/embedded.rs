@@ -8,13 +8,13 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 
 use super::changes::Changes;
 use super::file;
-use super::journal::{CommitError, Journal};
+use super::journal::{CommitError, Foreign, Journal};
 use super::layout::guarded;
 use super::logged::Logged;
 use super::nodes::NumberedNode;
 use super::record::Record;
 use super::reserve::{RESERVE_NAME, Reserve};
-use super::shared::{Foreign, Shared};
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::state::{Entry, NumberedKey};
 use crate::Refused;

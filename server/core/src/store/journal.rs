@@ -7,9 +7,12 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::changes::Changes;
-use super::shared::Foreign;
+use super::nodes::Node;
+use super::pins::PinKey;
 use super::snapshot::Snapshot;
+use super::state::{Entry, Id, NumberedKey};
 use crate::Refused;
+use crate::clock::Timestamp;
 
 /// Makes batches of changes durable. The store evaluates operations in memory, gives the journal what they change, and
 /// shows readers the changes once the journal has them.
@@ -112,4 +115,49 @@ pub enum CommitError {
     InDoubt(Refused),
     /// Another process changed a pin in between. Nothing of this commit happened.
     Outdated(Vec<Foreign>),
+}
+
+/// What a shared journal delivers, in the order in which it happened.
+#[derive(Debug, Clone)]
+pub enum Foreign {
+    /// A cluster as it is now.
+    Cluster {
+        /// Its pin.
+        pin: PinKey,
+        /// Itself, with its keys in the order of their numbers; `None`: it is gone, with its nodes.
+        entry: Option<Entry>,
+        /// When it is gone: whether it expired, or was deleted.
+        expired: bool,
+    },
+    /// All nodes of a cluster that has been told of before, in the order of their identifiers.
+    Nodes {
+        /// The cluster's pin.
+        pin: PinKey,
+        /// Themselves.
+        nodes: Vec<Arc<Node>>,
+    },
+    /// A node as it is now. Its cluster has been told of before.
+    Node {
+        /// The cluster's pin.
+        pin: PinKey,
+        /// The node's identifier.
+        id: Box<str>,
+        /// Itself; `None`: it is gone.
+        node: Option<Arc<Node>>,
+    },
+    /// What has changed of a cluster.
+    Keys {
+        /// Its pin.
+        pin: PinKey,
+        /// When it was created.
+        created: Timestamp,
+        /// From this moment on it is gone.
+        expires: Timestamp,
+        /// Keys that are new or have changed.
+        set: Vec<NumberedKey>,
+        /// The numbers of keys that are gone.
+        deleted: Vec<Id>,
+    },
+    /// No key has had a number from here on.
+    NextId(Id),
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::changes::Changes;
-use super::journal::{BatchLimits, Journal};
+use super::journal::{BatchLimits, Foreign, Journal};
 use super::nodes::{Node, Nodes, NumberedNode};
 use super::pins::PinKey;
 use super::state::{Entry, Id, NumberedKey, State, WriterState};
@@ -97,6 +97,29 @@ impl Shared {
     /// Moves the mark; it is durable.
     pub(super) fn move_mark(&self, mark: Timestamp) {
         self.mark.fetch_max(mark.0, Ordering::Release);
+    }
+
+    /// Shows readers what a batch has changed, and then tells the observer.
+    pub(super) fn publish(&self, changes: Changes, writer: &mut WriterState) {
+        writer.next_id = changes.next_id;
+        for (pin, entry) in changes.clusters {
+            self.state.publish(writer, pin, entry);
+        }
+        for (pin, changes) in changes.nodes {
+            for (id, node) in changes.set {
+                self.state.publish_node(writer, pin, &id, node);
+            }
+        }
+        if let Some(mark) = changes.mark {
+            self.move_mark(mark);
+        }
+        if let Some(left) = changes.unloaded {
+            writer.unloaded.truncate(left);
+        }
+        self.wake_sweeper(writer);
+        for (pin, event) in &changes.events {
+            self.observer.changed(pin, event);
+        }
     }
 
     /// Takes in what a shared journal has delivered, `own` changes among it, and tells the observer of the differences.
@@ -244,49 +267,4 @@ fn differences(before: Option<&Entry>, after: Option<&Entry>, expired: bool) -> 
         _ => Some(Change::KeySet(new.key.clone())),
     });
     deleted.chain(set).collect()
-}
-
-/// What a shared journal delivers, in the order in which it happened.
-#[derive(Debug, Clone)]
-pub enum Foreign {
-    /// A cluster as it is now.
-    Cluster {
-        /// Its pin.
-        pin: PinKey,
-        /// Itself, with its keys in the order of their numbers; `None`: it is gone, with its nodes.
-        entry: Option<Entry>,
-        /// When it is gone: whether it expired, or was deleted.
-        expired: bool,
-    },
-    /// All nodes of a cluster that has been told of before, in the order of their identifiers.
-    Nodes {
-        /// The cluster's pin.
-        pin: PinKey,
-        /// Themselves.
-        nodes: Vec<Arc<Node>>,
-    },
-    /// A node as it is now. Its cluster has been told of before.
-    Node {
-        /// The cluster's pin.
-        pin: PinKey,
-        /// The node's identifier.
-        id: Box<str>,
-        /// Itself; `None`: it is gone.
-        node: Option<Arc<Node>>,
-    },
-    /// What has changed of a cluster.
-    Keys {
-        /// Its pin.
-        pin: PinKey,
-        /// When it was created.
-        created: Timestamp,
-        /// From this moment on it is gone.
-        expires: Timestamp,
-        /// Keys that are new or have changed.
-        set: Vec<NumberedKey>,
-        /// The numbers of keys that are gone.
-        deleted: Vec<Id>,
-    },
-    /// No key has had a number from here on.
-    NextId(Id),
 }

@@ -186,8 +186,7 @@ mod tests {
     use super::*;
     use crate::clock::{ManualClock, SteadyClock, Timestamp};
     use crate::store::changes::Changes;
-    use crate::store::journal::CommitError;
-    use crate::store::shared::Foreign;
+    use crate::store::journal::{CommitError, Foreign};
     use crate::store::{Limits, PinKey};
 
     /// A journal on a disk that hangs: a commit says that it has begun, and ends when it is told to.

@@ -17,9 +17,9 @@ use super::batch::Batch;
 use super::changes::Changes;
 use super::group::take_group;
 use super::health::Health;
-use super::journal::{CommitError, Journal};
+use super::journal::{CommitError, Foreign, Journal};
 use super::operation::{Operation, Outcome};
-use super::shared::{Foreign, Shared};
+use super::shared::Shared;
 use super::snapshot::Snapshot;
 use crate::Refused;
 
@@ -179,7 +179,7 @@ impl<J: Journal> Writer<J> {
                     if J::SHARED {
                         self.take_in(foreign, Some(&changes));
                     } else {
-                        changes.publish(&self.shared, &mut self.shared.state.writer());
+                        self.shared.publish(changes, &mut self.shared.state.writer());
                     }
                     Ok(())
                 }
@@ -226,7 +226,7 @@ impl<J: Journal> Writer<J> {
             }
         };
         match happened {
-            Ok(true) => changes.publish(&self.shared, &mut self.shared.state.writer()),
+            Ok(true) => self.shared.publish(changes, &mut self.shared.state.writer()),
             Ok(false) => {}
             Err(err) => {
                 self.in_doubt = Some(changes);
