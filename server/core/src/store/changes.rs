@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use protocol::Pin;
 
-use super::Change;
 use super::nodes::{ChangedNodes, Node, NumberedNode};
+use super::observer::Change;
 use super::pins::PinKey;
 use super::record::Record;
-use super::state::{ByPin, Entry, Id, NumberedKey};
+use super::state::{ByPin, Entry, NumberedKey};
+use super::types::Id;
 use crate::clock::Timestamp;
 
 /// What a batch has changed.

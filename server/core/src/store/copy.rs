@@ -13,7 +13,7 @@ use super::journal::CommitError;
 use super::layout::guarded;
 use super::pins::PinKey;
 use super::record::Record;
-use super::state::Id;
+use super::types::Id;
 use super::{Key, Node};
 use crate::Refused;
 use crate::clock::Timestamp;

@@ -17,7 +17,7 @@ use super::layout::{DAMAGED, FORMAT, Header, LOGGED, LogState, MARK, META, RECOR
 use super::pending::{Pending, each_record};
 use super::record::Record;
 use super::snapshot::Snapshot;
-use super::state::Id;
+use super::types::Id;
 use crate::Refused;
 use crate::clock::Timestamp;
 

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use super::pending::Pending;
 use super::record::Record;
-use super::state::Id;
+use super::types::Id;
 use crate::clock::Timestamp;
 
 /// Bytes before what the checksum's length counts.

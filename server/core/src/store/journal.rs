@@ -10,7 +10,8 @@ use super::changes::Changes;
 use super::nodes::Node;
 use super::pins::PinKey;
 use super::snapshot::Snapshot;
-use super::state::{Entry, Id, NumberedKey};
+use super::state::{Entry, NumberedKey};
+use super::types::Id;
 use crate::Refused;
 use crate::clock::Timestamp;
 

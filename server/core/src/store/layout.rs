@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{Error, ReadableTable, Table, TableDefinition};
 
-use super::state::Id;
+use super::types::Id;
 use crate::Refused;
 
 /// The version of the records' layout. A later one is refused.

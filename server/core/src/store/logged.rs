@@ -23,7 +23,7 @@ use super::layout::{DAMAGED, LogState, guarded};
 use super::pending::Pending;
 use super::record::Record;
 use super::snapshot::Snapshot;
-use super::state::Id;
+use super::types::Id;
 use crate::Refused;
 use crate::clock::Timestamp;
 

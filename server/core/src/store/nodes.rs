@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use protocol::node::{NodeRole, NodeState};
 
-use super::Charge;
 use super::pins::PinKey;
-use super::state::Id;
+use super::types::{Charge, Id};
 use crate::clock::Timestamp;
 
 /// What a node takes in memory besides identifier and report: itself, its place in the map, its counters.

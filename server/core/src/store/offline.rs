@@ -16,7 +16,8 @@ use super::nodes::NODE_BYTES;
 use super::pins::PinKey;
 use super::record::Record;
 use super::snapshot::Snapshot;
-use super::state::{CLUSTER_BYTES, Id, KEY_BYTES};
+use super::state::{CLUSTER_BYTES, KEY_BYTES};
+use super::types::Id;
 use crate::Refused;
 use crate::clock::Timestamp;
 

@@ -6,7 +6,7 @@ use redb::{Error, ReadTransaction, ReadableTable, TableError};
 
 use super::layout::RECORDS;
 use super::record::Record;
-use super::state::Id;
+use super::types::Id;
 use crate::clock::Timestamp;
 
 /// What a number of commits have made of records and of the mark.

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 use super::changes::Changes;
 use super::journal::{BatchLimits, Foreign, Journal};
 use super::nodes::{Node, Nodes, NumberedNode};
+use super::observer::{Change, Observer};
 use super::pins::PinKey;
-use super::state::{Entry, Id, NumberedKey, State, WriterState};
-use super::{Change, Limits, Observer};
+use super::state::{Entry, NumberedKey, State, WriterState};
+use super::types::{Id, Limits};
 use crate::clock::{SteadyClock, Timestamp};
 
 /// How long before a cluster expires the journal's high-water mark is moved past that moment: time enough for a commit

@@ -11,7 +11,7 @@ use redb::{Error, ReadTransaction};
 use super::layout::guarded;
 use super::pending::each_record;
 use super::record::Record;
-use super::state::Id;
+use super::types::Id;
 use crate::Refused;
 
 /// The store as it was.

@@ -10,12 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use super::nodes::{NodeListing, Nodes, NumberedNode};
 use super::pins::PinKey;
-use super::{Charge, Cluster, Key};
+use super::types::{Charge, Cluster, Id, Key};
 use crate::clock::Timestamp;
-
-/// The number of a cluster or key in the store: given once, in the order of creation, and never reused while the
-/// store is open.
-pub type Id = u64;
 
 /// A cluster and its keys.
 #[derive(Debug, Clone)]

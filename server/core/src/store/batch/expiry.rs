@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 use crate::store::Change;
 use crate::store::pins::PinKey;
 use crate::store::shared::{MARK_AHEAD, sweep_time};
-use crate::store::state::{Entry, Id, Lookup};
+use crate::store::state::{Entry, Lookup};
+use crate::store::types::Id;
 
 /// Most records of clusters that were not loaded which one sweep deletes.
 const RECORDS_AT_ONCE: usize = 1000;
