@@ -1,27 +1,52 @@
 //! What the ucernvm section sets, read into types.
+//!
+//! A setting without a value counts as absent, save for `cvm_cluster_keys` and `cvm_cluster_secret`. Unknown keys belong
+//! to other programs.
 
-mod assignments;
+mod assignment;
 mod read;
 mod ready_when;
 mod table;
+#[cfg(test)]
+mod tests;
+mod types;
 
-use std::net::IpAddr;
-use std::time::Duration;
-
-use protocol::Network;
+use protocol::error::Error;
 use protocol::key::MASTER_IP;
 
+pub use read::{DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, MAX_TIMEOUT};
 pub use ready_when::ReadyWhen;
 pub use table::{Setting, Settings};
+pub use types::{AddressRule, AwaitedKeys, Role};
 
-/// The pairing service of CernVM, used where `cvm_service_url` is not set (as the original agent did).
-pub const DEFAULT_SERVICE_URL: &str = "https://cernvm-online.cern.ch";
-/// `cvm_cluster_timeout` where it is not set: the original's 50 tries, 25 s plus 0 to 9 s apart.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1500);
-/// The longest `cvm_cluster_timeout`: a boot that waits longer has a problem that waiting does not solve.
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+use crate::document::Section;
+use table::Assignments;
 
 impl Settings {
+    /// Reads the settings: later sections override earlier ones key by key, as extra user-data does user-data.
+    ///
+    /// # Errors
+    /// [`Status::BadContext`], with the line, for the first setting that makes no sense, and for a line that was
+    /// probably meant as the pin, the secret or the service's URL and sets none of them: a pin must not go to another
+    /// service than the context names, and a value not in the clear to one that should not read it.
+    ///
+    /// [`Status::BadContext`]: protocol::error::Status::BadContext
+    pub fn from_sections(sections: &[Section]) -> Result<FoundSection, Error> {
+        let Some(last) = sections.last() else { return Ok(FoundSection::NoSection) };
+        let lines = Assignments(sections);
+        let Some(pin) = lines.get(Setting::Pin) else {
+            lines.refuse_meant(Setting::Pin, "this machine would belong to no cluster")?;
+            return Ok(FoundSection::NoPin { place: last.place() });
+        };
+        if lines.last(Setting::ServiceUrl).is_none() {
+            lines.refuse_meant(Setting::ServiceUrl, "the pin would go to the default service")?;
+        }
+        if lines.last(Setting::Secret).is_none() {
+            lines.refuse_meant(Setting::Secret, "the cluster's values would not be sealed")?;
+        }
+        Self::read(&pin, &lines).map(FoundSection::Cluster)
+    }
+
     /// Whether a run on this VM is to replace the placeholders of this key. A master brings its own address alone.
     #[must_use]
     pub fn brings(&self, key: &str) -> bool {
@@ -32,37 +57,6 @@ impl Settings {
         !self.literal.iter().any(|literal| literal == key)
             && (key == MASTER_IP || self.role == Role::Slave && is_awaited)
     }
-}
-
-/// What a VM is in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It pushes its address.
-    Master,
-    /// It awaits the master's.
-    Slave,
-}
-
-/// Which keys a slave waits for besides `master_ip`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AwaitedKeys {
-    /// Those that have a placeholder.
-    WithPlaceholder,
-    /// These, and no other; without repetition.
-    Only(Vec<String>),
-}
-
-/// How the master's address is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AddressRule {
-    /// The address of the socket that reached the service, with the exceptions in `address.rs`.
-    Route,
-    /// `cvm_cluster_master_ip`.
-    Literal(IpAddr),
-    /// `cvm_cluster_interface`: the first global address of this interface, IPv4 before IPv6.
-    Interface(String),
-    /// `cvm_cluster_network`: the first address inside this network.
-    Network(Network),
 }
 
 /// What the sections of a VM's context say about its cluster.

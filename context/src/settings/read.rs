@@ -1,7 +1,6 @@
-//! Reading the settings out of ucernvm sections: what each may be, and the error of each.
+//! Reading settings from their lines: what each may be, and the error of each. Which lines those are is the table's.
 //!
-//! A setting without a value counts as absent, save for `cvm_cluster_keys` and `cvm_cluster_secret`. Unknown keys belong to other programs. An
-//! error names the line, and shows neither the pin, nor the secret, nor a certificate.
+//! An error names the line, and shows neither the pin, nor the secret, nor a certificate.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,45 +8,23 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use protocol::error::Error;
 use protocol::limits::{KEY_MAX_CHARS, KEYS_PER_PIN};
+use protocol::url::ServiceUrl;
 use protocol::{Fingerprint, Pin, Secret, Trust, key};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use super::assignments::{Assignment, Assignments};
-use super::{
-    AddressRule, DEFAULT_SERVICE_URL, DEFAULT_TIMEOUT, FoundSection, MAX_TIMEOUT, ReadyWhen, Setting,
-    Settings,
-};
-use crate::document::Section;
-use protocol::error::Error;
-use protocol::url::ServiceUrl;
+use super::assignment::Assignment;
+use super::ready_when::ReadyWhen;
+use super::types::AddressRule;
 
-impl Settings {
-    /// Reads the settings: later sections override earlier ones key by key, as extra user-data does user-data.
-    ///
-    /// # Errors
-    /// [`Status::BadContext`], with the line, for the first setting that makes no sense, and for a line that was
-    /// probably meant as the pin, the secret or the service's URL and sets none of them: a pin must not go to another
-    /// service than the context names, and a value not in the clear to one that should not read it.
-    ///
-    /// [`Status::BadContext`]: protocol::error::Status::BadContext
-    pub fn from_sections(sections: &[Section]) -> Result<FoundSection, Error> {
-        let Some(last) = sections.last() else { return Ok(FoundSection::NoSection) };
-        let lines = Assignments(sections);
-        let Some(pin) = lines.get(Setting::Pin) else {
-            lines.refuse_meant(Setting::Pin, "this machine would belong to no cluster")?;
-            return Ok(FoundSection::NoPin { place: last.place() });
-        };
-        if lines.last(Setting::ServiceUrl).is_none() {
-            lines.refuse_meant(Setting::ServiceUrl, "the pin would go to the default service")?;
-        }
-        if lines.last(Setting::Secret).is_none() {
-            lines.refuse_meant(Setting::Secret, "the cluster's values would not be sealed")?;
-        }
-        Settings::read(&pin, &lines).map(FoundSection::Cluster)
-    }
-}
+/// The pairing service of CernVM, used where `cvm_service_url` is not set (as the original agent did).
+pub const DEFAULT_SERVICE_URL: &str = "https://cernvm-online.cern.ch";
+/// `cvm_cluster_timeout` where it is not set: the original's 50 tries, 25 s plus 0 to 9 s apart.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1500);
+/// The longest `cvm_cluster_timeout`: a boot that waits longer has a problem that waiting does not solve.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 pub(super) fn pin(line: &Assignment<'_>) -> Result<Pin, Error> {
     Pin::parse(line.value).map_err(|why| {
@@ -58,12 +35,11 @@ pub(super) fn pin(line: &Assignment<'_>) -> Result<Pin, Error> {
     })
 }
 
-/// The secret. A line without one is an error, and so are two that differ: the values would be in the clear, or sealed
-/// with another secret than was meant, and no one would see it.
-pub(super) fn secret(lines: &Assignments<'_>) -> Result<Option<Secret>, Error> {
-    let Some(line) = lines.last(Setting::Secret) else { return Ok(None) };
-    let another = lines.all(Setting::Secret).find(|other| other.value != line.value);
-    if let Some(another) = another {
+/// The secret, from its lines, the last one first. A line without one is an error, and so are two that differ: the values
+/// would be in the clear, or sealed with another secret than was meant, and no one would see it.
+pub(super) fn secret<'a>(mut lines: impl Iterator<Item = Assignment<'a>>) -> Result<Option<Secret>, Error> {
+    let Some(line) = lines.next() else { return Ok(None) };
+    if let Some(another) = lines.find(|other| other.value != line.value) {
         let problem = format!("stands in {} too, with another value", another.place());
         return Err(line.wrong(&problem, "keep the one that the other contexts of the cluster have"));
     }
@@ -82,8 +58,8 @@ pub(super) fn secret(lines: &Assignments<'_>) -> Result<Option<Secret>, Error> {
 
 /// Reads a switch. The words are those of cernvm-micro's `parse_user_data`, in any case. Another word is an error: a
 /// master that is taken for a slave waits for itself.
-pub(super) fn switch(lines: &Assignments<'_>, setting: Setting, default: bool) -> Result<bool, Error> {
-    let Some(line) = lines.get(setting) else { return Ok(default) };
+pub(super) fn switch(line: Option<Assignment<'_>>, default: bool) -> Result<bool, Error> {
+    let Some(line) = line else { return Ok(default) };
     let is_one_of = |words: &[&str]| words.iter().any(|word| line.value.eq_ignore_ascii_case(word));
     if is_one_of(&["yes", "on", "true", "1"]) {
         Ok(true)
@@ -95,8 +71,8 @@ pub(super) fn switch(lines: &Assignments<'_>, setting: Setting, default: bool) -
     }
 }
 
-pub(super) fn trust(lines: &Assignments<'_>) -> Result<Trust, Error> {
-    match (lines.get(Setting::ServiceCa), lines.get(Setting::ServiceFingerprint)) {
+pub(super) fn trust(ca: Option<Assignment<'_>>, fingerprint: Option<Assignment<'_>>) -> Result<Trust, Error> {
+    match (ca, fingerprint) {
         (None, None) => Ok(Trust::WebPki),
         (Some(ca), None) => authorities(&ca).map(Trust::Authorities),
         (None, Some(fingerprint)) => read_fingerprint(&fingerprint).map(Trust::Fingerprint),
@@ -133,8 +109,8 @@ fn read_fingerprint(line: &Assignment<'_>) -> Result<[u8; 32], Error> {
         .map_err(|problem| line.wrong(problem, "copy the line that the service printed"))
 }
 
-pub(super) fn services(lines: &Assignments<'_>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {
-    let Some(line) = lines.get(Setting::ServiceUrl) else {
+pub(super) fn services(line: Option<Assignment<'_>>, secured: bool) -> Result<Vec<ServiceUrl>, Error> {
+    let Some(line) = line else {
         let url = ServiceUrl::parse(DEFAULT_SERVICE_URL, secured).expect("the default is a URL");
         return Ok(vec![url]);
     };
@@ -150,7 +126,8 @@ pub(super) fn services(lines: &Assignments<'_>, secured: bool) -> Result<Vec<Ser
     Ok(urls)
 }
 
-pub(super) fn timeout(line: &Assignment<'_>) -> Result<Duration, Error> {
+pub(super) fn timeout(line: Option<Assignment<'_>>) -> Result<Duration, Error> {
+    let Some(line) = line else { return Ok(DEFAULT_TIMEOUT) };
     let seconds = line.value.parse().ok().map(Duration::from_secs);
     seconds.filter(|time| (Duration::from_secs(1)..=MAX_TIMEOUT).contains(time)).ok_or_else(|| {
         let most = MAX_TIMEOUT.as_secs();
@@ -161,7 +138,8 @@ pub(super) fn timeout(line: &Assignment<'_>) -> Result<Duration, Error> {
     })
 }
 
-pub(super) fn follow(line: &Assignment<'_>) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn follow(line: Option<Assignment<'_>>) -> Result<Vec<PathBuf>, Error> {
+    let Some(line) = line else { return Ok(Vec::new()) };
     let mut paths: Vec<PathBuf> = Vec::new();
     for path in line.value.split(',').map(str::trim).filter(|path| !path.is_empty()) {
         let is_plain = path.starts_with('/')
@@ -212,8 +190,8 @@ pub(super) fn names(line: &Assignment<'_>) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-pub(super) fn ready_when(lines: &Assignments<'_>) -> Result<Vec<ReadyWhen>, Error> {
-    let Some(line) = lines.get(Setting::ReadyWhen) else { return Ok(Vec::new()) };
+pub(super) fn ready_when(line: Option<Assignment<'_>>) -> Result<Vec<ReadyWhen>, Error> {
+    let Some(line) = line else { return Ok(Vec::new()) };
     let items = line.value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(|item| {
         ReadyWhen::parse(item).map_err(|why| {
             let shown: String = item.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -229,15 +207,19 @@ pub(super) fn ready_when(lines: &Assignments<'_>) -> Result<Vec<ReadyWhen>, Erro
 }
 
 /// The most exact of the three rules that is there.
-pub(super) fn address(lines: &Assignments<'_>) -> Result<AddressRule, Error> {
-    if let Some(line) = lines.get(Setting::MasterIp) {
+pub(super) fn address(
+    literal: Option<Assignment<'_>>,
+    interface: Option<Assignment<'_>>,
+    network: Option<Assignment<'_>>,
+) -> Result<AddressRule, Error> {
+    if let Some(line) = literal {
         let address =
             line.value.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast());
         return address.map(AddressRule::Literal).ok_or_else(|| {
             line.wrong("is no IP address that a slave could reach", "write the master's IPv4 or IPv6 address")
         });
     }
-    if let Some(line) = lines.get(Setting::Interface) {
+    if let Some(line) = interface {
         let fits = line.value.len() < INTERFACE_NAME_BYTES && !line.value.contains(['/', ' ', '\t']);
         return if fits {
             Ok(AddressRule::Interface(line.value.to_owned()))
@@ -245,7 +227,7 @@ pub(super) fn address(lines: &Assignments<'_>) -> Result<AddressRule, Error> {
             Err(line.wrong("is no name of a network interface", "write it as `ip link` shows it: eth0"))
         };
     }
-    let Some(line) = lines.get(Setting::Network) else { return Ok(AddressRule::Route) };
+    let Some(line) = network else { return Ok(AddressRule::Route) };
     let network = line.value.contains('/').then(|| line.value.parse().ok()).flatten();
     network.map(AddressRule::Network).ok_or_else(|| {
         line.wrong("is no network", "write address and prefix length: 10.0.0.0/8 or 2001:db8::/32")
@@ -256,6 +238,3 @@ pub(super) fn address(lines: &Assignments<'_>) -> Result<AddressRule, Error> {
 const MOST_READY_WHEN: usize = 16;
 /// `IFNAMSIZ` of Linux, its final NUL included.
 const INTERFACE_NAME_BYTES: usize = 16;
-
-#[cfg(test)]
-mod tests;

@@ -10,8 +10,11 @@ use protocol::error::Error;
 use protocol::url::ServiceUrl;
 use protocol::{Pin, Secret, Trust};
 
-use super::assignments::{Assignment, Assignments};
-use super::{AddressRule, AwaitedKeys, DEFAULT_TIMEOUT, ReadyWhen, Role, read};
+use super::assignment::Assignment;
+use super::read;
+use super::ready_when::ReadyWhen;
+use super::types::{AddressRule, AwaitedKeys, Role};
+use crate::document::Section;
 
 /// Makes the enum and its tables of one row for each setting, so that none can be forgotten in one of them.
 macro_rules! settings {
@@ -145,24 +148,28 @@ impl Settings {
     /// # Errors
     /// That of the first setting that makes no sense.
     pub(super) fn read(pin: &Assignment<'_>, lines: &Assignments<'_>) -> Result<Self, Error> {
-        let trust = read::trust(lines)?;
+        let trust = read::trust(lines.get(Setting::ServiceCa), lines.get(Setting::ServiceFingerprint))?;
         Ok(Self {
             pin: read::pin(pin)?,
-            role: if read::switch(lines, Setting::Master, false)? { Role::Master } else { Role::Slave },
-            secret: read::secret(lines)?,
-            services: read::services(lines, trust != Trust::WebPki)?,
+            role: if read::switch(lines.get(Setting::Master), false)? { Role::Master } else { Role::Slave },
+            secret: read::secret(lines.all(Setting::Secret))?,
+            services: read::services(lines.get(Setting::ServiceUrl), trust != Trust::WebPki)?,
             trust,
-            timeout: lines.get(Setting::Timeout).map_or(Ok(DEFAULT_TIMEOUT), |line| read::timeout(&line))?,
+            timeout: read::timeout(lines.get(Setting::Timeout))?,
             keys: lines
                 .last(Setting::AwaitedKeys)
                 .map_or(Ok(AwaitedKeys::WithPlaceholder), |line| read::names(&line).map(AwaitedKeys::Only))?,
             literal: lines.get(Setting::Literal).map_or(Ok(Vec::new()), |line| read::names(&line))?,
-            address: read::address(lines)?,
-            ready_when: read::ready_when(lines)?,
-            early: read::switch(lines, Setting::Early, false)?,
-            follow: lines.get(Setting::Follow).map_or(Ok(Vec::new()), |line| read::follow(&line))?,
-            nodes: read::switch(lines, Setting::Nodes, true)?,
-            repair: read::switch(lines, Setting::Repair, false)?,
+            address: read::address(
+                lines.get(Setting::MasterIp),
+                lines.get(Setting::Interface),
+                lines.get(Setting::Network),
+            )?,
+            ready_when: read::ready_when(lines.get(Setting::ReadyWhen))?,
+            early: read::switch(lines.get(Setting::Early), false)?,
+            follow: read::follow(lines.get(Setting::Follow))?,
+            nodes: read::switch(lines.get(Setting::Nodes), true)?,
+            repair: read::switch(lines.get(Setting::Repair), false)?,
         })
     }
 }
@@ -178,6 +185,52 @@ impl Setting {
     #[must_use]
     pub fn nearest(key: &str) -> Option<Self> {
         Self::named(crate::nearest::nearest(key, &Self::ALL.map(Self::name))?)
+    }
+}
+
+/// The lines of all sections.
+pub(super) struct Assignments<'a>(pub(super) &'a [Section]);
+
+impl<'a> Assignments<'a> {
+    /// The lines of this setting, the last one first.
+    fn all(&self, setting: Setting) -> impl Iterator<Item = Assignment<'a>> {
+        self.0.iter().rev().flat_map(move |section| {
+            let entries = section.entries().iter().rev().filter(move |entry| entry.key == setting.name());
+            entries.map(move |entry| Assignment {
+                key: &entry.key,
+                value: &entry.value,
+                section,
+                number: entry.line,
+            })
+        })
+    }
+
+    /// The last line of this setting.
+    pub(super) fn last(&self, setting: Setting) -> Option<Assignment<'a>> {
+        self.all(setting).next()
+    }
+
+    /// The last line of this setting, if that has a value.
+    pub(super) fn get(&self, setting: Setting) -> Option<Assignment<'a>> {
+        self.last(setting).filter(|line| !line.value.is_empty())
+    }
+
+    /// Refuses a line that was probably meant as this setting and does not set it; `consequence` says why that matters.
+    pub(super) fn refuse_meant(&self, setting: Setting, consequence: &str) -> Result<(), Error> {
+        let name = setting.name();
+        for section in self.0 {
+            let unknown = section.entries().iter().filter(|entry| Setting::named(&entry.key).is_none());
+            let misspelt = unknown
+                .filter(|entry| Setting::nearest(&entry.key) == Some(setting))
+                .map(|entry| (entry.line, entry.key.as_str()));
+            let ignored = section.ignored_lines().iter().map(|line| (line.number, line.key.as_str()));
+            let meant = ignored.filter(|(_, key)| *key == name || Setting::nearest(key) == Some(setting));
+            if let Some((line, key)) = misspelt.chain(meant).next() {
+                let problem = format!("{key:?} is probably meant as {name}, and {consequence}");
+                return Err(Error::context(section.place_of(line), problem, format!("write {name}=VALUE")));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,8 +1,16 @@
-use super::*;
-use crate::document::Document;
-use crate::settings::{AwaitedKeys, Role};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 use protocol::error::Status;
+use protocol::limits::KEYS_PER_PIN;
+use protocol::url::ServiceUrl;
+use protocol::{Pin, Secret, Trust};
+
+use super::*;
+use crate::document::Document;
 
 const PIN: &str = "cvm_cluster_pin=enico1qq0oey";
 
