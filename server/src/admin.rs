@@ -3,6 +3,8 @@
 //! On `--metrics-listen`: `/metrics`, `/readyz`, `/healthz`. On the socket in the data directory also `/backup`, since
 //! to connect to that takes the permission of its owner.
 
+pub(crate) mod exposition;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,9 +26,9 @@ use tokio::time::timeout;
 
 use crate::backup;
 use crate::listen::OnAccept;
-use crate::metrics::text::render;
 use crate::service::Service;
 use crate::tls::Certificate;
+use exposition::render;
 
 /// OpenMetrics 1.0.
 const OPENMETRICS: HeaderValue =

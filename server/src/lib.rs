@@ -41,6 +41,7 @@ pub mod listen;
 pub mod maintenance;
 mod metrics;
 mod origin;
+mod page;
 mod process;
 mod processor_meter;
 mod progress;

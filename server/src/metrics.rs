@@ -1,15 +1,16 @@
-//! What the service counts about itself, and `/metrics`, where Prometheus reads it.
+//! What the service counts about itself.
 //!
 //! Counting is an atomic addition into an array: nothing is looked up, allocated or locked on the way of a request.
-//! What others know anyway (pins, keys, waiters, commits) is asked for at each read.
+//! What others know anyway (pins, keys, waiters, commits) is asked for when `/metrics` is read.
 
-mod journal;
-pub(crate) mod text;
-
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::StatusCode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
 
 /// An enum whose variants have labels. A variant without a label does not compile.
 macro_rules! labelled {
@@ -130,6 +131,53 @@ impl Metrics {
     /// One more of what a counter counts.
     pub(crate) fn count(&self, counter: Counter) {
         add(&self.counters[counter as usize], 1);
+    }
+
+    /// Shows all of it. Of the many kinds of answers only those are shown that there were; of the causes of refusals all,
+    /// since Prometheus sees a counter move only once it has seen where it stood.
+    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut requests = encoder.encode_descriptor(
+            "requests",
+            "Requests that were answered",
+            None,
+            MetricType::Counter,
+        )?;
+        for ((_, place), row) in RouteLabel::ALL.iter().zip(&self.requests) {
+            for (status, counter) in STATUSES.iter().zip(row).filter(|(_, counter)| read(counter) > 0) {
+                let labels = [("route", (*place).to_owned()), ("status", status.to_string())];
+                requests
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&read(counter), None)?;
+            }
+        }
+
+        let mut refusals =
+            encoder.encode_descriptor("refusals", "Requests that were refused", None, MetricType::Counter)?;
+        for ((_, cause), counter) in Cause::ALL.iter().zip(&self.refusals) {
+            let labels = [("cause", *cause)];
+            refusals.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&read(counter), None)?;
+        }
+
+        let seconds = |micros: u64| Duration::from_micros(micros).as_secs_f64();
+        let bounds = BOUNDS.iter().map(|&bound| seconds(bound)).chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(self.latencies.iter().map(read)).collect();
+        let sum = Duration::from_nanos(read(&self.latency_nanos)).as_secs_f64();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder
+            .encode_descriptor(
+                "latency",
+                "Time to answer a request that was not held",
+                Some(&Unit::Seconds),
+                MetricType::Histogram,
+            )?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+
+        for (&(name, help), counter) in Counter::ALL.iter().zip(&self.counters) {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, u64>(&read(counter), None)?;
+        }
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@ mod negotiation;
 mod node_list;
 mod nodes;
 mod openapi;
-pub(crate) mod page;
+mod page;
 mod pieces;
 mod prepared;
 mod refusal;

@@ -10,8 +10,8 @@ use protocol::key::is_addressable;
 use super::headers::Headers;
 use super::negotiation::Format;
 use super::openapi;
-use super::page::File;
 use crate::metrics::RouteLabel;
+use crate::page::File;
 use crate::slave_contexts;
 
 /// Where the API's clusters are.

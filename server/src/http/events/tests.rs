@@ -153,7 +153,7 @@ async fn cuts_off_who_is_more_than_sixteen_events_behind() {
     assert_eq!(slow.next().await.1["key"], "key0");
     world.set("key16", "1").await;
     assert_eq!(slower.raw().await, None);
-    let metrics = crate::metrics::text::render(&world.service, None, true);
+    let metrics = crate::admin::exposition::render(&world.service, None, true);
     assert!(metrics.contains("\ncernvm_pairing_event_streams_cut_total 1\n"), "{metrics}");
     for number in 1..17 {
         assert_eq!(slow.next().await.1["key"], format!("key{number}"));

@@ -1,9 +1,9 @@
-//! The counters as OpenMetrics text. Of the many kinds of answers only those are shown that there were; of the causes of
-//! refusals all, since Prometheus sees a counter move only once it has seen where it stood.
+//! What `/metrics` shows, as OpenMetrics text: the counters, and what others know anyway.
+
+mod journal;
 
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -11,8 +11,6 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::journal;
-use super::{BOUNDS, Cause, Counter, RouteLabel, STATUSES, read};
 use crate::budget::Purpose;
 use crate::console;
 use crate::process;
@@ -52,42 +50,7 @@ impl Collector for Collected {
         let Service { metrics, store, hub, held_requests, connections, budget, .. } = &*self.service;
         let stats = store.stats();
 
-        let mut requests = encoder.encode_descriptor(
-            "requests",
-            "Requests that were answered",
-            None,
-            MetricType::Counter,
-        )?;
-        for ((_, place), row) in RouteLabel::ALL.iter().zip(&metrics.requests) {
-            for (status, counter) in STATUSES.iter().zip(row).filter(|(_, counter)| read(counter) > 0) {
-                let labels = [("route", (*place).to_owned()), ("status", status.to_string())];
-                requests
-                    .encode_family(&labels)?
-                    .encode_counter::<NoLabelSet, _, u64>(&read(counter), None)?;
-            }
-        }
-
-        let mut refusals =
-            encoder.encode_descriptor("refusals", "Requests that were refused", None, MetricType::Counter)?;
-        for ((_, cause), counter) in Cause::ALL.iter().zip(&metrics.refusals) {
-            let labels = [("cause", *cause)];
-            refusals.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&read(counter), None)?;
-        }
-
-        let seconds = |micros: u64| Duration::from_micros(micros).as_secs_f64();
-        let bounds = BOUNDS.iter().map(|&bound| seconds(bound)).chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(metrics.latencies.iter().map(read)).collect();
-        let sum = Duration::from_nanos(read(&metrics.latency_nanos)).as_secs_f64();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder
-            .encode_descriptor(
-                "latency",
-                "Time to answer a request that was not held",
-                Some(&Unit::Seconds),
-                MetricType::Histogram,
-            )?
-            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-
+        metrics.encode(&mut encoder)?;
         let build = [("version", protocol::VERSION)];
         encoder
             .encode_descriptor("build", "The program that runs", None, MetricType::Info)?
@@ -133,15 +96,12 @@ impl Collector for Collected {
         ] {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
         }
-        let declared = Counter::ALL.iter().zip(&metrics.counters);
-        let declared = declared.map(|(&(name, help), counter)| (name, help, read(counter)));
-        let asked_for = [
+        for (name, help, value) in [
             ("wake_ups", "Waits that were ended by a change", hub.woken()),
             ("store_commits", "Batches of writes that became durable", stats.commits),
             ("log_lines_dropped", "Log lines that were not read in time", console::dropped()),
             ("connections_evicted", "Idle connections that were closed to make room", connections.evicted()),
-        ];
-        for (name, help, value) in asked_for.into_iter().chain(declared) {
+        ] {
             encoder
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
