@@ -7,7 +7,7 @@ use super::goals::{Bound, Goal, Limit, goals};
 use super::results::Summary;
 
 /// How each part was measured: one sentence under its heading.
-const HOW: [(&str, &str); 12] = [
+const HOW: [(&str, &str); 14] = [
     (
         "GET of",
         "Closed loop over 16 keep-alive connections, 3 s a turn; CPU is the server process's own clock \
@@ -27,6 +27,16 @@ const HOW: [(&str, &str); 12] = [
         "durable",
         "New keys under random ones of 20,000 pins, 3 s a turn, each acknowledged after it is on the disk. redis: SET \
          with appendfsync always; etcd: put through its JSON gateway.",
+    ),
+    (
+        "durable writes in etcd",
+        "New keys under random ones of 1,000 pins, 3 s a turn. etcd has one core and whatever asks it another. Bare etcd: \
+         a put of a key of its own, by the service's client crate over one connection.",
+    ),
+    (
+        "linearizable reads",
+        "The same key all the time, 3 s a turn. etcd has one core and whatever asks it another. Bare etcd: a range request, \
+         by the service's client crate over one connection.",
     ),
     (
         "waiters",
