@@ -19,9 +19,9 @@ use super::headers::{Headers, JSON, NO_STORE, TEXT, http_date};
 use super::negotiation::Format;
 use super::node_list::NodeList;
 use super::pieces;
+use super::prefer::{PREFERENCE_APPLIED, Wait};
 use super::prepared;
 use super::refusal::Refusal;
-use super::wait::{PREFERENCE_APPLIED, Wait};
 use crate::service::Service;
 
 /// What a request that went well has to tell.

@@ -23,6 +23,7 @@ mod nodes;
 mod openapi;
 mod page;
 mod pieces;
+mod prefer;
 mod prepared;
 mod refusal;
 mod routes;
@@ -50,9 +51,9 @@ use crate::metrics::RouteLabel;
 use crate::service::Service;
 use answers::Reply;
 use negotiation::Accept;
+use prefer::{PREFER, Wait};
 use routes::{Handler, Target};
 use timed_body::{BodyWait, TimedBody};
-use wait::{PREFER, Wait};
 
 /// Answers one request of a client, once it is admitted; `finish` makes of the answer what is sent.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for each argument twice")]

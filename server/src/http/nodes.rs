@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout_at};
 use super::answers::Reply;
 use super::body::{self, RequestBody};
 use super::node_list::{NodeList, NodeQuery};
+use super::prefer::Wait;
 use super::refusal::Refusal;
-use super::wait::Wait;
 use crate::budget::Purpose;
 use crate::service::Service;
 

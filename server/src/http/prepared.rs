@@ -14,7 +14,7 @@ use super::bodies::key_bytes;
 use super::etag::etag;
 use super::headers::{Headers, http_date};
 use super::negotiation::Format;
-use super::wait::{PREFERENCE_APPLIED, Wait};
+use super::prefer::{PREFERENCE_APPLIED, Wait};
 
 /// How many answers a thread keeps.
 const KEPT: usize = 16;

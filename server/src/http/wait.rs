@@ -2,57 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method};
+use hyper::header::HeaderValue;
 use pairing_core::Refused;
 use pairing_core::hub::Wake;
 use pairing_core::store::Key;
-use protocol::{Pin, wait};
+use protocol::Pin;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answers::Reply;
 use super::etag::etag;
+use super::prefer::Wait;
 use super::refusal::Refusal;
 use crate::service::Service;
-
-/// The header with which a request asks to be held.
-pub(super) const PREFER: HeaderName = HeaderName::from_static(wait::PREFER);
-/// The header that tells a client how long its request may have been held.
-pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static(wait::PREFERENCE_APPLIED);
-
-/// How long a request may be held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wait {
-    seconds: u64,
-}
-
-impl Wait {
-    /// The wait that a request asks for, cut to what the service grants.
-    pub(super) fn asked_for(request: &Parts) -> Option<Self> {
-        let reads = matches!(request.method, Method::GET | Method::HEAD);
-        if reads { Self::preferred(&request.headers) } else { None }
-    }
-
-    fn preferred(headers: &HeaderMap) -> Option<Self> {
-        let preferences = headers.iter().filter(|(name, _)| **name == PREFER);
-        let mut preferences = preferences.filter_map(|(_, value)| value.to_str().ok());
-        let seconds = preferences.find_map(wait::parse)?;
-        Some(Self { seconds: seconds.min(wait::MAX_SECONDS) })
-    }
-
-    /// How long the request may be held.
-    pub(super) fn longest(self) -> Duration {
-        Duration::from_secs(self.seconds)
-    }
-
-    /// What `Preference-Applied` says.
-    pub(super) fn granted(self) -> HeaderValue {
-        HeaderValue::from_str(&wait::header_value(self.seconds)).expect("a word and digits make a header")
-    }
-}
 
 /// Waits for a key that was not there a moment ago. No commit is missed: the hub knows of the waiter before the store
 /// is asked again, and hears of every change after reads can see it.
@@ -126,6 +88,7 @@ pub(super) async fn for_change(
 mod tests {
     use std::future::Future;
     use std::pin::pin;
+    use std::time::Duration;
 
     use futures_util::future::join_all;
     use tokio::task::yield_now;
