@@ -53,9 +53,11 @@ pub fn start(level: LevelFilter, reader: LogReader, format: LogFormat) {
         let (level, text) = (record.level(), record.args());
         match (reader, format) {
             (_, LogFormat::Json) => writeln!(out, "{}", json(record)),
-            _ if journal => writeln!(out, "{}{text}", journal_prefix(level)),
-            (LogReader::Operator, _) => writeln!(out, "{} {level:5} {text}", SystemClock.now()),
-            (LogReader::User, _) => writeln!(out, "cernvm-pairing-server: {}{text}", word(level)),
+            (_, LogFormat::Text) if journal => writeln!(out, "{}{text}", journal_prefix(level)),
+            (LogReader::Operator, LogFormat::Text) => writeln!(out, "{} {level:5} {text}", SystemClock.now()),
+            (LogReader::User, LogFormat::Text) => {
+                writeln!(out, "cernvm-pairing-server: {}{text}", word(level))
+            }
         }
     });
     if reader == LogReader::Operator {
