@@ -54,6 +54,9 @@ lint: protoc ## format, clippy, and what may be in the dependency tree
 static: ## the programs for x86_64 and aarch64 musl, checked and weighed
 	packaging/static
 
+order: ## agent/order.ld anew: which functions of the agent run while a cluster comes up, so that they lie together
+	packaging/order
+
 packages: ## .deb, .rpm, tarball and OCI image of the programs for amd64 and arm64, in target/packages/out
 	packaging/packages $(ARGS)
 
@@ -74,4 +77,4 @@ capacity: protoc ## how far one service goes: a simulation of 10,000 and 100,000
 	$(CARGO) run --quiet --release --locked --package cernvm-cluster-benches --bin capacity -- \
 		--results docs/performance/results.json $(ARGS)
 
-.PHONY: help build protoc demo pictures test test-openstack races boot-full boot-times example-qemu lint static packages reproduce install fuzz bench capacity
+.PHONY: help build protoc demo pictures test test-openstack races boot-full boot-times example-qemu lint static order packages reproduce install fuzz bench capacity
