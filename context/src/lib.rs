@@ -6,6 +6,7 @@
 pub mod check;
 mod commented;
 pub mod document;
+pub mod file_encoding;
 pub mod nearest;
 pub mod placeholder;
 pub mod settings;

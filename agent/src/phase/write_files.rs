@@ -19,6 +19,7 @@ use flate2::Compression;
 use flate2::read::{GzEncoder, MultiGzDecoder};
 
 use context::document::MAX_FILE_BYTES;
+use context::file_encoding::FileEncoding;
 use context::placeholder;
 use context::yaml::{self, Node, Scalar};
 use protocol::error::Error;
@@ -89,13 +90,13 @@ pub(super) fn edit_encoded<'d>(
         let (Some(path), Some(scalar)) = (path(entry), entry.get("content").and_then(Node::scalar)) else {
             continue;
         };
-        let encoding = Encoding::of(entry);
+        let encoding = FileEncoding::of(entry);
         if !encoding.base64 && !scalar.is_binary {
             continue;
         }
         let WrittenContent::Known(content) = content(entry) else { continue };
         if let Some(edited) = edit(&path, &content)? {
-            edits.push((scalar.span.clone(), encoding.encode(edited, scalar.is_binary)));
+            edits.push((scalar.span.clone(), encode(edited, encoding, scalar.is_binary)));
         }
     }
     // An alias leads to one scalar several times.
@@ -209,40 +210,20 @@ fn mode(entry: &Node) -> u32 {
     mode.unwrap_or(DEFAULT_MODE) & 0o7777
 }
 
-/// How an entry encodes its content (`canonicalize_extraction`).
-#[derive(Clone, Copy)]
-struct Encoding {
-    base64: bool,
-    gzip: bool,
-}
-
-impl Encoding {
-    fn of(entry: &Node) -> Self {
-        let name =
-            entry.get("encoding").and_then(Node::scalar).map(|scalar| scalar.text.trim().to_lowercase());
-        match name.as_deref() {
-            Some("gz" | "gzip") => Self { base64: false, gzip: true },
-            Some("gz+base64" | "gzip+base64" | "gz+b64" | "gzip+b64") => Self { base64: true, gzip: true },
-            Some("b64" | "base64") => Self { base64: true, gzip: false },
-            _ => Self { base64: false, gzip: false },
-        }
+/// The scalar's text for this content.
+fn encode(content: Vec<u8>, encoding: FileEncoding, is_binary: bool) -> String {
+    let mut bytes = content;
+    if encoding.gzip {
+        let mut packed = Vec::new();
+        GzEncoder::new(&bytes[..], Compression::default())
+            .read_to_end(&mut packed)
+            .expect("memory can be read and written");
+        bytes = packed;
     }
-
-    /// The scalar's text for this content.
-    fn encode(self, content: Vec<u8>, is_binary: bool) -> String {
-        let mut bytes = content;
-        if self.gzip {
-            let mut packed = Vec::new();
-            GzEncoder::new(&bytes[..], Compression::default())
-                .read_to_end(&mut packed)
-                .expect("memory can be read and written");
-            bytes = packed;
-        }
-        if self.base64 && is_binary {
-            bytes = BASE64.encode(bytes).into_bytes();
-        }
-        BASE64.encode(bytes)
+    if encoding.base64 && is_binary {
+        bytes = BASE64.encode(bytes).into_bytes();
     }
+    BASE64.encode(bytes)
 }
 
 fn content(entry: &Node) -> WrittenContent {
@@ -251,12 +232,12 @@ fn content(entry: &Node) -> WrittenContent {
     }
     let content = entry.get("content").and_then(Node::scalar);
     content
-        .map_or(Some(Vec::new()), |scalar| decode(scalar, Encoding::of(entry)))
+        .map_or(Some(Vec::new()), |scalar| decode(scalar, FileEncoding::of(entry)))
         .map_or(WrittenContent::Unknown, WrittenContent::Known)
 }
 
 /// `extract_contents`; `None` where it fails.
-fn decode(scalar: &Scalar, encoding: Encoding) -> Option<Vec<u8>> {
+fn decode(scalar: &Scalar, encoding: FileEncoding) -> Option<Vec<u8>> {
     let is_null = scalar.is_plain() && matches!(scalar.text.as_str(), "" | "~" | "null");
     let mut bytes = if is_null { Vec::new() } else { scalar.text.clone().into_bytes() };
     if scalar.is_binary {

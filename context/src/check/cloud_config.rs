@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::Report;
 use crate::commented::{commented_placeholders, without_hashes};
 use crate::document::{Document, Part, Section};
+use crate::file_encoding::FileEncoding;
 use crate::placeholder::{self, FoundPlaceholder};
 use crate::yaml::{self, Node, Scalar, each_scalar};
 
@@ -166,11 +167,9 @@ fn hides_placeholder(scalar: &Scalar) -> bool {
 
 /// An entry of write_files.
 fn check_file(part: &Part<'_>, entry: &Node, is_early: bool, report: &mut Report) {
-    let says = |key: &str, words: &[&str]| {
-        let scalar = entry.get(key).and_then(Node::scalar);
-        scalar.is_some_and(|said| words.contains(&said.text.trim().to_ascii_lowercase().as_str()))
-    };
-    let is_deferred = says("defer", &["true", "1", "yes", "on"]);
+    let is_true =
+        |said: &Scalar| ["true", "1", "yes", "on"].contains(&said.text.trim().to_ascii_lowercase().as_str());
+    let is_deferred = entry.get("defer").and_then(Node::scalar).is_some_and(is_true);
     if let Some(uri) = entry.get("source").and_then(|source| source.get("uri")).and_then(Node::scalar)
         && has_placeholder(uri)
         && !is_early
@@ -184,9 +183,8 @@ fn check_file(part: &Part<'_>, entry: &Node, is_early: bool, report: &mut Report
         return;
     }
     if let Some(content) = entry.get("content").and_then(Node::scalar)
-        && (content.is_binary
-            // cc_write_files' canonicalize_extraction; gzip shows by itself.
-            || says("encoding", &["b64", "base64", "gz+b64", "gz+base64", "gzip+b64", "gzip+base64"]))
+        // Gzip shows by itself.
+        && (content.is_binary || FileEncoding::of(entry).base64)
         && let Some(decoded) = Document::from_base64("content", content.text.as_bytes())
     {
         let line = line_of(&part.text, key_of(entry, "content").start);
