@@ -1,4 +1,4 @@
-//! What the store tells of each change, and to whom.
+//! What the store tells of each change, and what hears it.
 
 use std::sync::Arc;
 
