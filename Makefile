@@ -29,7 +29,7 @@ races: protoc ## 10,000 races of a hostile user against the agent, and a kill at
 	RACES=10000 EVERY_CALL=1 $(CARGO) test --locked --package cernvm-cluster-tests --test files -- --nocapture races interrupted
 
 attack: protoc ## the service under attack in 256 MB for ten minutes, or ATTACK_SECONDS; of this build, or ATTACK_SERVER; needs root
-	[ -n "$$ATTACK_SERVER" ] || $(CARGO) build --release --locked --package cernvm-pairing-server
+	[ -n "$$ATTACK_SERVER" ] || $(CARGO) build --release --locked --package cernvm-pairing-server --features jemalloc
 	ATTACK_SECONDS=$${ATTACK_SECONDS:-600} ATTACK_SERVER=$${ATTACK_SERVER:-$(CURDIR)/target/release/cernvm-pairing-server} \
 		$(CARGO) test --locked --package cernvm-cluster-tests --test attack -- --nocapture
 

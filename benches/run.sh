@@ -40,10 +40,10 @@ build() { # PACKAGE PROFILE FLAG...
 
 PATH=$PATH:/usr/sbin
 peers
-build cernvm-pairing-server release
+build cernvm-pairing-server release --features jemalloc
 build cernvm-cluster-benches release
 if musl; then
-    build cernvm-pairing-server release --target $x86
+    build cernvm-pairing-server release --features jemalloc --target $x86
     build cernvm-cluster-benches release --bin bare_hyper --target $x86
     # The agent that is shipped: its size and its memory are those of this build.
     packaging/static --only-build-agent amd64 || {

@@ -10,9 +10,10 @@ use pairing_server::{Error, Server, backup, console, environment, health, listen
 use protocol::error::Status;
 use tokio::runtime::Runtime;
 
-/// A waiting slave takes a third less memory with it than with glibc's malloc, musl's or mimalloc: it keeps its books beside
-/// what it hands out, so that a buffer is not in memory before it is used (docs/performance.md). Here and not in the
-/// library: a program that embeds it chooses its own.
+/// The allocator of what is shipped: a waiting slave takes a third less memory with it than with glibc's malloc, musl's or
+/// mimalloc. It keeps its books beside what it hands out, so that a buffer is not in memory before it is used
+/// (docs/performance.md). Here and not in the library: a program that embeds it chooses its own.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
