@@ -58,8 +58,8 @@ pub fn static_server() -> PathBuf {
 
 fn find_static(name: &str, sources: &[&str]) -> PathBuf {
     let target = "x86_64-unknown-linux-musl";
-    let build = format!("cargo build --package {name} --target {target}");
-    find_built_by(&build, &format!("../{target}/debug/{name}"), sources)
+    let build = format!("tests/scripts/static-programs {name}");
+    find_built_by(&build, &format!("../static/{target}/debug/{name}"), sources)
 }
 
 /// `cargo test` builds the binaries of its own package only, so these may be missing, or old, which is worse.
