@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{ETAG, HeaderMap, LAST_MODIFIED};
+use hyper::header::{ETAG, LAST_MODIFIED};
 use pairing_core::store::Key;
 
 use super::answer_body::AnswerBody;
@@ -29,11 +29,10 @@ struct Prepared {
     /// As long as it is kept, no other key has its address.
     key: Arc<Key>,
     format: Format,
-    /// Those of its endpoint, which are in `headers` too.
+    /// Those of its endpoint, which are in `answer` too.
     of_endpoint: &'static Headers,
     wait: Option<Wait>,
-    headers: HeaderMap,
-    body: Bytes,
+    answer: Response<Bytes>,
 }
 
 /// The answer that shows a key; `wait` is how long it may have been held.
@@ -50,19 +49,19 @@ pub(super) fn show(
             Some(prepared) if prepared.shows(key, format, of_endpoint, wait) => prepared,
             other => other.insert(Prepared::new(key.clone(), format, of_endpoint, wait)),
         };
-        prepared.answer()
+        prepared.answer.clone().map(AnswerBody::from)
     })
 }
 
 impl Prepared {
     fn new(key: Arc<Key>, format: Format, of_endpoint: &'static Headers, wait: Option<Wait>) -> Self {
-        let body = key_bytes(&key, format).into();
-        let mut headers = HeaderMap::new();
+        let mut answer = Response::new(key_bytes(&key, format).into());
+        let headers = answer.headers_mut();
         headers.extend(http_date(key.modified).map(|date| (LAST_MODIFIED, date)));
         headers.extend(etag(&key).map(|etag| (ETAG, etag)));
         headers.extend(of_endpoint.with_body(format).clone());
         headers.extend(wait.map(|wait| (PREFERENCE_APPLIED, wait.granted())));
-        Self { key, format, of_endpoint, wait, headers, body }
+        Self { key, format, of_endpoint, wait, answer }
     }
 
     fn shows(
@@ -76,11 +75,5 @@ impl Prepared {
             && self.format == format
             && std::ptr::eq(self.of_endpoint, of_endpoint)
             && self.wait == wait
-    }
-
-    fn answer(&self) -> Response<AnswerBody> {
-        let mut answer = Response::new(self.body.clone().into());
-        *answer.headers_mut() = self.headers.clone();
-        answer
     }
 }

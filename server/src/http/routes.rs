@@ -160,24 +160,16 @@ pub(super) fn find(path: &str) -> Option<Target<'_>> {
         return Some(Target { at, pin: None, key: "" });
     };
     let pin = Pin::parse_made(pin)?;
-    for (at, route) in ROUTES.iter().enumerate() {
-        let key = match route.path.get(UNDER_PIN.len()..) {
-            _ if !route.path.starts_with(UNDER_PIN) => continue,
-            Some("/keys/{key}") => match rest.strip_prefix("/keys/") {
-                Some(key) if is_addressable(key) => key,
-                _ => continue,
-            },
-            // A malformed identifier is refused by the handler, with the rule in the error.
-            Some("/nodes/{id}") => match rest.strip_prefix("/nodes/") {
-                Some(id) if !id.is_empty() && !id.contains('/') => id,
-                _ => continue,
-            },
-            Some(tail) if tail == rest => "",
-            _ => continue,
-        };
-        return Some(Target { at, pin: Some(pin), key });
-    }
-    None
+    let (tail, key) = if let Some(key) = rest.strip_prefix("/keys/") {
+        ("/keys/{key}", Some(key).filter(|key| is_addressable(key))?)
+    } else if let Some(id) = rest.strip_prefix("/nodes/") {
+        // A malformed identifier is refused by the handler, with the rule in the error.
+        ("/nodes/{id}", Some(id).filter(|id| !id.is_empty() && !id.contains('/'))?)
+    } else {
+        (rest, "")
+    };
+    let at = ROUTES.iter().position(|route| route.path.strip_prefix(UNDER_PIN) == Some(tail))?;
+    Some(Target { at, pin: Some(pin), key })
 }
 
 /// Every route, for the tests that compare them with what is said of them elsewhere.
