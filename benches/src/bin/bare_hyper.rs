@@ -1,17 +1,17 @@
 //! The baseline: hyper with no service around it. Every GET gets the same answer, which is given as a file; a GET of
-//! `/wait` gets it after a POST, and the POST is answered 201 with an empty body. Parsing and writing HTTP is
-//! all that it does, so the difference to the service is the cost of the service itself.
+//! `/wait` gets it after a POST of `/wake`, and that is answered 201 with an empty body. Any other POST gets the answer with
+//! 201 once its body was read. Parsing and writing HTTP is all that it does, so the difference to the service is the cost of
+//! the service itself.
 //!
 //!     bare_hyper ADDRESS ANSWER-FILE
 //!
 //! The file holds a whole HTTP answer; `content-length` and `date` are left to hyper, as the service leaves them.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
@@ -49,18 +49,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn serve(answer: Arc<Answer>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.method() == Method::POST {
-        answer.wake.notify_waiters();
-        let mut created = Response::new(Full::default());
-        *created.status_mut() = StatusCode::CREATED;
-        return Ok(created);
-    }
-    if request.uri().path() == "/wait" {
-        answer.wake.notified().await;
-    }
+async fn serve(answer: Arc<Answer>, request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
     let mut response = Response::new(Full::new(answer.body.clone()));
     *response.headers_mut() = answer.headers.clone();
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/wake") => {
+            answer.wake.notify_waiters();
+            response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        (&Method::POST, _) => {
+            request.into_body().collect().await?;
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        (_, "/wait") => answer.wake.notified().await,
+        _ => {}
+    }
     Ok(response)
 }
 

@@ -1,4 +1,4 @@
-//! New keys at random places, each acknowledged only once it would survive a power cut.
+//! New keys at random places, each acknowledged only once it would survive a power cut: but by bare hyper, which keeps nothing.
 
 use std::time::Duration;
 
@@ -8,7 +8,13 @@ use crate::load::closed_loop::{ClosedLoop, Until};
 use crate::peers::{Build, Peer};
 
 pub(super) fn run(run: &mut Run) -> Result<()> {
-    let subjects = [Peer::Ours(Build::Host), Peer::Ours(Build::Musl), Peer::Redis, Peer::Etcd];
+    let subjects = [
+        Peer::Ours(Build::Host),
+        Peer::Ours(Build::Musl),
+        Peer::Redis,
+        Peer::BareHyper(Build::Host),
+        Peer::Etcd,
+    ];
     for clients in names::WRITERS {
         run.interleave(&names::writes(clients), &subjects, |bench, plan, peer| {
             let server = peer.start(bench)?;

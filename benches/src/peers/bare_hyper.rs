@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Bench, Build, Server, Wait, http};
+use super::{Bench, Build, Server, Wait, Writes, http, ours};
 use crate::error::{Result, WithContext};
 use crate::process::{Process, free_address};
 
@@ -20,4 +20,9 @@ pub(crate) fn start(bench: &Bench, build: Build) -> Result<Server> {
     let get = http::get("/api/v1/clusters/aaaaaaaaaaaa/keys/master_ip");
     let wait = Wait { wait: http::get("/wait"), greetings: 0, trigger: http::post("/wake", "{}") };
     Ok(Server::new(process, address, get, dir).waiting(wait))
+}
+
+/// The requests that create keys in the service.
+pub(crate) fn writes() -> Writes {
+    ours::writes_under(vec!["aaaaaaaaaaaa".to_owned()])
 }

@@ -120,14 +120,15 @@ impl Peer {
         }
     }
 
-    /// Durable writes of new keys at random places of a store, and how they are acknowledged; `None` where there is
-    /// no store.
+    /// Durable writes of new keys at random places of a store, and how they are acknowledged. Bare hyper keeps nothing: it
+    /// has what any service on hyper takes at least. `None` where a write would be another thing altogether.
     pub(crate) fn writes(&self, server: &Server, places: usize) -> Result<Option<(Framing, Writes)>> {
         Ok(match self {
             Self::Ours(_) => Some((Framing::Http, ours::writes(server, places)?)),
             Self::Redis => Some((Framing::Resp, redis::writes(places))),
             Self::Etcd => Some((Framing::Http, etcd::writes(places))),
-            Self::BareHyper(_) | Self::Nginx | Self::Nchan => None,
+            Self::BareHyper(_) => Some((Framing::Http, bare_hyper::writes())),
+            Self::Nginx | Self::Nchan => None,
         })
     }
 }
