@@ -4,6 +4,7 @@ mod copy;
 mod documents;
 mod etcd;
 mod faults;
+mod own;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
