@@ -162,7 +162,8 @@ impl Documents {
     /// Gives a lock back. If etcd does not answer, it ends by itself.
     pub async fn release(&self, lock: Lock) {
         let lease = lock.lease;
-        let revoke = |client: etcd_client::Client| async move { client.lease_client().revoke(lease).await };
+        let revoke =
+            |client: Arc<etcd_client::Client>| async move { client.lease_client().revoke(lease).await };
         if let Err(failure) = self.members.call_any(deadline(), revoke).await {
             log::debug!("the lock {} ends by itself: {}", lock.key, failure.text());
         }
@@ -206,7 +207,7 @@ async fn keep(members: Arc<Members>, lease: i64) {
     loop {
         sleep(LOCK / 3).await;
         let renew =
-            |client: etcd_client::Client| async move { client.lease_client().keep_alive(lease).await };
+            |client: Arc<etcd_client::Client>| async move { client.lease_client().keep_alive(lease).await };
         if let Err(failure) = members.call_any(deadline(), renew).await {
             log::debug!("a lock is not renewed: {}", failure.text());
         }

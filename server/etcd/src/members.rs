@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Config;
+use crate::connection::{Times, channel};
 use crate::error::{Error, Failure};
 use crate::stats::Counters;
 
@@ -36,30 +37,34 @@ pub(crate) struct Members {
 
 struct Member {
     url: String,
+    tls: Option<TlsOptions>,
     options: ConnectOptions,
     user: Option<String>,
-    client: Mutex<Option<Client>>,
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 impl Member {
-    /// A connection, made when it is first asked for.
-    async fn client(&self) -> Result<Client, Failure> {
+    /// A connection, made when it is first asked for. Shared, since a copy of a client is many copies of its channel.
+    async fn client(&self) -> Result<Arc<Client>, Failure> {
         let mut client = self.client.lock().await;
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
+        let times = Times { connect: ATTEMPT, ping: KEEP_ALIVE, pong: ATTEMPT * 3 };
         // With a user, this asks for a token.
-        let made = Client::connect([&self.url], Some(self.options.clone())).await?;
-        Ok(client.insert(made).clone())
+        let channel = channel(&self.url, self.tls.as_ref(), times)?;
+        let made = Client::from_channel(channel, Some(self.options.clone())).await?;
+        Ok(client.insert(Arc::new(made)).clone())
     }
 }
 
 impl Members {
     pub(crate) fn new(config: &Config, counters: Arc<Counters>) -> Self {
-        let options = options(config);
+        let (tls, options) = (tls(config), options(config));
         let user = config.user.as_ref().map(|(name, _)| name.clone());
         let member = |url: &String| Member {
             url: url.clone(),
+            tls: tls.clone(),
             options: options.clone(),
             user: user.clone(),
             client: Mutex::new(None),
@@ -97,7 +102,7 @@ impl Members {
     ///
     /// # Errors
     /// None can be made.
-    pub(crate) async fn client(&self, member: usize) -> Result<Client, Failure> {
+    pub(crate) async fn client(&self, member: usize) -> Result<Arc<Client>, Failure> {
         let connected = timeout(ATTEMPT, self.members[member].client()).await;
         connected.unwrap_or_else(|_| Err(no_answer()))
     }
@@ -106,7 +111,11 @@ impl Members {
     ///
     /// # Errors
     /// What it answers instead, or that it does not answer.
-    pub(crate) async fn call<T, F>(&self, member: usize, call: impl FnOnce(Client) -> F) -> Result<T, Failure>
+    pub(crate) async fn call<T, F>(
+        &self,
+        member: usize,
+        call: impl FnOnce(Arc<Client>) -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
@@ -121,7 +130,7 @@ impl Members {
     pub(crate) async fn call_any<T, F>(
         &self,
         deadline: Instant,
-        call: impl Fn(Client) -> F,
+        call: impl Fn(Arc<Client>) -> F,
     ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
@@ -150,7 +159,7 @@ impl Members {
         key: &str,
         options: Option<GetOptions>,
     ) -> Result<GetResponse, Failure> {
-        let get = |client: Client| {
+        let get = |client: Arc<Client>| {
             let (key, options) = (key.to_owned(), options.clone());
             async move { client.kv_client().max_decoding_message_size(MESSAGE).get(key, options).await }
         };
@@ -158,7 +167,7 @@ impl Members {
     }
 
     pub(crate) async fn txn(&self, deadline: Instant, txn: &Txn) -> Result<TxnResponse, Failure> {
-        self.call_any(deadline, |client: Client| {
+        self.call_any(deadline, |client: Arc<Client>| {
             let txn = txn.clone();
             async move { client.kv_client().txn(txn).await }
         })
@@ -168,7 +177,7 @@ impl Members {
     /// A lease that ends after so long; its number.
     pub(crate) async fn lease(&self, deadline: Instant, lasts: Duration) -> Result<i64, Failure> {
         let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
-        let grant = |client: Client| async move {
+        let grant = |client: Arc<Client>| async move {
             let mut leases: LeaseClient = client.lease_client();
             leases.grant(seconds, None).await
         };
@@ -200,23 +209,23 @@ fn no_answer() -> Failure {
     Failure::Unreachable(format!("no answer in {} s", ATTEMPT.as_secs()))
 }
 
+/// How https is done, by the URLs' scheme.
+fn tls(config: &Config) -> Option<TlsOptions> {
+    let tls = config.tls.as_ref()?;
+    let mut wanted = TlsOptions::new().ca_certificate(Certificate::from_pem(&tls.ca));
+    if let Some((certificate, key)) = &tls.identity {
+        wanted = wanted.identity(Identity::from_pem(certificate, key));
+    }
+    Some(wanted)
+}
+
 fn options(config: &Config) -> ConnectOptions {
     let mut options = ConnectOptions::new()
-        .with_connect_timeout(ATTEMPT)
-        .with_keep_alive(KEEP_ALIVE, ATTEMPT * 3)
-        .with_keep_alive_while_idle(false)
         // A member that has lost the leader says so, rather than to keep a watch that hears nothing.
         .with_require_leader(true)
         .with_auto_token_refresh(true);
     if let Some((name, password)) = &config.user {
         options = options.with_user(name, password);
-    }
-    if let Some(tls) = &config.tls {
-        let mut wanted = TlsOptions::new().ca_certificate(Certificate::from_pem(&tls.ca));
-        if let Some((certificate, key)) = &tls.identity {
-            wanted = wanted.identity(Identity::from_pem(certificate, key));
-        }
-        options = options.with_tls(wanted);
     }
     options
 }
