@@ -18,8 +18,8 @@ use crate::load::ClusterVersion;
 use crate::members::Members;
 use crate::read_index::{ReadIndexHandle, ReadIndexTask};
 use crate::stats::Counters;
-use crate::transaction::{own_revision, transaction};
-use crate::watch::{Delivery, Progress, Revision, Watch};
+use crate::transaction::transaction;
+use crate::watch::{Delivery, Watch};
 
 /// How long a commit may take. What comes of it later is seen when the watch delivers it.
 const COMMIT_TIME: Duration = Duration::from_secs(4);
@@ -45,21 +45,16 @@ pub struct Etcd {
     versions: HashMap<PinKey, ClusterVersion>,
     /// The clusters of the load that is under way.
     loading: HashSet<PinKey>,
-    /// The number of the load whose pages came last, and whether that were all of them.
-    loaded: (u64, bool),
     /// Everything up to here was delivered.
     delivered: i64,
     /// What was delivered and is not in the store yet.
     backlog: Vec<Foreign>,
     /// The transaction that a commit waits for, and whether it was delivered.
     pending: Option<(TransactionId, bool)>,
-    /// What the numbers of this journal's transactions begin with, once there is one, and how many there were.
-    transactions: (Option<[u8; 8]>, u64),
     lease: Option<(Instant, i64)>,
     taken_in: watch::Sender<i64>,
     reads: Arc<ReadIndexHandle>,
     reload: Arc<Notify>,
-    progress: Arc<Progress>,
     cut_off: watch::Receiver<bool>,
     /// Comparisons in a row that failed though nothing was delivered.
     unexplained: u32,
@@ -68,13 +63,6 @@ pub struct Etcd {
 impl Etcd {
     /// Begins to watch, for a store that is opened next.
     pub(crate) fn begin(config: &Config, members: Arc<Members>) -> Self {
-        let (journal, watch) = Self::unwatched(config, members);
-        journal.runtime.spawn(watch.run());
-        journal
-    }
-
-    /// The journal, and the watch that it hears of the store from, once that runs.
-    pub(crate) fn unwatched(config: &Config, members: Arc<Members>) -> (Self, Watch) {
         let runtime = Handle::current();
         let layout = Layout::new(&config.prefix);
         let (sender, deliveries) = mpsc::channel(DELIVERIES);
@@ -82,14 +70,13 @@ impl Etcd {
         // Below every revision: until the store is loaded, nothing can be read.
         let (taken_in, wanted, cut_off) =
             (watch::Sender::new(-1), watch::Sender::new(0), watch::Sender::new(false));
-        let (reload, progress) = (Arc::new(Notify::new()), Arc::new(Progress::default()));
+        let reload = Arc::new(Notify::new());
         let watch = Watch {
             members: members.clone(),
             layout: layout.clone(),
             deliveries: sender,
             wanted: wanted.subscribe(),
             reload: reload.clone(),
-            progress: progress.clone(),
         };
         let cut_off_seen = cut_off.subscribe();
         let indexer = ReadIndexTask {
@@ -100,8 +87,9 @@ impl Etcd {
             taken_in: taken_in.subscribe(),
             cut_off,
         };
+        runtime.spawn(watch.run());
         runtime.spawn(indexer.run());
-        let journal = Self {
+        Self {
             runtime,
             members,
             layout,
@@ -109,20 +97,16 @@ impl Etcd {
             deliveries,
             versions: HashMap::new(),
             loading: HashSet::new(),
-            loaded: (0, false),
             delivered: -1,
             backlog: Vec::new(),
             pending: None,
-            transactions: (None, 0),
             lease: None,
             taken_in,
             reads: Arc::new(ReadIndexHandle { pending }),
             reload,
-            progress,
             cut_off: cut_off_seen,
             unexplained: 0,
-        };
-        (journal, watch)
+        }
     }
 
     /// What the journal counts.
@@ -138,12 +122,10 @@ impl Etcd {
     }
 
     /// Takes note of a delivery, and keeps what the store has to take in.
-    fn apply(&mut self, delivery: Delivery) {
+    pub(crate) fn apply(&mut self, delivery: Delivery) {
         let foreign: Vec<Foreign> = match delivery {
-            Delivery::Loading(number) => {
-                // The one before may have failed half-way.
+            Delivery::Loading => {
                 self.loading.clear();
-                self.loaded = (number, false);
                 Vec::new()
             }
             Delivery::Page(clusters) => {
@@ -161,13 +143,10 @@ impl Etcd {
             }
             Delivery::Loaded(revision) => {
                 let loaded = std::mem::take(&mut self.loading);
-                self.loaded.1 = true;
                 self.delivered = self.delivered.max(revision);
                 let gone = self.versions.extract_if(|pin, _| !loaded.contains(pin));
                 gone.map(|(pin, _)| Foreign::Cluster { pin, entry: None, expired: false }).collect()
             }
-            // What the watch delivers after the answer to the transaction is there already.
-            Delivery::Revision(revision) if revision.revision <= self.delivered => Vec::new(),
             Delivery::Revision(revision) => {
                 self.delivered = revision.revision;
                 if let (Some((pending, delivered)), Some(id)) = (&mut self.pending, &revision.transaction) {
@@ -201,40 +180,10 @@ impl Etcd {
         true
     }
 
-    /// Waits until everything up to this revision, at which a transaction of this service has happened, was delivered, or
-    /// the deadline has come. Says whether it was. The answer to the transaction stands for what the watch delivers of it,
-    /// where that is what comes next: everything before it was delivered, and no load is under way, whose pages may be
-    /// older.
-    async fn deliver_own(
-        &mut self,
-        revision: i64,
-        deadline: Instant,
-        own: impl FnOnce(&Self) -> Result<Revision, String>,
-    ) -> bool {
-        while let Ok(delivery) = self.deliveries.try_recv() {
-            self.apply(delivery);
-        }
-        if self.deliver(revision - 1, deadline).await
-            && self.delivered == revision - 1
-            && self.loaded == (self.progress.load(), true)
-            && let Ok(own) = own(self)
-        {
-            self.apply(Delivery::Revision(own));
-            self.progress.has_own(revision);
-        }
-        self.deliver(revision, deadline).await
-    }
-
     /// Whether a cluster is in etcd, as far as was delivered.
     #[cfg(test)]
     pub(crate) fn has_cluster(&self, pin: PinKey) -> bool {
         self.versions.contains_key(&pin)
-    }
-
-    /// How far it was delivered, and what is known of the clusters then.
-    #[cfg(test)]
-    pub(crate) fn known(&self) -> (i64, HashMap<PinKey, ClusterVersion>) {
-        (self.delivered, self.versions.clone())
     }
 
     /// The lease for pins that are made now.
@@ -250,22 +199,6 @@ impl Etcd {
         Ok(lease)
     }
 
-    /// A number that no other transaction has, of this journal or another.
-    fn new_transaction(&mut self) -> Result<TransactionId, Refused> {
-        let (begins, count) = &mut self.transactions;
-        if begins.is_none() {
-            let mut random = [0; 8];
-            getrandom::fill(&mut random)
-                .map_err(|err| Refused::Failed(format!("no random numbers: {err}")))?;
-            *begins = Some(random);
-        }
-        *count += 1;
-        let mut id = TransactionId::default();
-        id[..8].copy_from_slice(&begins.unwrap_or_default());
-        id[8..].copy_from_slice(&count.to_le_bytes());
-        Ok(id)
-    }
-
     async fn try_commit(&mut self, changes: &Changes) -> Result<(), CommitError> {
         let begun = Instant::now();
         let deadline = begun + COMMIT_TIME;
@@ -275,8 +208,10 @@ impl Etcd {
             is_new(pin) && matches!(change, pairing_core::store::ClusterChange::Put { .. })
         });
         let lease = if makes { self.new_lease(deadline).await.map_err(undone)? } else { 0 };
-        let id = self.new_transaction().map_err(CommitError::Undone)?;
-        let (txn, writes) = transaction(&self.layout, &self.versions, changes, &id, lease);
+        let mut id = TransactionId::default();
+        getrandom::fill(&mut id)
+            .map_err(|err| CommitError::Undone(Refused::Failed(format!("no random numbers: {err}"))))?;
+        let txn = transaction(&self.layout, &self.versions, changes, &id, lease);
         self.pending = Some((id, false));
         // It may be sent more than once, when an answer is lost. It happens once, since it changes what it compares.
         let answer = self.members.txn(deadline, &txn).await;
@@ -291,26 +226,26 @@ impl Etcd {
             Err(failure) => return Err(undone(failure)),
         };
         if answer.succeeded() {
-            if !writes {
-                return Ok(());
-            }
+            let wrote = !changes.is_empty();
             let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-            let own = |journal: &Self| own_revision(&journal.versions, changes, id, lease, revision);
-            if !self.deliver_own(revision, deadline, own).await {
+            if wrote && !self.deliver(revision, deadline).await {
                 return Err(CommitError::InDoubt(Refused::Unreachable(
                     "etcd has the write, but its watch has not delivered it".to_owned(),
                 )));
             }
-            self.members.counters.update(|stats| stats.add_commit(begun.elapsed()));
+            if wrote {
+                self.members.counters.update(|stats| stats.add_commit(begun.elapsed()));
+            }
             return Ok(());
         }
         let before = self.delivered;
-        // Every transaction that happened before this one. An earlier try of it, whose answer was lost, may be among them.
-        let head = match self.members.get(deadline, &self.layout.head(), None).await {
-            Ok(head) => head.kvs().first().map_or(0, etcd_client::KeyValue::mod_revision),
-            Err(failure) => return Err(CommitError::InDoubt(failure.refused())),
-        };
-        self.deliver(head, deadline).await;
+        let head = answer.op_responses().into_iter().find_map(|response| match response {
+            etcd_client::TxnOpResponse::Get(head) => {
+                head.kvs().first().map(etcd_client::KeyValue::mod_revision)
+            }
+            _ => None,
+        });
+        self.deliver(head.unwrap_or(0), deadline).await;
         if self.pending.is_some_and(|(_, delivered)| delivered) {
             // An answer was lost: it had happened when it was sent before.
             self.members.counters.update(|stats| stats.add_commit(begun.elapsed()));

@@ -7,7 +7,6 @@
 //! [`Documents`] are for a program that shares less: values under names, which are read from etcd each time.
 
 mod config;
-mod connection;
 mod copy;
 mod documents;
 mod error;

@@ -16,7 +16,6 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Config;
-use crate::connection::{Times, channel};
 use crate::error::{Error, Failure};
 use crate::stats::Counters;
 
@@ -37,7 +36,6 @@ pub(crate) struct Members {
 
 struct Member {
     url: String,
-    tls: Option<TlsOptions>,
     options: ConnectOptions,
     user: Option<String>,
     client: Mutex<Option<Arc<Client>>>,
@@ -50,21 +48,18 @@ impl Member {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let times = Times { connect: ATTEMPT, ping: KEEP_ALIVE, pong: ATTEMPT * 3 };
         // With a user, this asks for a token.
-        let channel = channel(&self.url, self.tls.as_ref(), times)?;
-        let made = Client::from_channel(channel, Some(self.options.clone())).await?;
+        let made = Client::connect([&self.url], Some(self.options.clone())).await?;
         Ok(client.insert(Arc::new(made)).clone())
     }
 }
 
 impl Members {
     pub(crate) fn new(config: &Config, counters: Arc<Counters>) -> Self {
-        let (tls, options) = (tls(config), options(config));
+        let options = options(config);
         let user = config.user.as_ref().map(|(name, _)| name.clone());
         let member = |url: &String| Member {
             url: url.clone(),
-            tls: tls.clone(),
             options: options.clone(),
             user: user.clone(),
             client: Mutex::new(None),
@@ -209,23 +204,23 @@ fn no_answer() -> Failure {
     Failure::Unreachable(format!("no answer in {} s", ATTEMPT.as_secs()))
 }
 
-/// How https is done, by the URLs' scheme.
-fn tls(config: &Config) -> Option<TlsOptions> {
-    let tls = config.tls.as_ref()?;
-    let mut wanted = TlsOptions::new().ca_certificate(Certificate::from_pem(&tls.ca));
-    if let Some((certificate, key)) = &tls.identity {
-        wanted = wanted.identity(Identity::from_pem(certificate, key));
-    }
-    Some(wanted)
-}
-
 fn options(config: &Config) -> ConnectOptions {
     let mut options = ConnectOptions::new()
+        .with_connect_timeout(ATTEMPT)
+        .with_keep_alive(KEEP_ALIVE, ATTEMPT * 3)
+        .with_keep_alive_while_idle(false)
         // A member that has lost the leader says so, rather than to keep a watch that hears nothing.
         .with_require_leader(true)
         .with_auto_token_refresh(true);
     if let Some((name, password)) = &config.user {
         options = options.with_user(name, password);
+    }
+    if let Some(tls) = &config.tls {
+        let mut wanted = TlsOptions::new().ca_certificate(Certificate::from_pem(&tls.ca));
+        if let Some((certificate, key)) = &tls.identity {
+            wanted = wanted.identity(Identity::from_pem(certificate, key));
+        }
+        options = options.with_tls(wanted);
     }
     options
 }

@@ -14,7 +14,7 @@ pub struct Counters(Mutex<JournalStats>);
 /// The counts at one moment.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct JournalStats {
-    /// Transactions that succeeded, by how long it took until the journal had delivered them; see [`BOUNDS`]. The last
+    /// Transactions that succeeded, by how long it took until the watch had delivered them; see [`BOUNDS`]. The last
     /// bucket has no bound.
     pub commits: [u64; BOUNDS.len() + 1],
     /// How long they took together, in microseconds.

@@ -4,7 +4,6 @@ mod copy;
 mod documents;
 mod etcd;
 mod faults;
-mod own;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

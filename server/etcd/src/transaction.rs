@@ -1,26 +1,24 @@
-//! The transaction that a batch becomes, and what it has changed once it has happened.
+//! The transaction that a batch becomes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, PutOptions, Txn, TxnOp};
 use pairing_core::store::{Changes, ClusterChange, Id, NumberedKey, PinKey};
 
 use crate::layout::{ClusterRecord, Layout, TransactionId, encode_head, encode_key, encode_node};
 use crate::load::ClusterVersion;
-use crate::watch::{ClusterEvents, Revision};
 
 /// Builds the transaction of a batch.
 ///
 /// It compares each cluster that the batch looked at with what was delivered of it, so that it happens only if nothing has
-/// changed what was answered. Says whether it writes; without changes it is a linearizable read.
+/// changed what was answered. Without changes it is a linearizable read.
 pub(crate) fn transaction(
     layout: &Layout,
     versions: &HashMap<PinKey, ClusterVersion>,
     changes: &Changes,
     id: &TransactionId,
     new_lease: i64,
-) -> (Txn, bool) {
+) -> Txn {
     let (mut compares, mut operations, mut expired) = (Vec::new(), Vec::new(), Vec::new());
     let mut compared = HashSet::new();
     let lease_of = |pin| versions.get(&pin).map_or(new_lease, |version| version.lease);
@@ -52,54 +50,10 @@ pub(crate) fn transaction(
             None => TxnOp::delete(key, None),
         });
     }
-    let writes = !operations.is_empty() || changes.is_probe();
-    if writes {
+    if !operations.is_empty() || changes.is_probe() {
         operations.push(TxnOp::put(layout.head(), encode_head(id, &expired), None));
     }
-    let txn = Txn::new().when(compares).and_then(operations);
-    // etcd takes a transaction without any operation for one that may read what is old.
-    (if writes { txn } else { txn.or_else([TxnOp::get(layout.head(), None)]) }, writes)
-}
-
-/// What the transaction of a batch has changed at `revision`, as the watch reports it too.
-///
-/// # Errors
-/// As for [`ClusterEvents::add_to`].
-pub(crate) fn own_revision(
-    versions: &HashMap<PinKey, ClusterVersion>,
-    changes: &Changes,
-    id: TransactionId,
-    new_lease: i64,
-    revision: i64,
-) -> Result<Revision, String> {
-    let mut own = Revision { revision, transaction: Some(id), ..Revision::default() };
-    let lease_of = |pin| versions.get(&pin).map_or(new_lease, |version| version.lease);
-    let (mut clusters, mut expired): (HashMap<PinKey, ClusterEvents>, _) = (HashMap::new(), Vec::new());
-    for (pin, change) in changes.of_clusters() {
-        match change {
-            ClusterChange::LookedAt => {}
-            ClusterChange::Removed { expired: has_expired } => {
-                clusters.entry(pin).or_default().record = Some(None);
-                expired.extend(has_expired.then_some(pin));
-            }
-            ClusterChange::Put { entry, set, deleted } => {
-                let (created, expires, next_id) = (entry.created, entry.expires, changes.next_id());
-                let record = ClusterRecord { created, expires, next_id };
-                let version = ClusterVersion { revision, lease: lease_of(pin) };
-                let set = set.into_iter().map(|key| NumberedKey { charge: None, ..key.clone() });
-                let events = clusters.entry(pin).or_default();
-                (events.record, events.set, events.deleted) =
-                    (Some(Some((record, version))), set.collect(), deleted);
-            }
-        }
-    }
-    for (pin, id, node) in changes.nodes() {
-        clusters.entry(pin).or_default().nodes.push((id.into(), node.cloned().map(Arc::new)));
-    }
-    for (pin, events) in clusters {
-        events.add_to(&mut own, pin, &expired)?;
-    }
-    Ok(own)
+    Txn::new().when(compares).and_then(operations).or_else([TxnOp::get(layout.head(), None)])
 }
 
 /// Writes a cluster, and some of its keys.

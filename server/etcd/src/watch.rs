@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Event, EventType, WatchOptions, WatchResponse, WatchStream};
@@ -28,45 +27,14 @@ const MESSAGE: usize = 256 << 20;
 /// What the watch hands to the journal.
 #[derive(Debug)]
 pub(crate) enum Delivery {
-    /// Pages follow, of the load with this number.
-    Loading(u64),
+    /// Pages follow. Those of a load before that failed half-way no longer count.
+    Loading,
     /// Some of the whole store.
     Page(Vec<Loaded>),
     /// The pages were all of the store, as of a revision.
     Loaded(i64),
     /// What happened at a revision.
     Revision(Revision),
-}
-
-/// What the watch and the journal have to know of each other.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    /// How many loads were begun.
-    loads: AtomicU64,
-    /// The last revision that the journal had from the answer to a transaction of its own.
-    own: AtomicI64,
-}
-
-impl Progress {
-    /// A load begins: the journal takes no answer to a transaction for a delivery until it has this load. The pages show at
-    /// least what was committed before this, and may show less than what is committed after it.
-    pub(crate) fn begin_load(&self) -> u64 {
-        self.loads.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// The number of the last load that was begun.
-    pub(crate) fn load(&self) -> u64 {
-        self.loads.load(Ordering::SeqCst)
-    }
-
-    /// The journal has everything up to this revision.
-    pub(crate) fn has_own(&self, revision: i64) {
-        self.own.store(revision, Ordering::Release);
-    }
-
-    fn own(&self) -> i64 {
-        self.own.load(Ordering::Acquire)
-    }
 }
 
 /// One transaction.
@@ -86,7 +54,6 @@ pub(crate) struct Watch {
     pub(crate) wanted: watch::Receiver<i64>,
     /// Asks for the store to be loaded again.
     pub(crate) reload: Arc<Notify>,
-    pub(crate) progress: Arc<Progress>,
 }
 
 /// Why a watch ended.
@@ -148,9 +115,7 @@ impl Watch {
 
     async fn load(&mut self) -> Result<i64, LoadError> {
         self.members.counters.update(|stats| stats.reloads += 1);
-        // Before the first page is asked for.
-        let number = self.progress.begin_load();
-        let _ = self.deliveries.send(Delivery::Loading(number)).await;
+        let _ = self.deliveries.send(Delivery::Loading).await;
         let mut pages = Pages::new(&self.members, &self.layout);
         while let Some(page) = pages.next().await? {
             // A journal that is closed is noticed later.
@@ -217,14 +182,12 @@ impl Watch {
     async fn deliver(&self, response: &WatchResponse, reached: &mut i64) -> Result<bool, String> {
         // A message holds all events of each revision that it has any of.
         for events in response.events().chunk_by(|one, other| revision_of(one) == revision_of(other)) {
-            let number = events.first().map_or(0, revision_of);
+            let revision = self.read(events)?;
+            let number = revision.revision;
             if number <= *reached {
                 continue;
             }
-            // The journal would pass over what it has: to leave it out here saves the work.
-            if number > self.progress.own()
-                && self.deliveries.send(Delivery::Revision(self.read(events)?)).await.is_err()
-            {
+            if self.deliveries.send(Delivery::Revision(revision)).await.is_err() {
                 return Ok(false);
             }
             *reached = number;
@@ -288,21 +251,16 @@ impl Watch {
 
 /// What one revision has changed of a cluster.
 #[derive(Default)]
-pub(crate) struct ClusterEvents {
+struct ClusterEvents {
     /// Its record, if that has changed; in it `None` if the cluster is gone.
-    pub(crate) record: Option<Option<(ClusterRecord, ClusterVersion)>>,
-    pub(crate) set: Vec<NumberedKey>,
-    pub(crate) deleted: Vec<Id>,
-    pub(crate) nodes: Vec<(Box<str>, Option<Arc<Node>>)>,
+    record: Option<Option<(ClusterRecord, ClusterVersion)>>,
+    set: Vec<NumberedKey>,
+    deleted: Vec<Id>,
+    nodes: Vec<(Box<str>, Option<Arc<Node>>)>,
 }
 
 impl ClusterEvents {
-    pub(crate) fn add_to(
-        self,
-        revision: &mut Revision,
-        pin: PinKey,
-        expired: &[PinKey],
-    ) -> Result<(), String> {
+    fn add_to(self, revision: &mut Revision, pin: PinKey, expired: &[PinKey]) -> Result<(), String> {
         match self.record {
             Some(None) => {
                 revision.versions.push((pin, None));

@@ -8,10 +8,14 @@ use pairing_core::Refused;
 use pairing_core::clock::ManualClock;
 use pairing_core::store::suite::{LIFETIME, Log, START, at_once, wait};
 use pairing_core::store::{Change, Foreign, Journal as _, Limits, PinKey, Store};
+use protocol::Pin;
 use tokio::time::Instant;
 
 use super::etcd::{self, Process};
 use super::{Prefix, RUNTIME, journal};
+use crate::layout::ClusterRecord;
+use crate::load::{ClusterVersion, Loaded};
+use crate::watch::Delivery;
 
 /// A server's store, its clock, and what its observer has heard.
 struct Server {
@@ -199,4 +203,32 @@ fn what_a_commit_has_heard_before_it_failed_is_not_lost() {
     });
     let is_it = |foreign: &Foreign| matches!(foreign, Foreign::Cluster { pin: found, .. } | Foreign::Keys { pin: found, .. } if *found == pin);
     assert!(foreign.iter().any(is_it), "{foreign:?}");
+}
+
+#[test]
+fn what_a_load_has_seen_that_failed_half_way_does_not_count_for_the_next() {
+    if !etcd::is_installed() {
+        return;
+    }
+    let mut journal = journal(etcd::shared(), &Prefix::default().0);
+    let [gone, left] =
+        ["aaaaaaaaaaaa", "bbbbbbbbbbbb"].map(|pin| PinKey::of(&Pin::parse(pin).unwrap()).unwrap());
+    let page = |pins: &[PinKey]| {
+        let load = |&pin| Loaded {
+            pin,
+            version: ClusterVersion { revision: 1, lease: 0 },
+            record: ClusterRecord { created: START, expires: START, next_id: 1 },
+            keys: Vec::new(),
+            nodes: Vec::new(),
+        };
+        Delivery::Page(pins.iter().map(load).collect())
+    };
+    let loads =
+        [Delivery::Loading, page(&[gone]), Delivery::Loading, page(&[left]), Delivery::Loaded(i64::MAX)];
+    loads.into_iter().for_each(|delivery| journal.apply(delivery));
+    assert!(journal.has_cluster(left) && !journal.has_cluster(gone));
+    let foreign = RUNTIME.block_on(journal.foreign());
+    let is_gone =
+        |foreign: &Foreign| matches!(foreign, Foreign::Cluster { pin, entry: None, .. } if *pin == gone);
+    assert!(foreign.iter().any(is_gone), "{foreign:?}");
 }

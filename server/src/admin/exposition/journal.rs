@@ -16,7 +16,7 @@ pub(super) fn encode(mut encoder: DescriptorEncoder<'_>, stats: &JournalStats) -
     encoder
         .encode_descriptor(
             "journal_commit",
-            "Time until a transaction has succeeded in etcd and the store has everything up to it",
+            "Time until a transaction has succeeded in etcd and the watch has delivered it",
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?
