@@ -254,10 +254,28 @@ impl Browser {
         assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
         answer.json()["value"].clone()
     }
+
+    /// Prints what a person would see and the console, for a test that fails.
+    fn tell(&self) {
+        let shown = "return [location.href, document.readyState, document.activeElement.outerHTML, document.body.innerText]";
+        for (command, parameters) in
+            [("execute/sync", json!({"script": shown, "args": []})), ("se/log", json!({"type": "browser"}))]
+        {
+            let path = format!("/session/{}/{command}", self.session);
+            if let Ok(answer) =
+                Request::new("POST", &path).header("Connection", "close").json(&parameters).send(self.address)
+            {
+                eprintln!("the browser's {command}: {}", answer.text());
+            }
+        }
+    }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         // The driver ends its browser with the session.
         let _ = Request::new("DELETE", &format!("/session/{}", self.session)).send(self.address);
         self.driver.kill();
